@@ -1,0 +1,46 @@
+# Every target sets up what it needs: a fresh clone with Python >= 3.11, make and npm is enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+# The clone's own environment, whatever the caller has exported or activated.
+UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit check format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## create the environment (the other targets do it by themselves)
+
+# Set-up talks on stderr: stdout belongs to the command that was asked for.
+$(READY): pyproject.toml uv.lock package.json package-lock.json
+	@echo "setting up $(VENV) ..." >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
+	@test -x "$(UV)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' >&2
+	@$(UVRUN) sync --quiet --locked --all-extras >&2
+	@npm ci --silent --no-fund --no-audit >&2
+	@touch $@
+
+demo: $(READY) ## the whole world on this machine: make demo ARGS="--signals 60 --rate 10 --json"
+	@$(BIN)/polycopy-worker demo $(ARGS)
+
+test: check unit ## everything that CI runs
+
+unit: $(READY) ## the tests alone: make unit ARGS="-k pricing -x"
+	@$(BIN)/pytest $(ARGS)
+
+check: $(READY) ## format, lint, types, and who may import whom
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## let ruff rewrite the files
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## forget the environment and the caches
+	@rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
