@@ -1,0 +1,64 @@
+"""Databases and Supabase projects for tests: one cluster per session, one database per test.
+
+The cluster, and the templates that tests' databases are copied from, are made when first asked for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from worker.sandbox.migrations import apply_migrations
+from worker.sandbox.postgres import Postgres
+from worker.sandbox.supabase import SupabaseSandbox
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Postgres]:
+    """The session's PostgreSQL; it is bound to no event loop, so every test's own loop may use it."""
+    with asyncio.Runner() as runner:
+        server = Postgres.start()
+        postgres = runner.run(server.__aenter__())
+        try:
+            yield postgres
+        finally:
+            runner.run(server.__aexit__(None, None, None))
+
+
+@pytest.fixture(scope="session")
+def project_template(cluster: Postgres) -> str:
+    """The name of a database like that of a new Supabase project."""
+    return asyncio.run(cluster.create_project())
+
+
+@pytest.fixture(scope="session")
+def migrated_template(cluster: Postgres, project_template: str) -> str:
+    """The name of a project's database with our migrations applied."""
+
+    async def migrate() -> str:
+        name = await cluster.create_database(template=project_template)
+        await apply_migrations(cluster.dsn(name))
+        return name
+
+    return asyncio.run(migrate())
+
+
+@pytest.fixture
+async def database(cluster: Postgres, migrated_template: str) -> AsyncIterator[str]:
+    """The connection string (superuser) of a migrated database of this test's own."""
+    async with cluster.database(template=migrated_template) as name:
+        yield cluster.dsn(name)
+
+
+@pytest.fixture
+async def empty_database(cluster: Postgres, project_template: str) -> AsyncIterator[str]:
+    """The connection string (superuser) of a new project's database, without our migrations."""
+    async with cluster.database(template=project_template) as name:
+        yield cluster.dsn(name)
+
+
+@pytest.fixture
+async def supabase(cluster: Postgres, migrated_template: str) -> AsyncIterator[SupabaseSandbox]:
+    """A whole Supabase project of this test's own, with our migrations applied."""
+    async with SupabaseSandbox.start(postgres=cluster, template=migrated_template) as sandbox:
+        yield sandbox

@@ -1,0 +1,32 @@
+"""Waiting in tests: for a state, not for a time."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(
+    probe: Callable[[], T | Awaitable[T]], *, within_s: float = 5.0, every_s: float = 0.01
+) -> T:
+    """Calls `probe` until it returns something true and returns that.
+
+    An AssertionError of the probe counts as "not yet"; the last one is raised when time is up.
+    """
+    deadline = monotonic() + within_s
+    while True:
+        complaint: AssertionError | None = None
+        try:
+            outcome = probe()
+            value: T = await outcome if inspect.isawaitable(outcome) else outcome
+        except AssertionError as error:
+            complaint = error
+        else:
+            if value:
+                return value
+        if monotonic() > deadline:
+            raise complaint or AssertionError(f"not within {within_s:g} s: {probe}")
+        await asyncio.sleep(every_s)
