@@ -1,0 +1,85 @@
+"""Lanes: the budget holds over every window, and the queue is fair."""
+
+import asyncio
+import itertools
+import time
+
+import pytest
+
+from worker.exchange.lanes import Lane
+
+
+async def test_a_burst_passes_at_once_and_the_next_call_waits_for_the_window() -> None:
+    lane = Lane(rate_per_s=50, burst=5)  # five calls in any 100 ms
+    started = time.monotonic()
+    for _ in range(5):
+        await lane.take()
+    assert time.monotonic() - started < 0.05
+    await lane.take()
+    assert time.monotonic() - started >= 0.1
+
+
+async def test_no_window_ever_holds_more_than_the_burst() -> None:
+    lane = Lane(rate_per_s=100, burst=5)
+    taken: list[float] = []
+
+    async def call() -> None:
+        async with lane:
+            taken.append(time.monotonic())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(23):
+            group.create_task(call())
+    spans = [later - earlier for earlier, later in zip(taken, taken[5:], strict=False)]
+    assert min(spans) >= 0.05 - 0.002  # the lane's clock is read a moment before ours
+
+
+async def test_waiters_are_served_in_the_order_in_which_they_came() -> None:
+    lane = Lane(rate_per_s=200, burst=1)
+    served: list[int] = []
+
+    async def call(number: int) -> None:
+        await lane.take()
+        served.append(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(12):
+            group.create_task(call(number))
+    assert served == list(range(12))
+
+
+async def test_a_steady_stream_of_newcomers_does_not_starve_the_first_waiter() -> None:
+    lane = Lane(rate_per_s=40, burst=1)
+    await lane.take()
+    first = asyncio.create_task(lane.take())
+    newcomers: list[asyncio.Task[None]] = []
+    for _ in itertools.count():
+        await asyncio.sleep(0.002)
+        if first.done():
+            break
+        newcomers.append(asyncio.create_task(lane.take()))
+    overtook = [task for task in newcomers if task.done()]
+    for task in newcomers:
+        task.cancel()
+    await asyncio.gather(*newcomers, return_exceptions=True)
+    assert not overtook
+
+
+async def test_a_cancelled_waiter_gives_its_place_up() -> None:
+    lane = Lane(rate_per_s=20, burst=1)
+    await lane.take()
+    impatient = asyncio.create_task(lane.take())
+    patient = asyncio.create_task(lane.take())
+    await asyncio.sleep(0)
+    assert lane.waiting == 2
+    impatient.cancel()
+    async with asyncio.timeout(1):
+        await patient
+    assert impatient.cancelled()
+    assert lane.waiting == 0
+
+
+@pytest.mark.parametrize(("rate_per_s", "burst"), [(0, 1), (-1, 1), (1, 0)])
+async def test_a_budget_that_lets_nothing_through_is_refused(rate_per_s: float, burst: int) -> None:
+    with pytest.raises(ValueError, match="Expected a positive rate"):
+        Lane(rate_per_s, burst)
