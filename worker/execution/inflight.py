@@ -1,0 +1,36 @@
+"""Work that must not be cut off in the middle: a POST and the record of its answer.
+
+Whoever started it may be cancelled; the work goes on, and `drain` waits for what is still under way at the stop.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class InFlight:
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def shielded(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Wait for the work; if the waiting is cancelled, the work is not."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def drain(self, timeout_s: float) -> int:
+        """Wait until nothing is under way; returns how many were given up, each of them logged."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+        for task in self._tasks:
+            log.error("submission.abandoned_at_stop", task=task.get_name())
+        return len(self._tasks)

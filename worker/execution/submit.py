@@ -1,0 +1,241 @@
+"""The only money path: lane → prepare → claim → POST → record.
+
+The signed order and its id are committed by the claim before the first byte goes out; what was claimed is posted
+shielded from cancellation; every answer, and every lack of one, is recorded. Nothing here signs twice.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from worker.errors import DatabaseError, DatabaseUnreachable, OrderIdMismatch
+from worker.execution.inflight import InFlight
+from worker.execution.wallets import Wallets
+from worker.observe.metrics import Metrics
+from worker.orders.decide import Plan
+from worker.orders.lifecycle import AttemptState
+from worker.orders.outcomes import Outcome, OutcomeKind, classify
+from worker.orders.ports import (
+    Answer,
+    AttemptRecord,
+    Clock,
+    Envelope,
+    Exchange,
+    Granted,
+    Lease,
+    Ledger,
+    Refused,
+    Stages,
+)
+
+log = structlog.get_logger(__name__)
+
+_CLAIM_TRIES = 3
+_RECORD_BACKOFF_MOST_S = 5.0
+_RESEND_BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+
+
+class Lane(Protocol):
+    """A budget of requests, first come, first served."""
+
+    async def take(self) -> None:
+        """Return when one more call fits the budget."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """When a signal reached this process. `monotonic_s` starts its own time."""
+
+    at: datetime
+    monotonic_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One plan on its way, from its signature to its answer."""
+
+    plan: Plan
+    envelope: Envelope
+    lease: Lease
+    stages: Stages
+    received: Received
+    fresh_until: datetime
+    prepare_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    envelope: Envelope
+    granted: Granted
+    outcome: Outcome
+    state: AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Nothing was claimed and nothing was sent; the pair stays work."""
+
+    why: str
+    stale: bool = False  # the wait for a place outlasted the signal's freshness: decide again
+
+
+class Submitter:
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        ledger: Ledger,
+        wallets: Wallets,
+        lane: Lane,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._exchange = exchange
+        self._ledger = ledger
+        self._wallets = wallets
+        self._lane = lane
+        self._clock = clock
+        self._metrics = metrics
+        self._halted = ""
+        self.in_flight = InFlight()
+
+    @property
+    def halted(self) -> str:
+        """Why this process sends nothing any more; empty while it may."""
+        return self._halted
+
+    async def execute(
+        self, plan: Plan, received: Received, *, decided_at: datetime, fresh_until: datetime
+    ) -> Executed | Refused | NotSent:
+        """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew."""
+        wallet = plan.strategy.wallet_address
+        await self._lane.take()
+        if self._clock.now() > fresh_until:
+            return NotSent("the signal grew old while it waited for a place", stale=True)
+        lease = self._wallets.lease(wallet)
+        if self._halted or lease is None:
+            return NotSent(self._halted or "this worker holds no lease on the wallet")
+        prepare_from_s = self._clock.monotonic()
+        envelope = await self._exchange.prepare(wallet, plan)
+        stages = Stages(received_at=received.at, decided_at=decided_at, prepared_at=self._clock.now())
+        order = _Order(
+            plan, envelope, lease, stages, received, fresh_until, self._clock.monotonic() - prepare_from_s
+        )
+        # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
+        return await self.in_flight.shielded(self._claim_and_post(order), name=f"submit {envelope.order_id}")
+
+    async def _claim_and_post(self, order: _Order) -> Executed | Refused:
+        asked_s = self._clock.monotonic()
+        async with self._wallets.claims(order.envelope.wallet):
+            claim = await self._claim(order)
+        claim_s = self._clock.monotonic() - asked_s
+        if isinstance(claim, Refused):
+            return claim
+        timing = {
+            "own_ms": _ms(self._clock.monotonic() - order.received.monotonic_s - claim_s),
+            "prepare_ms": _ms(order.prepare_s),
+            "claim_ms": _ms(claim_s),
+        }
+        self._metrics.stage_s.labels("prepare").observe(order.prepare_s)
+        self._metrics.stage_s.labels("claim").observe(claim_s)
+        outcome, state = await self._post(order, timing)
+        return Executed(order.envelope, claim, outcome, state)
+
+    async def _claim(self, order: _Order) -> Granted | Refused:
+        """A claim whose answer is lost is asked again with the same id: the same answer comes."""
+        for tries_left in reversed(range(_CLAIM_TRIES)):
+            try:
+                return await self._ledger.claim(order.plan, order.envelope, order.lease, order.stages)
+            except DatabaseUnreachable:
+                if not tries_left or not self._wallets.may_send(order.lease):
+                    raise
+                log.warning("claim.asked_again", order_id=order.envelope.order_id)
+        raise AssertionError("unreachable")
+
+    async def _post(self, order: _Order, timing: Mapping[str, Any]) -> tuple[Outcome, AttemptState]:
+        """Send the committed body; again only while it is proved that no byte of it has left."""
+        envelope = order.envelope
+        backoff = iter(_RESEND_BACKOFF_S)
+        while True:
+            if not self._wallets.may_send(order.lease):
+                return await self._abandon(envelope, "the lease ended before the order was sent")
+            sent_at, posted_s = self._clock.now(), self._clock.monotonic()
+            answer = await self._exchange.submit(envelope)
+            answer_s = self._clock.monotonic() - posted_s
+            self._check_id(envelope, answer)
+            outcome = classify(answer, first_send=True)
+            self._metrics.answers.labels(outcome.kind).inc()
+            self._metrics.stage_s.labels("answer").observe(answer_s)
+            if outcome.kind is not OutcomeKind.NOT_SENT:
+                break
+            wait_s = next(backoff, None)
+            if wait_s is None or self._clock.now() > order.fresh_until:
+                return await self._abandon(envelope, outcome.note)
+            log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.note, again_in_s=wait_s)
+            await asyncio.sleep(wait_s)
+        record = AttemptRecord(
+            order_id=envelope.order_id,
+            state=outcome.state,
+            note=outcome.note,
+            answer={**answer_facts(answer), "timing": {**timing, "answer_ms": _ms(answer_s)}},
+            sent_at=sent_at,
+            answered_at=self._clock.now(),
+        )
+        return outcome, await self._record(record)
+
+    async def _abandon(self, envelope: Envelope, why: str) -> tuple[Outcome, AttemptState]:
+        """Only the process that did not send may say so."""
+        log.warning("order.abandoned", order_id=envelope.order_id, why=why)
+        record = AttemptRecord(order_id=envelope.order_id, state=AttemptState.ABANDONED, note=why)
+        return Outcome.not_sent(why), await self._record(record)
+
+    async def _record(self, record: AttemptRecord) -> AttemptState:
+        """Write the answer down, however long the database is away: the attempt is committed, nothing is lost."""
+        wait_s = 0.1
+        while True:
+            try:
+                return await self._ledger.record(record)
+            except DatabaseUnreachable as error:
+                log.error(
+                    "order.answer_not_recorded", order_id=record.order_id, error=str(error), again_in_s=wait_s
+                )
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _RECORD_BACKOFF_MOST_S)
+            except DatabaseError as error:
+                # The attempt stays as it was claimed; the look-ups will find what became of it.
+                log.error(
+                    "order.answer_refused", order_id=record.order_id, state=record.state, error=str(error)
+                )
+                return AttemptState.SUBMITTING
+
+    def _check_id(self, envelope: Envelope, answer: Answer) -> None:
+        if answer.order_id is None or answer.order_id == envelope.order_id:
+            return
+        mismatch = OrderIdMismatch(
+            f"The exchange calls our order {envelope.order_id} by another id, {answer.order_id}: trading is halted."
+        )
+        self._halted = str(mismatch)
+        log.critical(
+            "trading.halted", order_id=envelope.order_id, theirs=answer.order_id, error=str(mismatch)
+        )
+
+
+def answer_facts(answer: Answer) -> dict[str, Any]:
+    """What the ledger keeps of an answer, numerics as text."""
+    return {
+        "http_status": answer.http_status,
+        "status": answer.status,
+        "error": answer.error,
+        "making_amount": None if answer.making_amount is None else format(answer.making_amount, "f"),
+        "taking_amount": None if answer.taking_amount is None else format(answer.taking_amount, "f"),
+        "trade_ids": list(answer.trade_ids),
+    }
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}"

@@ -1,0 +1,53 @@
+"""Skips and deferrals on their way to the database: written in batches, soon, and again until they are.
+
+A decision that is lost with the process costs nothing: its pair is still work, and is decided again.
+"""
+
+import asyncio
+
+import structlog
+
+from worker.errors import DatabaseError
+from worker.orders.ports import Decision, Ledger
+
+log = structlog.get_logger(__name__)
+
+_BATCH_MOST = 200
+_GATHER_S = 0.02
+_BACKOFF_MOST_S = 5.0
+
+
+class DecisionWriter:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[tuple[Decision, asyncio.Future[None]]] = []
+        self._some = asyncio.Event()
+
+    async def write(self, decision: Decision) -> None:
+        """Returns once the decision is in the database."""
+        written = asyncio.get_running_loop().create_future()
+        self._waiting.append((decision, written))
+        self._some.set()
+        await written
+
+    async def run(self) -> None:
+        wait_s = 0.1
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(_GATHER_S)
+            batch = [entry for entry in self._waiting[:_BATCH_MOST] if not entry[1].cancelled()]
+            try:
+                if batch:
+                    await self._ledger.decide([decision for decision, _ in batch])
+            except DatabaseError as error:
+                log.warning("decisions.not_written", count=len(batch), error=str(error), again_in_s=wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _BACKOFF_MOST_S)
+                continue
+            wait_s = 0.1
+            del self._waiting[:_BATCH_MOST]
+            if not self._waiting:
+                self._some.clear()
+            for _, written in batch:
+                if not written.done():
+                    written.set_result(None)

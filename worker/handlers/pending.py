@@ -1,0 +1,149 @@
+"""Orders that are not settled yet: looked up when due, sooner when the exchange says that something happened.
+
+The schedule lives in memory and only paces the look-ups; which attempts are open is asked of the database, so a
+restart or a takeover forgets nothing.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from worker.errors import DatabaseError, ExchangeError
+from worker.execution.resolve import Resolver
+from worker.execution.wallets import Wallets
+from worker.observe.metrics import Metrics
+from worker.orders.lifecycle import AttemptState
+from worker.orders.ports import Attempt, Clock, Ledger
+from worker.orders.terms import OrderId
+
+log = structlog.get_logger(__name__)
+
+_OPEN_MOST = 500
+_CONCURRENCY = 8
+# An order whose POST may still be under way in this process is left alone for so long.
+_ANSWER_GRACE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTiming:
+    """Look-ups of one order: `first_s` after its answer, then doubling to `most_s`."""
+
+    tick_s: float
+    first_s: float
+    refresh_every_s: float
+    most_s: float
+
+
+@dataclass(slots=True)
+class _Pace:
+    due_s: float
+    wait_s: float
+
+
+class Pending:
+    def __init__(
+        self,
+        *,
+        resolver: Resolver,
+        ledger: Ledger,
+        wallets: Wallets,
+        clock: Clock,
+        metrics: Metrics,
+        timing: PendingTiming,
+    ) -> None:
+        self._resolver = resolver
+        self._ledger = ledger
+        self._wallets = wallets
+        self._clock = clock
+        self._metrics = metrics
+        self._timing = timing
+        self._pace: dict[OrderId, _Pace] = {}
+        self._woken = asyncio.Event()
+
+    def follow(self, order_id: OrderId) -> None:
+        """An order of ours was answered: look it up a moment from now."""
+        self._pace.setdefault(
+            order_id, _Pace(self._clock.monotonic() + self._timing.first_s, self._timing.first_s)
+        )
+        self._woken.set()
+
+    def wake(self, order_id: OrderId) -> None:
+        """The exchange said that something happened to this order: look now."""
+        self._pace[order_id] = _Pace(self._clock.monotonic(), self._timing.first_s)
+        self._woken.set()
+
+    async def recover(self) -> int:
+        """At start: resolve what an earlier process may have sent. Returns how many were looked up.
+
+        A look-up that fails leaves its attempt open for the loop: a case, never a crash.
+        """
+        attempts = await self._open_attempts()
+        await self._look_up_all(attempts)
+        return len(attempts)
+
+    async def run(self) -> None:
+        while True:
+            await self._wait()
+            try:
+                attempts = await self._open_attempts()
+            except DatabaseError as error:
+                log.warning("pending.not_read", error=str(error))
+                await asyncio.sleep(self._timing.first_s)
+                continue
+            open_ids = {attempt.envelope.order_id for attempt in attempts}
+            self._pace = {order_id: pace for order_id, pace in self._pace.items() if order_id in open_ids}
+            await self._look_up_all([attempt for attempt in attempts if self._is_due(attempt)])
+
+    async def _wait(self) -> None:
+        """Until something is due, but not for longer than the refresh: attempts of a taken-over wallet appear."""
+        while True:
+            soonest_s = min((pace.due_s for pace in self._pace.values()), default=float("inf"))
+            wait_s = min(soonest_s - self._clock.monotonic(), self._timing.refresh_every_s)
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(max(wait_s, self._timing.tick_s)):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+
+    async def _open_attempts(self) -> list[Attempt]:
+        found = [
+            attempt
+            for wallet in self._wallets.held
+            for attempt in await self._ledger.open_attempts(wallet, limit=_OPEN_MOST)
+        ]
+        self._metrics.attempts_unresolved.set(sum(a.state is AttemptState.UNKNOWN for a in found))
+        return found
+
+    def _is_due(self, attempt: Attempt) -> bool:
+        age_s = (self._clock.now() - attempt.created_at).total_seconds()
+        if attempt.state is AttemptState.SUBMITTING and age_s < _ANSWER_GRACE_S:
+            return False
+        pace = self._pace.get(attempt.envelope.order_id)
+        return pace is None or pace.due_s <= self._clock.monotonic()
+
+    async def _look_up_all(self, attempts: list[Attempt]) -> None:
+        places = asyncio.Semaphore(_CONCURRENCY)
+
+        async def one(attempt: Attempt) -> None:
+            async with places:
+                await self._look_up(attempt)
+
+        async with asyncio.TaskGroup() as group:
+            for attempt in attempts:
+                group.create_task(one(attempt))
+
+    async def _look_up(self, attempt: Attempt) -> None:
+        order_id = attempt.envelope.order_id
+        try:
+            resolution = await self._resolver.resolve(attempt)
+        except (ExchangeError, DatabaseError) as error:
+            log.warning("order.lookup_failed", order_id=order_id, error=str(error))
+        else:
+            if resolution.settled:
+                self._pace.pop(order_id, None)
+                return
+        last = self._pace.get(order_id)
+        wait_s = min(last.wait_s * 2, self._timing.most_s) if last else self._timing.first_s
+        self._pace[order_id] = _Pace(self._clock.monotonic() + wait_s, wait_s)

@@ -1,0 +1,79 @@
+"""The strategies that follow each paper wallet, as last read: fast to ask, never trusted for money.
+
+Read at start, at once when the feed reports a change, and every few seconds in case it does not. The claim
+checks pause, kill and limits again inside its transaction.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from worker.errors import DatabaseError
+from worker.observe.health import Health, Level
+from worker.orders.ports import Ledger
+from worker.orders.strategy import InvalidStrategy, Strategy
+from worker.orders.terms import FtWalletId, StrategyId, WalletAddress
+
+log = structlog.get_logger(__name__)
+
+
+class Strategies:
+    def __init__(
+        self,
+        ledger: Ledger,
+        health: Health,
+        *,
+        refresh_every_s: float,
+        on_wallets: Callable[[Iterable[WalletAddress]], None],
+    ) -> None:
+        self._ledger = ledger
+        self._health = health
+        self._refresh_every_s = refresh_every_s
+        self._on_wallets = on_wallets
+        self._by_id: dict[StrategyId, Strategy | InvalidStrategy] = {}
+        self._by_ft_wallet: dict[FtWalletId, list[StrategyId]] = {}
+        self._stale = asyncio.Event()
+
+    def get(self, strategy_id: StrategyId) -> Strategy | InvalidStrategy | None:
+        return self._by_id.get(strategy_id)
+
+    def following(self, ft_wallet_id: FtWalletId) -> Sequence[StrategyId]:
+        return self._by_ft_wallet.get(ft_wallet_id, ())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def changed(self) -> None:
+        """Somebody changed a strategy, its paper wallet or a control: read them again now."""
+        self._stale.set()
+
+    async def load(self) -> None:
+        """Raises `DatabaseError`: no strategies and no answer are not the same thing."""
+        loaded = await self._ledger.strategies()
+        self._stale.clear()
+        by_ft_wallet: defaultdict[FtWalletId, list[StrategyId]] = defaultdict(list)
+        for strategy in loaded:
+            by_ft_wallet[strategy.ft_wallet_id].append(strategy.strategy_id)
+            if isinstance(strategy, InvalidStrategy) and self._by_id.get(strategy.strategy_id) != strategy:
+                log.error("strategy.invalid", strategy_id=strategy.strategy_id, problem=strategy.problem)
+        self._by_id = {strategy.strategy_id: strategy for strategy in loaded}
+        self._by_ft_wallet = dict(by_ft_wallet)
+        self._on_wallets({strategy.wallet_address for strategy in loaded if isinstance(strategy, Strategy)})
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._refresh_every_s):
+                    await self._stale.wait()
+            except TimeoutError:
+                pass
+            try:
+                await self.load()
+            except DatabaseError as error:
+                if self._health.report("strategies", Level.DEGRADED, f"not read: {error}"):
+                    log.warning("strategies.not_read", error=str(error))
+                await asyncio.sleep(min(1.0, self._refresh_every_s))
+            else:
+                self._health.report("strategies", Level.OK)

@@ -1,0 +1,50 @@
+"""What is counted, in Prometheus' terms: base units, `_total`, no ids as labels, a registry of our own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0)
+
+
+class Metrics:
+    """One instance per process, handed to whoever counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.signals = Counter(
+            "polycopy_signals", "Signals taken in, by what brought them.", ["source"], registry=self.registry
+        )
+        self.decisions = Counter(
+            "polycopy_decisions",
+            "Decisions by outcome and reason.",
+            ["strategy", "outcome", "reason"],
+            registry=self.registry,
+        )
+        self.answers = Counter(
+            "polycopy_answers",
+            "Answers of the exchange to orders, by class.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.stage_s = Histogram(
+            "polycopy_stage_duration_seconds",
+            "Time spent in each stage of a signal's way.",
+            ["stage"],
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        self.attempts_unresolved = Gauge(
+            "polycopy_attempts_unresolved", "Attempts of unknown outcome.", registry=self.registry
+        )
+        self.queue_depth = Gauge(
+            "polycopy_queue_depth", "Signals waiting in the queue.", ["lane"], registry=self.registry
+        )
+        self.feed_up = Gauge("polycopy_feed_up", "1 while the Realtime feed is LIVE.", registry=self.registry)
+        self.feed_sessions = Counter(
+            "polycopy_feed_sessions", "Realtime sessions begun.", registry=self.registry
+        )
+        self.feed_missed = Counter(
+            "polycopy_feed_missed_events", "Signals that the sweep found first.", registry=self.registry
+        )
+        self.task_failures = Counter(
+            "polycopy_task_failures", "Failures of a background task.", ["task"], registry=self.registry
+        )

@@ -1,0 +1,41 @@
+"""What systemd is told: ready, still alive, a status line, stopping. Silent where there is no systemd.
+
+The protocol of sd_notify(3): one datagram of `KEY=value` lines to the socket named by NOTIFY_SOCKET.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+class ServiceManager:
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        variables = os.environ if environ is None else environ
+        address = variables.get("NOTIFY_SOCKET", "")
+        # A leading @ means the abstract namespace.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._watchdog_us = int(variables.get("WATCHDOG_USEC", "0") or 0)
+
+    @property
+    def watchdog_every_s(self) -> float | None:
+        """Half of the time that systemd allows between two signs of life; None if it asks for none."""
+        return self._watchdog_us / 2_000_000 if self._watchdog_us else None
+
+    def ready(self, status: str) -> None:
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def status(self, status: str) -> None:
+        self._send(f"STATUS={status}")
+
+    def alive(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def stopping(self, status: str) -> None:
+        self._send(f"STOPPING=1\nSTATUS={status}")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.connect(self._address)
+            channel.sendall(message.encode())
