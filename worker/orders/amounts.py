@@ -1,0 +1,130 @@
+"""The exact amounts of an order, in the exchange's base units, and the most that they can cost.
+
+The exchange reads amounts, not prices: BUY gives dollars and takes shares, SELL the reverse, both as integers of
+10⁻⁶. Rounding always goes the way that can still match at the limit and never costs more than the bet. A minimum of
+the exchange is never met by spending more than the bet: then the order is `below_min_size`.
+Sources: protocol.md "Amounts and reservation"; polymarket-clob.md 4.1 (decimals), 4.2 (minimums), 4.5 (fees).
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from worker.orders.market import Market
+from worker.orders.numbers import CENT, ceil_to, floor_to, plain
+from worker.orders.reasons import SkipReason
+from worker.orders.skips import Skip
+from worker.orders.terms import OrderType, Side
+
+BASE_UNITS = 10**6
+
+_SHARE_STEP = Decimal("0.01")  # what an order may ask for
+_TAKEN_SHARE_STEP = Decimal("0.0001")  # what a FAK/FOK BUY may state as taken; safe on every tick
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What is signed. Exactly one of `spend_usd` and `shares` is set: the target that the exchange fills up to."""
+
+    maker_base_units: int
+    taker_base_units: int
+    spend_usd: Decimal | None = (
+        None  # FAK/FOK BUY: dollars, fee not included; shares follow from the prices met
+    )
+    shares: Decimal | None = None  # every other order
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The worst case: dollars a BUY may cost with its fees, or shares a SELL may give."""
+
+    usd: Decimal = Decimal(0)
+    shares: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    amounts: Amounts
+    reservation: Reservation
+
+
+def fee_usd(shares: Decimal, price: Decimal, market: Market) -> Decimal:
+    """Taker fee in USD, unrounded: shares · rate · (p(1 − p))^exponent."""
+    return shares * market.fee_rate * (price * (1 - price)) ** market.fee_exponent
+
+
+def ticket(
+    *,
+    side: Side,
+    order_type: OrderType,
+    limit_price: Decimal,
+    market: Market,
+    bet_usd: Decimal = Decimal(0),
+    shares: Decimal = Decimal(0),
+    min_marketable_usd: Decimal,
+) -> Ticket | Skip:
+    """The largest order whose worst case fits: `bet_usd` (whole cents) for a BUY, `shares` for a SELL."""
+    match side:
+        case Side.BUY if order_type.rests:
+            return _resting_buy(limit_price, market, bet_usd, min_marketable_usd)
+        case Side.BUY:
+            return _immediate_buy(limit_price, market, bet_usd, min_marketable_usd)
+        case Side.SELL:
+            return _sell(order_type, limit_price, market, shares)
+
+
+def _immediate_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
+    """Spends A whole cents with A + ⌈A·worst fee rate⌉ ≤ bet.
+
+    The lower the prices met, the more shares A buys and the more fee they carry, so the fee at the limit is no bound.
+    """
+    fee_rate = _worst_fee_rate(market)
+    spend = floor_to(bet / (1 + fee_rate), CENT)
+    if spend < min_usd:
+        return _too_small(f"{plain(spend)} USD", f"{plain(min_usd)} USD")
+    taken_shares = floor_to(
+        spend / limit, _TAKEN_SHARE_STEP
+    )  # rounded up, the price implied would miss the ask
+    return Ticket(
+        Amounts(_base_units(spend), _base_units(taken_shares), spend_usd=spend),
+        Reservation(usd=spend + ceil_to(spend * fee_rate, CENT)),
+    )
+
+
+def _resting_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
+    """Asks for Q shares with Q·limit + fee at limit ≤ bet. Price plus fee grows with the price: the limit is the worst."""
+    cost_per_share = limit + fee_usd(Decimal(1), limit, market)
+    shares = floor_to(bet / cost_per_share, _SHARE_STEP)
+    spend = shares * limit
+    if shares < market.min_order_size_shares:
+        return _too_small(f"{plain(shares)} shares", f"{plain(market.min_order_size_shares)} shares")
+    if spend < min_usd:
+        return _too_small(f"{plain(spend)} USD", f"{plain(min_usd)} USD")
+    return Ticket(
+        Amounts(_base_units(spend), _base_units(shares), shares=shares),
+        Reservation(usd=ceil_to(shares * cost_per_share, CENT)),
+    )
+
+
+def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal) -> Ticket | Skip:
+    """Gives whole hundredths of a share for exactly shares × limit. Its fee comes out of the proceeds."""
+    shares = floor_to(shares, _SHARE_STEP)
+    minimum = market.min_order_size_shares if order_type.rests else _SHARE_STEP
+    if shares < minimum:
+        return _too_small(f"{plain(shares)} shares", f"{plain(minimum)} shares")
+    return Ticket(
+        Amounts(_base_units(shares), _base_units(shares * limit), shares=shares),
+        Reservation(shares=shares),
+    )
+
+
+def _worst_fee_rate(market: Market) -> Decimal:
+    """Fee per dollar spent, over every price: A/p shares pay A·r·p^(e−1)·(1−p)^e, at most A·r; for e = 0, A·r/p."""
+    return market.fee_rate if market.fee_exponent > 0 else market.fee_rate / market.tick_size
+
+
+def _base_units(amount: Decimal) -> int:
+    return int(amount * BASE_UNITS)
+
+
+def _too_small(value: str, limit: str) -> Skip:
+    return Skip(SkipReason.BELOW_MIN_SIZE, value=value, limit=limit)

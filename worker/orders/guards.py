@@ -1,0 +1,107 @@
+"""Questions with one answer: None, or the skip that says no, with the number that failed and the limit it met.
+
+Each looks at one thing and knows nothing of the others; `decide.py` says in which order they are asked.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from worker.orders.capital import Capital
+from worker.orders.market import Book, Market
+from worker.orders.numbers import plain
+from worker.orders.policy import DecisionPolicy
+from worker.orders.reasons import SkipReason
+from worker.orders.signal import Signal
+from worker.orders.skips import Skip
+from worker.orders.strategy import FtWallet, Strategy
+from worker.orders.terms import Mode, Side
+
+# A signal within one hundredth above the floor was already in a dead market when the trader entered it.
+_ENTRY_ABOVE_FLOOR = Decimal("0.01")
+
+
+def switches(strategy: Strategy, side: Side, mode: Mode) -> Skip | None:
+    """Kill, pause and the rest, strongest first. A breaker stops entries and never an exit."""
+    if strategy.is_killed:
+        return Skip(SkipReason.KILL_SWITCH)
+    if not strategy.is_active:
+        return Skip(SkipReason.STRATEGY_INACTIVE)
+    if strategy.is_paused:
+        return Skip(SkipReason.STRATEGY_PAUSED)
+    if strategy.shadow_mode and mode is Mode.LIVE:
+        return Skip(SkipReason.SHADOW_MODE)
+    if strategy.breaker_active and side is Side.BUY:
+        return Skip(SkipReason.BREAKER_ACTIVE)
+    return None
+
+
+def paper_order_open(signal: Signal) -> Skip | None:
+    return (
+        None if signal.is_open else Skip(SkipReason.FT_NOT_OPEN, value=signal.outcome or "NULL", limit="OPEN")
+    )
+
+
+def young_enough(signal: Signal, policy: DecisionPolicy, now: datetime) -> Skip | None:
+    age = now - signal.created_at
+    if age <= policy.backfill_max_age:
+        return None
+    return Skip(SkipReason.SIGNAL_TOO_OLD, value=_seconds(age), limit=_seconds(policy.backfill_max_age))
+
+
+def tradable(market: Market) -> Skip | None:
+    if market.closed:
+        return Skip(SkipReason.MARKET_CLOSED, value=market.condition_id)
+    if not market.accepting_orders:
+        return Skip(SkipReason.MARKET_NOT_READY, value=market.condition_id)
+    return None
+
+
+def offered(book: Book | None, side: Side, limit: Decimal) -> Skip | None:
+    """For a signal that is not fresh: the book must offer a price inside the cap, and no book is no offer."""
+    best = best_price(book, side)
+    if best is None:
+        return Skip(SkipReason.SIGNAL_STALE, value="no price offered", limit=plain(limit))
+    if best > limit if side is Side.BUY else best < limit:
+        return Skip(SkipReason.SIGNAL_STALE, value=plain(best), limit=plain(limit))
+    return None
+
+
+def alive(book: Book | None, side: Side, base: Decimal, wallet: FtWallet) -> Skip | None:
+    """The paper wallet's dead-market guard, for entries: a collapsed price is no bargain (domain.md Appendix C)."""
+    best = best_price(book, side)
+    if best is None or side is Side.SELL or not wallet.dead_market_guard:
+        return None
+    floor = wallet.dead_market_floor
+    if base >= floor + _ENTRY_ABOVE_FLOOR and best < floor:
+        return Skip(SkipReason.PRICE_MOVED, value=plain(best), limit=plain(floor))
+    lowest = base * (1 - wallet.dead_market_max_drift)
+    if best < lowest:
+        return Skip(SkipReason.PRICE_MOVED, value=plain(best), limit=plain(lowest))
+    return None
+
+
+def within_limits(reserve_usd: Decimal, strategy: Strategy, capital: Capital) -> Skip | None:
+    """The strategy's caps on the worst-case cost of an entry. Reached exactly is still inside."""
+    ceilings = (
+        (SkipReason.ABOVE_MAX_ORDER_SIZE, reserve_usd, strategy.max_order_size_usd),
+        (SkipReason.MAX_POSITION_SIZE, reserve_usd, strategy.max_position_size_usd),
+        (SkipReason.MAX_TOTAL_EXPOSURE, capital.exposure_usd + reserve_usd, strategy.max_total_exposure_usd),
+        (SkipReason.INSUFFICIENT_CAPITAL, reserve_usd, capital.available_usd),
+    )
+    for reason, cost, ceiling in ceilings:
+        if ceiling is not None and cost > ceiling:
+            return Skip(reason, value=plain(cost), limit=plain(ceiling))
+    return None
+
+
+def best_price(book: Book | None, side: Side) -> Decimal | None:
+    """The best price on the side that we would take, in whatever order the levels came."""
+    if book is None:
+        return None
+    if side is Side.BUY:
+        return min((level.price for level in book.asks if level.size_shares > 0), default=None)
+    return max((level.price for level in book.bids if level.size_shares > 0), default=None)
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{int(span.total_seconds())} s"

@@ -1,0 +1,156 @@
+"""A paper signal, checked once where it enters: either a `Signal` that everything downstream may trust, or `Malformed`.
+
+A row comes from Realtime (numerics as JSON floats, exact up to 15 digits) or from SQL (numerics as text). A row that
+is malformed on the lossy path is worth re-reading as text before it is written off.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from worker.orders.numbers import exact_decimal, plain, utc_moment
+from worker.orders.reasons import SkipReason
+from worker.orders.terms import ConditionId, FtOrderId, FtWalletId, Side
+
+_VALUE_LIMIT = 80  # a malformed value is shown, not stored whole
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One row of `ft_orders`. `entry_price` carries the paper markup; `size_usd` is the paper bet, not ours."""
+
+    ft_order_id: FtOrderId
+    ft_wallet_id: FtWalletId
+    side: Side
+    condition_id: ConditionId
+    token_label: str
+    entry_price: Decimal
+    size_usd: Decimal
+    outcome: str
+    order_time: datetime  # the trader's trade
+    created_at: datetime  # the insert: what ages are judged by
+    source_trade_id: str | None = None
+    trader_address: str | None = None
+    market_slug: str | None = None
+    market_title: str | None = None
+    market_end_time: datetime | None = None
+    trader_win_rate: Decimal | None = None
+    trader_resolved_count: int | None = None
+    model_probability: Decimal | None = None
+    edge_pct: Decimal | None = None
+    conviction: Decimal | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.outcome == "OPEN"
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A row that can never be traded on. `ft_order_id` None: not even its id can be read."""
+
+    ft_order_id: FtOrderId | None
+    reason: SkipReason
+    value: str
+
+
+class _Refused(Exception):
+    def __init__(self, reason: SkipReason, value: object) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.value = "NULL" if value is None else str(value)[:_VALUE_LIMIT]
+
+
+def parse_signal(row: Mapping[str, Any]) -> Signal | Malformed:
+    """Read one row of `ft_orders`; never raises for its content.
+
+    A NULL side is refused like any other word that is not exactly BUY or SELL: the column is nullable, nothing
+    documents what NULL stands for, and since the paper side began to insert sells a guess of BUY could buy what the
+    trader sold. Optional numbers that cannot be read are None, never 0.
+    """
+    ft_order_id: FtOrderId | None = None
+    try:
+        ft_order_id = _order_id(row.get("order_id"))
+        return Signal(
+            ft_order_id=ft_order_id,
+            ft_wallet_id=FtWalletId(_text(row, "wallet_id", SkipReason.MISSING_WALLET)),
+            side=_side(row.get("side")),
+            condition_id=ConditionId(_text(row, "condition_id", SkipReason.MISSING_MARKET)),
+            token_label=_text(row, "token_label", SkipReason.MISSING_LABEL),
+            entry_price=_price(row.get("entry_price")),
+            size_usd=_size(row.get("size")),
+            outcome=_optional_text(row, "outcome") or "",
+            order_time=_moment(row, "order_time"),
+            created_at=_moment(row, "created_at"),
+            source_trade_id=_optional_text(row, "source_trade_id"),
+            trader_address=_optional_text(row, "trader_address"),
+            market_slug=_optional_text(row, "market_slug"),
+            market_title=_optional_text(row, "market_title"),
+            market_end_time=utc_moment(row.get("market_end_time")),
+            trader_win_rate=exact_decimal(row.get("trader_win_rate")),
+            trader_resolved_count=_optional_count(row.get("trader_resolved_count")),
+            model_probability=exact_decimal(row.get("model_probability")),
+            edge_pct=exact_decimal(row.get("edge_pct")),
+            conviction=exact_decimal(row.get("conviction")),
+        )
+    except _Refused as refused:
+        return Malformed(ft_order_id, refused.reason, refused.value)
+
+
+def _order_id(value: object) -> FtOrderId:
+    try:
+        return FtOrderId(str(UUID(value))) if isinstance(value, str) else _no_id(value)
+    except ValueError:
+        return _no_id(value)
+
+
+def _no_id(value: object) -> FtOrderId:
+    raise _Refused(SkipReason.BAD_ORDER_ID, value)
+
+
+def _text(row: Mapping[str, Any], column: str, reason: SkipReason) -> str:
+    text = _optional_text(row, column)
+    if text is None:
+        raise _Refused(reason, row.get(column))
+    return text
+
+
+def _optional_text(row: Mapping[str, Any], column: str) -> str | None:
+    """As written in the table, since the claim compares it there; blank is absent."""
+    value = row.get(column)
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _side(value: object) -> Side:
+    if value not in {Side.BUY.value, Side.SELL.value}:
+        raise _Refused(SkipReason.UNKNOWN_SIDE, value)
+    return Side(value)
+
+
+def _price(value: object) -> Decimal:
+    price = exact_decimal(value)
+    if price is None or not 0 < price < 1:
+        raise _Refused(SkipReason.BAD_PRICE, value if price is None else plain(price))
+    return price
+
+
+def _size(value: object) -> Decimal:
+    size = exact_decimal(value)
+    if size is None or size <= 0:
+        raise _Refused(SkipReason.BAD_SIZE, value if size is None else plain(size))
+    return size
+
+
+def _moment(row: Mapping[str, Any], column: str) -> datetime:
+    moment = utc_moment(row.get(column))
+    if moment is None:
+        raise _Refused(SkipReason.BAD_TIME, f"{column}={row.get(column)}")
+    return moment
+
+
+def _optional_count(value: object) -> int | None:
+    number = exact_decimal(value)
+    return int(number) if number is not None and number == number.to_integral_value() else None

@@ -1,0 +1,195 @@
+"""A live strategy and the paper wallet that it follows, checked once where the row enters.
+
+A strategy whose settings contradict themselves is an `InvalidStrategy`: it trades nothing, and every one of its
+signals is skipped with that problem, so that a typing mistake is seen and never costs money.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from worker.orders.capital import Capital, parse_capital
+from worker.orders.numbers import exact_decimal
+from worker.orders.terms import FtWalletId, OrderType, StrategyId, WalletAddress
+
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+_PERCENT = Decimal(100)
+_DEFAULT_KELLY_FRACTION = Decimal("0.25")
+
+
+class AllocationMethod(StrEnum):
+    """How the paper side sizes a bet (`ft_wallets.allocation_method`)."""
+
+    FIXED = "FIXED"
+    KELLY = "KELLY"
+    EDGE_SCALED = "EDGE_SCALED"
+    TIERED = "TIERED"
+    CONFIDENCE = "CONFIDENCE"
+    CONVICTION = "CONVICTION"
+    ML_SCALED = "ML_SCALED"
+    WHALE = "WHALE"
+
+
+@dataclass(frozen=True, slots=True)
+class FtWallet:
+    """The paper wallet's sizing and its guard against dead markets."""
+
+    ft_wallet_id: FtWalletId
+    bet_size_usd: Decimal
+    allocation_weight: Decimal
+    allocation_method: AllocationMethod
+    min_bet_usd: Decimal
+    max_bet_usd: Decimal
+    kelly_fraction: Decimal
+    dead_market_guard: bool
+    dead_market_floor: Decimal
+    dead_market_max_drift: Decimal  # a fraction: 0.8 is 80 %
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One row of `lt_strategies` with its wallet and switches. Limits that are None are off."""
+
+    strategy_id: StrategyId
+    ft_wallet_id: FtWalletId
+    ft_wallet: FtWallet | None  # None: the strategy follows a wallet that does not exist
+    wallet_address: WalletAddress
+    display_name: str
+    order_type: OrderType
+    slippage: Decimal  # a fraction: 0.03 is 3 %
+    min_order_size_usd: Decimal
+    max_order_size_usd: Decimal
+    max_position_size_usd: Decimal | None
+    max_total_exposure_usd: Decimal | None
+    is_active: bool
+    is_paused: bool  # by its own column or by an operator's control
+    is_killed: bool
+    shadow_mode: bool
+    breaker_active: bool
+    capital: Capital | None  # as it stood when the row was loaded; the claim has the last word
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidStrategy:
+    strategy_id: StrategyId
+    problem: str
+
+
+class _Invalid(Exception):
+    pass
+
+
+def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
+    """Read one entry of `lt_strategies_load`; never raises for what the operator typed.
+
+    Raises SchemaError if the entry's `capital`, which our own SQL makes, is not whole.
+    """
+    strategy_id = StrategyId(str(row.get("strategy_id")))
+    controls: Collection[str] = row.get("controls") or ()
+    wallet_row = row.get("ft_wallet")
+    capital_row = row.get("capital")
+    try:
+        min_order, max_order = _ordered(row, "min_order_size_usd", "max_order_size_usd")
+        return Strategy(
+            strategy_id=strategy_id,
+            ft_wallet_id=FtWalletId(str(row.get("ft_wallet_id"))),
+            ft_wallet=_ft_wallet(wallet_row) if wallet_row else None,
+            wallet_address=_address(row.get("wallet_address")),
+            display_name=str(row.get("display_name") or strategy_id),
+            order_type=_order_type(row.get("order_type")),
+            slippage=_percentage(row, "slippage_tolerance_pct"),
+            min_order_size_usd=min_order,
+            max_order_size_usd=max_order,
+            max_position_size_usd=_limit(row, "max_position_size_usd"),
+            max_total_exposure_usd=_limit(row, "max_total_exposure_usd"),
+            is_active=row.get("is_active") is True,
+            is_paused=row.get("is_paused") is not False or "pause" in controls,
+            is_killed="kill" in controls,
+            shadow_mode=row.get("shadow_mode") is not False,
+            breaker_active=row.get("circuit_breaker_active") is not False,
+            capital=parse_capital(capital_row) if capital_row else None,
+        )
+    except _Invalid as invalid:
+        return InvalidStrategy(strategy_id, str(invalid))
+
+
+def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
+    min_bet, max_bet = _ordered(row, "min_bet", "max_bet")
+    method = row.get("allocation_method")
+    if method not in set(AllocationMethod):
+        raise _Invalid(
+            f"ft_wallets.allocation_method: expected one of {', '.join(AllocationMethod)}, was {method!r}"
+        )
+    return FtWallet(
+        ft_wallet_id=FtWalletId(str(row.get("wallet_id"))),
+        bet_size_usd=_positive(row, "bet_size"),
+        allocation_weight=_positive(row, "bet_allocation_weight"),
+        allocation_method=AllocationMethod(method),
+        min_bet_usd=min_bet,
+        max_bet_usd=max_bet,
+        kelly_fraction=exact_decimal(row.get("kelly_fraction")) or _DEFAULT_KELLY_FRACTION,
+        dead_market_guard=row.get("dead_market_guard") is not False,
+        dead_market_floor=_or_default(row, "dead_market_floor", Decimal("0.04")),
+        dead_market_max_drift=_or_default(row, "dead_market_max_drift_pct", Decimal(80)) / _PERCENT,
+    )
+
+
+def _address(value: object) -> WalletAddress:
+    address = str(value or "").strip().lower()
+    if not _ADDRESS.fullmatch(address):
+        raise _Invalid(f"wallet_address: expected 0x and 40 hex digits, was {value!r}")
+    return WalletAddress(address)
+
+
+def _order_type(value: object) -> OrderType:
+    word = str(value or "").strip().upper()
+    if word == "IOC":
+        return OrderType.FAK
+    if word not in set(OrderType):
+        raise _Invalid(f"order_type: expected IOC, FAK, FOK, GTC or GTD, was {value!r}")
+    return OrderType(word)
+
+
+def _number(row: Mapping[str, Any], column: str) -> Decimal:
+    number = exact_decimal(row.get(column))
+    if number is None:
+        raise _Invalid(f"{column}: expected a number, was {row.get(column)!r}")
+    return number
+
+
+def _positive(row: Mapping[str, Any], column: str) -> Decimal:
+    number = _number(row, column)
+    if number <= 0:
+        raise _Invalid(f"{column}: expected more than 0, was {number}")
+    return number
+
+
+def _or_default(row: Mapping[str, Any], column: str, default: Decimal) -> Decimal:
+    """For columns that older schemas lack. 0 is a value, not an absence."""
+    return default if row.get(column) is None else _number(row, column)
+
+
+def _percentage(row: Mapping[str, Any], column: str) -> Decimal:
+    percentage = _number(row, column)
+    if not 0 <= percentage < _PERCENT:
+        raise _Invalid(f"{column}: expected a percentage from 0 to below 100, was {percentage}")
+    return percentage / _PERCENT
+
+
+def _limit(row: Mapping[str, Any], column: str) -> Decimal | None:
+    if row.get(column) is None:
+        return None
+    limit = _number(row, column)
+    if limit < 0:
+        raise _Invalid(f"{column}: expected 0 or more, or NULL for no limit, was {limit}")
+    return limit
+
+
+def _ordered(row: Mapping[str, Any], low_column: str, high_column: str) -> tuple[Decimal, Decimal]:
+    low, high = _limit(row, low_column), _limit(row, high_column)
+    if low is None or high is None or low > high:
+        raise _Invalid(f"{low_column} and {high_column}: expected two ordered numbers, were {low} and {high}")
+    return low, high
