@@ -26,9 +26,9 @@ from worker.database.realtime_session import (
     Loss,
     LossKind,
     RealtimeSession,
-    Row,
     SessionEvents,
 )
+from worker.database.values import Row
 
 _log = structlog.get_logger(__name__)
 

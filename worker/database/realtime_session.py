@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -26,10 +26,9 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from worker.database.keys import DatabaseAccess
+from worker.database.values import Row
 
 _log = structlog.get_logger(__name__)
-
-Row = Mapping[str, Any]
 
 SIGNAL_TABLE = "ft_orders"
 SIDE_TABLES = ("lt_strategies", "ft_wallets", "lt_controls")

@@ -1,0 +1,76 @@
+"""Attempts as they cross the edge: recorded after every answer, read back to be looked up or sent again."""
+
+from typing import Any
+
+from worker.database.values import (
+    Row,
+    count_of,
+    moment_of,
+    moment_text,
+    number_text,
+    optional_moment_of,
+    text_of,
+    word_of,
+)
+from worker.orders.lifecycle import AttemptState
+from worker.orders.ports import Attempt, AttemptRecord, Envelope, Fill
+from worker.orders.terms import (
+    ExchangeVersion,
+    LtOrderId,
+    Mode,
+    OrderId,
+    OrderType,
+    Side,
+    StrategyId,
+    TokenId,
+    WalletAddress,
+)
+
+
+def record_params(record: AttemptRecord) -> dict[str, Any]:
+    return {
+        "exchange_order_id": record.order_id,
+        "state": record.state,
+        "note": record.note,
+        "answer": dict(record.answer),
+        "closed": record.closed,
+        "sent_at": moment_text(record.sent_at),
+        "answered_at": moment_text(record.answered_at),
+        "fills": [_fill(fill) for fill in record.fills],
+    }
+
+
+def _fill(fill: Fill) -> dict[str, Any]:
+    return {
+        "trade_id": fill.trade_id,
+        "role": fill.role,
+        "side": fill.side,
+        "token_id": fill.token_id,
+        "price": number_text(fill.price),
+        "shares": number_text(fill.shares),
+        "fee_usd": number_text(fill.fee_usd),
+        "state": fill.state,
+        "matched_at": moment_text(fill.matched_at),
+    }
+
+
+def parse_attempt(row: Row) -> Attempt:
+    envelope = Envelope(
+        order_id=OrderId(text_of(row, "exchange_order_id")),
+        wallet=WalletAddress(text_of(row, "wallet_address")),
+        token_id=TokenId(text_of(row, "token_id")),
+        side=word_of(row, "side", Side),
+        order_type=word_of(row, "order_type", OrderType),
+        exchange_version=word_of(row, "exchange_version", ExchangeVersion),
+        body=text_of(row, "signed_body"),
+        expires_at=optional_moment_of(row, "expires_at"),
+    )
+    return Attempt(
+        envelope=envelope,
+        mode=word_of(row, "mode", Mode),
+        strategy_id=StrategyId(text_of(row, "strategy_id")),
+        lt_order_id=LtOrderId(text_of(row, "lt_order_id")),
+        state=word_of(row, "state", AttemptState),
+        created_at=moment_of(row, "created_at"),
+        lookups=count_of(row, "lookups"),
+    )

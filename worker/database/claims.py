@@ -1,0 +1,79 @@
+"""The claim as it crosses the edge: what was decided, what was signed, under which lease; and the database's word."""
+
+from decimal import Decimal
+from typing import Any
+
+from worker.database.values import Row, flag_of, moment_text, number_text, row_of, text_of, word_of
+from worker.orders.capital import parse_capital
+from worker.orders.decide import Plan
+from worker.orders.ports import Envelope, Granted, Lease, Refused, Stages
+from worker.orders.reasons import SkipReason
+from worker.orders.terms import LtOrderId
+
+
+def claim_params(
+    plan: Plan, envelope: Envelope, lease: Lease, stages: Stages, *, balance_max_age_s: float
+) -> dict[str, Any]:
+    """The parameter of `lt_claim`. `expected` is compared with the table, so that a changed signal cannot pass."""
+    signal = plan.signal
+    return {
+        "mode": lease.mode,
+        "worker": lease.worker,
+        "fence": lease.fence,
+        "wallet_address": lease.wallet,
+        "strategy_id": plan.strategy.strategy_id,
+        "ft_order_id": signal.ft_order_id,
+        "expected": {
+            "wallet_id": signal.ft_wallet_id,
+            "side": signal.side,
+            "condition_id": signal.condition_id,
+            "token_label": signal.token_label,
+            "entry_price": number_text(signal.entry_price),
+            "size": number_text(signal.size_usd),
+        },
+        "order": _order(plan, envelope),
+        "attempt": {
+            "exchange_order_id": envelope.order_id,
+            "exchange_version": envelope.exchange_version,
+            "signed_body": envelope.body,
+        },
+        "snapshot": dict(plan.snapshot),
+        "stages": {
+            "received_at": moment_text(stages.received_at),
+            "decided_at": moment_text(stages.decided_at),
+            "prepared_at": moment_text(stages.prepared_at),
+        },
+        "balance_max_age_s": number_text(Decimal(str(balance_max_age_s))),
+    }
+
+
+def _order(plan: Plan, envelope: Envelope) -> dict[str, Any]:
+    return {
+        "order_type": plan.order_type,
+        "side": plan.side,
+        "token_id": plan.token.token_id,
+        "limit_price": number_text(plan.limit_price),
+        "base_price": number_text(plan.base_price),
+        "bet_usd": number_text(plan.bet_usd),
+        "amount_usd": number_text(plan.amounts.spend_usd),
+        "shares": number_text(plan.amounts.shares),
+        "reserve_usd": number_text(plan.reservation.usd),
+        "reserve_shares": number_text(plan.reservation.shares),
+        "expires_at": moment_text(envelope.expires_at),
+    }
+
+
+def parse_claim(answer: Row) -> Granted | Refused:
+    capital = parse_capital(row_of(answer, "capital"))
+    if flag_of(answer, "granted"):
+        return Granted(
+            lt_order_id=LtOrderId(text_of(answer, "lt_order_id")),
+            capital=capital,
+            replayed=flag_of(answer, "replayed"),
+        )
+    return Refused(
+        reason=word_of(answer, "reason", SkipReason),
+        value=str(answer.get("value") or ""),
+        limit=str(answer.get("limit") or ""),
+        capital=capital,
+    )

@@ -1,0 +1,48 @@
+"""Decisions as they cross the edge: the work that has none, and the skips and deferrals that become one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from worker.database.values import Row, flag_of, moment_text, row_of, rows_of, texts_of
+from worker.orders.ports import Decision, Work, WorkBatch
+from worker.orders.terms import StrategyId
+
+
+def decision_params(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    return [_decision(decision) for decision in decisions]
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    skip = decision.skip
+    return {
+        "strategy_id": decision.strategy_id,
+        "ft_order_id": decision.ft_order_id,
+        "state": "deferred" if skip.deferred else "skipped",
+        "reason": skip.reason,
+        "value": skip.value,
+        "limit": skip.limit,
+        "retry_at": moment_text(skip.retry_at),
+        "expires_at": moment_text(skip.expires_at),
+        "snapshot": dict(skip.snapshot),
+        "received_at": moment_text(decision.stages.received_at),
+        "decided_at": moment_text(decision.stages.decided_at),
+    }
+
+
+def parse_work(answer: Row) -> WorkBatch:
+    return WorkBatch(
+        work=tuple(_work(item) for item in rows_of(answer, "work")), more=flag_of(answer, "more")
+    )
+
+
+def parse_signal_work(answer: Row) -> Work | None:
+    """None: the row is gone, or no strategy has it left to decide."""
+    work = None if answer.get("signal") is None else _work(answer)
+    return work if work is not None and work.strategy_ids else None
+
+
+def _work(item: Row) -> Work:
+    return Work(
+        signal_row=row_of(item, "signal"),
+        strategy_ids=tuple(StrategyId(strategy_id) for strategy_id in texts_of(item, "strategy_ids")),
+    )

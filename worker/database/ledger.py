@@ -1,0 +1,158 @@
+"""The ledger over Supabase: implements `orders.ports.Ledger` for one mode and one worker, one SQL function per call.
+
+Every call is idempotent and raises what `SupabaseDatabase.rpc` raises; an answer that is not of this version of the
+schema raises `SchemaError`. What the operator's commands ask of the ledger is here too, beside the port.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.database.attempts import parse_attempt, record_params
+from worker.database.claims import claim_params, parse_claim
+from worker.database.client import SupabaseDatabase
+from worker.database.controls import (
+    ControlAction,
+    ControlScope,
+    Equation,
+    SchemaCheck,
+    parse_check,
+    parse_equation,
+)
+from worker.database.decisions import decision_params, parse_signal_work, parse_work
+from worker.database.values import Row, count_of, moment_text, number_text, row_of, rows_of, word_of
+from worker.database.wallets import parse_lease
+from worker.orders.capital import Capital, parse_capital
+from worker.orders.decide import Plan
+from worker.orders.lifecycle import AttemptState
+from worker.orders.ports import (
+    Attempt,
+    AttemptRecord,
+    Decision,
+    Envelope,
+    Granted,
+    Lease,
+    LeaseHeld,
+    Refused,
+    Stages,
+    WalletBalance,
+    Work,
+    WorkBatch,
+)
+from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
+from worker.orders.terms import FtOrderId, Mode, StrategyId, WalletAddress, WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    balance_max_age_s: float = 60.0  # an older balance of the wallet buys nothing
+    decisions_per_call: int = 500  # keeps one call far from the statement timeout
+
+
+class SupabaseLedger:
+    """Cheap to make; holds no state but its parts."""
+
+    def __init__(
+        self,
+        database: SupabaseDatabase,
+        *,
+        mode: Mode,
+        worker: WorkerId,
+        settings: LedgerSettings | None = None,
+    ) -> None:
+        self._database = database
+        self._mode = mode
+        self._worker = worker
+        self._settings = settings or LedgerSettings()
+
+    # --- orders.ports.Ledger
+
+    async def strategies(self) -> Sequence[Strategy | InvalidStrategy]:
+        answer = await self._database.rpc("lt_strategies_load", {"p_mode": self._mode})
+        return [parse_strategy(row) for row in rows_of(answer, "strategies")]
+
+    async def work(self, *, limit: int, strategy_id: StrategyId | None = None) -> WorkBatch:
+        return parse_work(await self._call("lt_work", {"limit": limit, "strategy_id": strategy_id}))
+
+    async def signal(self, ft_order_id: FtOrderId) -> Work | None:
+        return parse_signal_work(await self._call("lt_signal", {"ft_order_id": ft_order_id}))
+
+    async def capital(self, strategy_id: StrategyId) -> Capital:
+        return parse_capital(row_of(await self._call("lt_capital", {"strategy_id": strategy_id}), "capital"))
+
+    async def claim(self, plan: Plan, envelope: Envelope, lease: Lease, stages: Stages) -> Granted | Refused:
+        params = claim_params(
+            plan, envelope, lease, stages, balance_max_age_s=self._settings.balance_max_age_s
+        )
+        return parse_claim(await self._call("lt_claim", params))
+
+    async def record(self, record: AttemptRecord) -> AttemptState:
+        return word_of(await self._call("lt_record", record_params(record)), "state", AttemptState)
+
+    async def decide(self, decisions: Sequence[Decision]) -> int:
+        written = 0
+        size = self._settings.decisions_per_call
+        for start in range(0, len(decisions), size):
+            batch = decision_params(decisions[start : start + size])
+            written += count_of(await self._call("lt_decide", {"decisions": batch}), "written")
+        return written
+
+    async def lease(self, wallet: WalletAddress, *, ttl_s: float) -> Lease | LeaseHeld:
+        asked_s = self._database.clock.monotonic()
+        params = {"wallet_address": wallet, "worker": self._worker, "ttl_s": ttl_s}
+        return parse_lease(
+            await self._call("lt_lease", params),
+            wallet=wallet,
+            mode=self._mode,
+            worker=self._worker,
+            deadline_s=asked_s + ttl_s,
+        )
+
+    async def release(self, lease: Lease) -> None:
+        params = {"wallet_address": lease.wallet, "worker": lease.worker, "fence": lease.fence}
+        await self._call("lt_lease_release", params)
+
+    async def open_attempts(self, wallet: WalletAddress, *, limit: int) -> Sequence[Attempt]:
+        answer = await self._call("lt_open_attempts", {"wallet_address": wallet, "limit": limit})
+        return [parse_attempt(row) for row in rows_of(answer, "attempts")]
+
+    async def wallet_seen(self, balance: WalletBalance) -> None:
+        await self._call(
+            "lt_wallet_seen",
+            {
+                "wallet_address": balance.wallet,
+                "collateral_usd": number_text(balance.collateral_usd),
+                "as_of": moment_text(balance.as_of),
+            },
+        )
+
+    # --- for the operator
+
+    async def check(self) -> SchemaCheck:
+        """What the schema lacks for this worker; an empty list of problems means that it can run."""
+        return parse_check(await self._database.rpc("lt_worker_check", {"p_mode": self._mode}))
+
+    async def equation(self, *, since: datetime | None = None) -> Equation:
+        return parse_equation(await self._call("lt_equation", {"since": moment_text(since)}))
+
+    async def control(self, action: ControlAction, scope: ControlScope, *, reason: str, actor: str) -> None:
+        await self._call(
+            "lt_control", {"scope": scope.text, "action": action, "reason": reason, "actor": actor}
+        )
+
+    async def open_scope(
+        self, *, since: datetime, reason: str, strategy_id: StrategyId | None = None
+    ) -> None:
+        """Take in older signals on purpose; without a strategy, for all active ones."""
+        await self._call(
+            "lt_scope_open",
+            {"strategy_id": strategy_id, "since": moment_text(since), "reason": reason},
+        )
+
+    async def foreign_writers(self, *, window_s: float) -> Sequence[Row]:
+        """Rows of `lt_orders` that another executor wrote in the last `window_s` seconds."""
+        return rows_of(await self._call("lt_foreign_writers", {"window_s": window_s}), "rows")
+
+    async def _call(self, function: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._database.rpc(function, {"p": {"mode": self._mode, **params}})
