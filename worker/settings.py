@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -303,7 +303,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             continue
         if rest and head in groups:
             annotation = Settings.model_fields[head].annotation
-            names = annotation.model_fields if _is_group(annotation) else {}
+            names = list(annotation.model_fields) if annotation is not None and _is_group(annotation) else []
             if rest in names:
                 continue
             raise ConfigError(f"Unknown setting {variable} in the environment{_hint(rest, names)}.")
@@ -311,7 +311,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             raise ConfigError(f"Unknown setting {variable} in the environment{_hint(head, groups)}.")
 
 
-def _is_group(annotation: Any) -> bool:
+def _is_group(annotation: Any) -> TypeGuard[type[Group]]:
     return isinstance(annotation, type) and issubclass(annotation, Group)
 
 

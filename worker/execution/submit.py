@@ -18,7 +18,7 @@ from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
 from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState
-from worker.orders.outcomes import Outcome, OutcomeKind, classify
+from worker.orders.outcomes import AnswerReason, Outcome, OutcomeKind, classify
 from worker.orders.ports import (
     Answer,
     AttemptRecord,
@@ -31,12 +31,14 @@ from worker.orders.ports import (
     Refused,
     Stages,
 )
+from worker.orders.terms import WalletAddress
 
 log = structlog.get_logger(__name__)
 
 _CLAIM_TRIES = 3
 _RECORD_BACKOFF_MOST_S = 5.0
 _RESEND_BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+_NOTE_MOST = 300
 
 
 class Lane(Protocol):
@@ -53,6 +55,10 @@ class Received:
 
     at: datetime
     monotonic_s: float
+
+    @classmethod
+    def now(cls, clock: Clock) -> "Received":
+        return cls(at=clock.now(), monotonic_s=clock.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class _Order:
 class Executed:
     envelope: Envelope
     granted: Granted
-    outcome: Outcome
+    answer: AnswerReason | None  # None: nothing was sent
     state: AttemptState
 
 
@@ -101,12 +107,12 @@ class Submitter:
         self._lane = lane
         self._clock = clock
         self._metrics = metrics
-        self._halted = ""
+        self._halted: dict[WalletAddress, str] = {}
         self.in_flight = InFlight()
 
     @property
-    def halted(self) -> str:
-        """Why this process sends nothing any more; empty while it may."""
+    def halted(self) -> Mapping[WalletAddress, str]:
+        """Wallets that this process sends nothing for any more, and why. Only a restart by a human clears it."""
         return self._halted
 
     async def execute(
@@ -118,8 +124,10 @@ class Submitter:
         if self._clock.now() > fresh_until:
             return NotSent("the signal grew old while it waited for a place", stale=True)
         lease = self._wallets.lease(wallet)
-        if self._halted or lease is None:
-            return NotSent(self._halted or "this worker holds no lease on the wallet")
+        if wallet in self._halted:
+            return NotSent(self._halted[wallet])
+        if lease is None:
+            return NotSent("this worker holds no lease on the wallet")
         prepare_from_s = self._clock.monotonic()
         envelope = await self._exchange.prepare(wallet, plan)
         stages = Stages(received_at=received.at, decided_at=decided_at, prepared_at=self._clock.now())
@@ -143,8 +151,8 @@ class Submitter:
         }
         self._metrics.stage_s.labels("prepare").observe(order.prepare_s)
         self._metrics.stage_s.labels("claim").observe(claim_s)
-        outcome, state = await self._post(order, timing)
-        return Executed(order.envelope, claim, outcome, state)
+        answer, state = await self._post(order, timing)
+        return Executed(order.envelope, claim, answer, state)
 
     async def _claim(self, order: _Order) -> Granted | Refused:
         """A claim whose answer is lost is asked again with the same id: the same answer comes."""
@@ -157,42 +165,46 @@ class Submitter:
                 log.warning("claim.asked_again", order_id=order.envelope.order_id)
         raise AssertionError("unreachable")
 
-    async def _post(self, order: _Order, timing: Mapping[str, Any]) -> tuple[Outcome, AttemptState]:
-        """Send the committed body; again only while it is proved that no byte of it has left."""
+    async def _post(
+        self, order: _Order, timing: Mapping[str, Any]
+    ) -> tuple[AnswerReason | None, AttemptState]:
+        """Send the committed body; again only while it is proved that no byte of it was processed."""
         envelope = order.envelope
-        backoff = iter(_RESEND_BACKOFF_S)
+        backoff_s = iter(_RESEND_BACKOFF_S)
         while True:
             if not self._wallets.may_send(order.lease):
-                return await self._abandon(envelope, "the lease ended before the order was sent")
-            sent_at, posted_s = self._clock.now(), self._clock.monotonic()
+                return None, await self._abandon(envelope, "the lease ended before the order was sent")
+            sent_at, sent_s = self._clock.now(), self._clock.monotonic()
             answer = await self._exchange.submit(envelope)
-            answer_s = self._clock.monotonic() - posted_s
-            self._check_id(envelope, answer)
+            answer_s = self._clock.monotonic() - sent_s
             outcome = classify(answer, first_send=True)
             self._metrics.answers.labels(outcome.kind).inc()
             self._metrics.stage_s.labels("answer").observe(answer_s)
             if outcome.kind is not OutcomeKind.NOT_SENT:
                 break
-            wait_s = next(backoff, None)
+            wait_s = next(backoff_s, None)
             if wait_s is None or self._clock.now() > order.fresh_until:
-                return await self._abandon(envelope, outcome.note)
-            log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.note, again_in_s=wait_s)
+                return outcome.reason, await self._abandon(envelope, _note(outcome, answer))
+            wait_s = max(wait_s, float(outcome.retry_after_s or 0))
+            log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.reason, again_in_s=wait_s)
             await asyncio.sleep(wait_s)
+        self._check(envelope, answer, outcome)
         record = AttemptRecord(
             order_id=envelope.order_id,
-            state=outcome.state,
-            note=outcome.note,
-            answer={**answer_facts(answer), "timing": {**timing, "answer_ms": _ms(answer_s)}},
+            state=outcome.next_state,
+            note=_note(outcome, answer),
+            answer={**_facts(answer), "timing": {**timing, "answer_ms": _ms(answer_s)}},
             sent_at=sent_at,
             answered_at=self._clock.now(),
         )
-        return outcome, await self._record(record)
+        return outcome.reason, await self._record(record)
 
-    async def _abandon(self, envelope: Envelope, why: str) -> tuple[Outcome, AttemptState]:
+    async def _abandon(self, envelope: Envelope, why: str) -> AttemptState:
         """Only the process that did not send may say so."""
         log.warning("order.abandoned", order_id=envelope.order_id, why=why)
-        record = AttemptRecord(order_id=envelope.order_id, state=AttemptState.ABANDONED, note=why)
-        return Outcome.not_sent(why), await self._record(record)
+        return await self._record(
+            AttemptRecord(order_id=envelope.order_id, state=AttemptState.ABANDONED, note=why, closed=True)
+        )
 
     async def _record(self, record: AttemptRecord) -> AttemptState:
         """Write the answer down, however long the database is away: the attempt is committed, nothing is lost."""
@@ -213,24 +225,32 @@ class Submitter:
                 )
                 return AttemptState.SUBMITTING
 
-    def _check_id(self, envelope: Envelope, answer: Answer) -> None:
-        if answer.order_id is None or answer.order_id == envelope.order_id:
+    def _check(self, envelope: Envelope, answer: Answer, outcome: Outcome) -> None:
+        """Stop a wallet whose orders come back under another id, or that only a human can help."""
+        if answer.order_id is not None and answer.order_id != envelope.order_id:
+            problem = str(
+                OrderIdMismatch(
+                    f"The exchange calls order {envelope.order_id} by another id, {answer.order_id}."
+                )
+            )
+        elif outcome.halts:
+            problem = f"The exchange refuses every order of the wallet: {_note(outcome, answer)}."
+        else:
             return
-        mismatch = OrderIdMismatch(
-            f"The exchange calls our order {envelope.order_id} by another id, {answer.order_id}: trading is halted."
-        )
-        self._halted = str(mismatch)
-        log.critical(
-            "trading.halted", order_id=envelope.order_id, theirs=answer.order_id, error=str(mismatch)
-        )
+        self._halted[envelope.wallet] = problem
+        log.critical("trading.halted", wallet=envelope.wallet, order_id=envelope.order_id, problem=problem)
 
 
-def answer_facts(answer: Answer) -> dict[str, Any]:
+def _note(outcome: Outcome, answer: Answer) -> str:
+    return f"{outcome.reason}: {answer.error}"[:_NOTE_MOST] if answer.error else str(outcome.reason)
+
+
+def _facts(answer: Answer) -> dict[str, Any]:
     """What the ledger keeps of an answer, numerics as text."""
     return {
         "http_status": answer.http_status,
         "status": answer.status,
-        "error": answer.error,
+        "error": answer.error[:_NOTE_MOST],
         "making_amount": None if answer.making_amount is None else format(answer.making_amount, "f"),
         "taking_amount": None if answer.taking_amount is None else format(answer.taking_amount, "f"),
         "trade_ids": list(answer.trade_ids),

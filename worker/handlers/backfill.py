@@ -80,7 +80,7 @@ class Sweep:
             row=work.signal_row,
             strategy_ids=work.strategy_ids,
             source=source,
-            received=Received(at=now, monotonic_s=self._clock.monotonic()),
+            received=Received.now(self._clock),
         )
         fresh = inserted is not None and (now - inserted).total_seconds() <= self._fresh_for_s
         if not self._intake.offer(item, fresh=fresh):

@@ -16,7 +16,7 @@ from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.market import Book, Market
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Signal
-from worker.orders.strategy import Strategy
+from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import (
     ConditionId,
     ExchangeVersion,
@@ -261,7 +261,9 @@ class Ledger(Protocol):
     Every call is idempotent: one whose answer was lost may be asked again as it is.
     """
 
-    async def strategies(self) -> Sequence[Strategy]: ...
+    async def strategies(self) -> Sequence[Strategy | InvalidStrategy]:
+        """Every active strategy; one whose row contradicts itself comes as `InvalidStrategy`."""
+        ...
 
     async def work(self, *, limit: int) -> WorkBatch:
         """Newest first; the anti-join over scopes and horizon, no watermark."""
@@ -273,7 +275,9 @@ class Ledger(Protocol):
 
     async def capital(self, strategy_id: StrategyId) -> Capital: ...
 
-    async def claim(self, plan: Plan, envelope: Envelope, lease: Lease, stages: Stages) -> Granted | Refused: ...
+    async def claim(
+        self, plan: Plan, envelope: Envelope, lease: Lease, stages: Stages
+    ) -> Granted | Refused: ...
 
     async def record(self, record: AttemptRecord) -> AttemptState: ...
 
