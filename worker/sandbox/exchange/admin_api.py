@@ -1,0 +1,209 @@
+"""The simulation's own control panel over JSON, for an exchange that runs in another process.
+
+Everything here is also reachable in process through `SimulatedExchange`. Nothing of it exists on the venue.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from aiohttp import web
+
+from worker.sandbox.exchange.accounts import USD, asset_of
+from worker.sandbox.exchange.faults import Action, Fault, lognormal_latency
+from worker.sandbox.exchange.intake import load_json
+from worker.sandbox.exchange.journal import Receipt
+from worker.sandbox.exchange.markets import Market, synthetic_market
+from worker.sandbox.exchange.orders import Side, TokenId
+from worker.sandbox.exchange.refusals import RefusedError
+from worker.sandbox.exchange.trading_api import answer
+from worker.sandbox.exchange.units import amount_text, micro, price_of, price_text
+from worker.sandbox.exchange.wire import Json
+
+if TYPE_CHECKING:
+    from worker.sandbox.exchange.server import SimulatedExchange
+
+Verb: TypeAlias = Callable[[Json], Any]
+
+
+class AdminApi:
+    def __init__(self, exchange: "SimulatedExchange", prefix: str) -> None:
+        self._exchange = exchange
+        self._prefix = prefix
+
+    def routes(self) -> list[web.RouteDef]:
+        verbs: dict[str, Verb] = {
+            "fund": self._fund,
+            "shares": self._shares,
+            "level": self._level,
+            "print": self._print,
+            "market": self._list_market,
+            "tick": self._tick,
+            "close": self._close,
+            "resolve": self._resolve,
+            "redeem": self._redeem,
+            "wallet": self._wallet,
+            "restrict": self._restrict,
+            "fault": self._fault,
+            "latency": self._latency,
+            "clear-faults": self._clear_faults,
+        }
+        return [
+            web.get(f"{self._prefix}state", self.state),
+            web.get(f"{self._prefix}markets", self.markets),
+            web.get(f"{self._prefix}journal", self.journal),
+            web.get(f"{self._prefix}accepted", self.accepted),
+            *(web.post(f"{self._prefix}{name}", _handler(verb)) for name, verb in verbs.items()),
+        ]
+
+    async def state(self, _request: web.Request) -> web.Response:
+        engine = self._exchange.engine
+        return answer(
+            {
+                "markets": len(engine.markets),
+                "orders": len(engine.orders),
+                "resting": len(engine.resting),
+                "trades": len(engine.trades),
+                "order_posts": len(self._exchange.journal.orders),
+                "accepted_ids": len(self._exchange.journal.accepted_ids()),
+                "user_streams": self._exchange.streams.count("user"),
+                "market_streams": self._exchange.streams.count("market"),
+                "requests": {
+                    f"{method} {path}": count
+                    for (method, path), count in self._exchange.journal.counts.items()
+                },
+            }
+        )
+
+    async def markets(self, _request: web.Request) -> web.Response:
+        return answer([_market_json(market) for market in self._exchange.engine.markets.values()])
+
+    async def journal(self, request: web.Request) -> web.Response:
+        """POSTs of orders in order of arrival: all, those of one `order_id`, or those `after` a sequence."""
+        journal = self._exchange.journal
+        order_id = request.query.get("order_id")
+        receipts = journal.posts_of(order_id) if order_id else journal.orders
+        after = int(request.query.get("after", "-1"))
+        limit = int(request.query.get("limit", "1000"))
+        chosen = [receipt for receipt in receipts if receipt.sequence > after][:limit]
+        return answer([_receipt_json(receipt) for receipt in chosen])
+
+    async def accepted(self, _request: web.Request) -> web.Response:
+        return answer(self._exchange.journal.accepted_ids())
+
+    def _fund(self, body: Json) -> Json:
+        credentials = self._exchange.fund(body["address"], body["usd"])
+        holding = self._exchange.engine.accounts.holding(body["address"], USD)
+        return {
+            "balance": amount_text(holding.balance),
+            "apiKey": credentials.key,
+            "secret": credentials.secret,
+            "passphrase": credentials.passphrase,
+        }
+
+    def _shares(self, body: Json) -> Json:
+        address, token = body["address"], TokenId(body["token"])
+        self._exchange.backoffice.fund_shares(address, token, micro(body["shares"]))
+        holding = self._exchange.engine.accounts.holding(address, asset_of(token))
+        return {"balance": amount_text(holding.balance)}
+
+    def _level(self, body: Json) -> Json:
+        self._exchange.quote(body["token"], Side(body["side"]), body["price"], body["shares"])
+        return {}
+
+    def _print(self, body: Json) -> Json:
+        taken = self._exchange.house.trade(
+            body["token"], Side(body["side"]), price_of(body["price"]), micro(body["shares"])
+        )
+        return {"taken": amount_text(taken)}
+
+    def _list_market(self, body: Json) -> Json:
+        market = synthetic_market(
+            body["name"],
+            tick=body.get("tick", "0.01"),
+            min_size=body.get("min_size", 5),
+            neg_risk=body.get("neg_risk", False),
+            seconds_delay=body.get("seconds_delay", 0.0),
+            taker_hold_s=body.get("taker_hold_s", 0.0),
+        )
+        self._exchange.engine.list_market(market)
+        return _market_json(market)
+
+    def _tick(self, body: Json) -> Json:
+        self._exchange.backoffice.change_tick(body["condition"], price_of(body["tick"]))
+        return {}
+
+    def _close(self, body: Json) -> Json:
+        self._exchange.backoffice.close(body["condition"])
+        return {}
+
+    def _resolve(self, body: Json) -> Json:
+        self._exchange.backoffice.resolve(body["condition"], body["winner"])
+        return {}
+
+    def _redeem(self, body: Json) -> Json:
+        return {"payout": amount_text(self._exchange.backoffice.redeem(body["address"], body["condition"]))}
+
+    def _wallet(self, body: Json) -> Json:
+        self._exchange.engine.wallets.register(
+            body["wallet"], owner=body["owner"], signature_type=body["signature_type"]
+        )
+        return {}
+
+    def _restrict(self, body: Json) -> Json:
+        self._exchange.engine.keys.restrict(
+            body["address"],
+            closed_only=body.get("closed_only", False),
+            banned=body.get("banned", False),
+        )
+        return {}
+
+    def _fault(self, body: Json) -> Json:
+        self._exchange.faults.add(Fault(**{**body, "action": Action(body["action"])}))
+        return {}
+
+    def _latency(self, body: Json) -> Json:
+        self._exchange.faults.latency_s = lognormal_latency(body["median_s"], body.get("sigma", 0.5))
+        return {}
+
+    def _clear_faults(self, _body: Json) -> Json:
+        self._exchange.faults.clear()
+        return {}
+
+
+def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        body = load_json(await request.read() or b"{}")
+        try:
+            return answer(verb(body))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefusedError(f"{type(error).__name__}: {error}") from error
+
+    return handle
+
+
+def _market_json(market: Market) -> Json:
+    return {
+        "condition": market.condition,
+        "tokens": list(market.tokens),
+        "outcomes": list(market.outcomes),
+        "question": market.question,
+        "tick": price_text(market.tick),
+        "neg_risk": market.neg_risk,
+        "closed": market.closed,
+        "winner": market.winner,
+    }
+
+
+def _receipt_json(receipt: Receipt) -> Json:
+    return {
+        "sequence": receipt.sequence,
+        "path": receipt.path,
+        "arrived_ns": receipt.arrived_ns,
+        "arrived_monotonic_ns": receipt.arrived_monotonic_ns,
+        "answered_monotonic_ns": receipt.answered_monotonic_ns,
+        "body": receipt.body.decode(errors="replace"),
+        "order_ids": receipt.order_ids,
+        "outcomes": receipt.outcomes,
+        "status": receipt.status,
+        "fault": receipt.fault,
+    }

@@ -1,0 +1,135 @@
+"""The simulation's own liquidity: levels that can be set, and prints that can be made, without an account.
+
+The house never runs out of money and pays no fees; what it trades with users goes through the same book,
+trades and settlement as everything else.
+"""
+
+from dataclasses import replace
+from itertools import count
+
+from eth_hash.auto import keccak
+
+from worker.sandbox.exchange.accounts import HOUSE
+from worker.sandbox.exchange.engine import Exchange
+from worker.sandbox.exchange.markets import Market
+from worker.sandbox.exchange.matching import plan
+from worker.sandbox.exchange.orders import (
+    ApiKey,
+    ConditionId,
+    Order,
+    OrderId,
+    OrderType,
+    Side,
+    Terms,
+    TokenId,
+)
+from worker.sandbox.exchange.units import Micro, Price
+
+HOUSE_KEY = ApiKey("00000000-0000-4000-8000-0000000005e5")
+
+
+class House:
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._levels: dict[tuple[ConditionId, Side, Price], Order] = {}
+        self._serial = count()
+
+    def set_level(self, token: str, side: Side, price: Price, shares: Micro) -> None:
+        """Makes the house's size at a price exactly `shares` (0 removes it), in the token's own terms.
+
+        Users resting on the other side at that price or better are traded with first; house levels it
+        would cross are stale and disappear, so that the book stays uncrossed.
+        """
+        market = self._market(token)
+        book_side, book_price = market.in_book(TokenId(token), side, price)
+        if shares and self._exchange.books[market.condition].crosses(book_side, book_price):
+            shares -= self._trade(market, TokenId(token), side, price, shares, users_only=True)
+            self._drop_crossed(market, book_side, book_price)
+        self._set(market, book_side, book_price, shares)
+        self._exchange.publish(market.condition)
+
+    def trade(
+        self, token: str, side: Side, limit: Price, shares: Micro, *, users_only: bool = False
+    ) -> Micro:
+        """Takes up to `shares` at the limit or better, like a marketable order. Answers what it got."""
+        market = self._market(token)
+        taken = self._trade(market, TokenId(token), side, limit, shares, users_only=users_only)
+        self._exchange.publish(market.condition)
+        return taken
+
+    def keep_inside(self, token: str, best_bid: Price, best_ask: Price) -> None:
+        """Removes house levels better than a stated touch: leftovers of updates that were never seen."""
+        market = self._market(token)
+        book = self._exchange.books[market.condition]
+        first = token == market.tokens[0]
+        bid_limit = best_bid if first else market.own_price(TokenId(token), best_ask)
+        ask_limit = best_ask if first else market.own_price(TokenId(token), best_bid)
+        stale = [(Side.BUY, price) for price in book.bids.prices() if price > bid_limit]
+        stale += [(Side.SELL, price) for price in book.asks.prices() if price < ask_limit]
+        for side, price in stale:
+            self._set(market, side, price, 0)
+        if stale:
+            self._exchange.publish(market.condition)
+
+    def clear(self, condition: ConditionId) -> None:
+        """Takes all liquidity of the house out of a market."""
+        market = self._exchange.markets[condition]
+        for _, side, price in [key for key in self._levels if key[0] == condition]:
+            self._set(market, side, price, 0)
+        self._exchange.publish(condition)
+
+    def _market(self, token: str) -> Market:
+        market = self._exchange.market_of(token)
+        if market is None:
+            raise KeyError(f"No market lists token {token}")
+        return market
+
+    def _set(self, market: Market, side: Side, price: Price, shares: Micro) -> None:
+        """In terms of the book. A level that grows or shrinks keeps its place in the queue."""
+        book = self._exchange.books[market.condition]
+        key = (market.condition, side, price)
+        order = self._levels.get(key)
+        if order is not None and order.remaining and shares:
+            grown = shares - order.remaining
+            order.terms = replace(order.terms, shares=order.filled_shares + shares)
+            if grown:
+                book.grow(side, price, grown)
+            return
+        if order is not None:
+            del self._levels[key]
+            if order.remaining:
+                book.remove(order, side, price)
+        if shares:
+            self._levels[key] = order = self._order(market, market.tokens[0], side, price, shares)
+            book.rest(order, side, price)
+
+    def _trade(
+        self, market: Market, token: TokenId, side: Side, limit: Price, shares: Micro, *, users_only: bool
+    ) -> Micro:
+        eligible = (lambda maker: not maker.house) if users_only else None
+        taker = self._order(market, token, side, limit, shares)
+        planned = plan(self._exchange.books[market.condition], market, token, taker.terms, eligible=eligible)
+        if planned.fills:
+            self._exchange.announce(self._exchange.fill(taker, market, planned))
+        return planned.shares
+
+    def _drop_crossed(self, market: Market, side: Side, price: Price) -> None:
+        ladder = self._exchange.books[market.condition].ladder(side.opposite)
+        for other in ladder.prices():
+            if (other <= price) if side is Side.BUY else (other >= price):
+                self._set(market, side.opposite, other, 0)
+
+    def _order(self, market: Market, token: TokenId, side: Side, price: Price, shares: Micro) -> Order:
+        return Order(
+            id=OrderId("0x" + keccak(f"house:{next(self._serial)}".encode()).hex()),
+            owner=HOUSE_KEY,
+            maker=HOUSE,
+            condition=market.condition,
+            token=token,
+            outcome=market.outcome_of(token),
+            outcome_index=market.index_of(token),
+            terms=Terms(side=side, limit=price, shares=shares),
+            type=OrderType.GTC,
+            created_ns=self._exchange.clock.now_ns(),
+            house=True,
+        )

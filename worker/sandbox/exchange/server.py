@@ -1,0 +1,143 @@
+"""A running simulated exchange: one loopback port for HTTP and WebSocket, inside the caller's event loop.
+
+async with SimulatedExchange.start([synthetic_market("Rain tomorrow")]) as exchange:
+    exchange.fund(address, 1_000)
+    ...  # point a client at exchange.http_url and exchange.ws_url
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+from aiohttp import web
+
+from worker.sandbox.exchange.admin_api import AdminApi
+from worker.sandbox.exchange.auth import Credentials
+from worker.sandbox.exchange.backoffice import BackOffice
+from worker.sandbox.exchange.clock import NANOSECONDS, Clock, ManualClock
+from worker.sandbox.exchange.engine import Exchange
+from worker.sandbox.exchange.faults import FaultScript, Handler
+from worker.sandbox.exchange.house import House
+from worker.sandbox.exchange.journal import Journal
+from worker.sandbox.exchange.market_api import MarketApi
+from worker.sandbox.exchange.markets import Market
+from worker.sandbox.exchange.orders import Side
+from worker.sandbox.exchange.refusals import RefusedError
+from worker.sandbox.exchange.rules import Rules
+from worker.sandbox.exchange.streams import Streams
+from worker.sandbox.exchange.trading_api import RECEIPT, TradingApi, answer
+from worker.sandbox.exchange.units import micro, price_of
+
+ADMIN_PREFIX = "/_sim/"
+
+
+class SimulatedExchange:
+    """Every part of the venue, reachable in process, and its addresses."""
+
+    def __init__(self, engine: Exchange, *, seed: int = 0) -> None:
+        self.engine = engine
+        self.house = House(engine)
+        self.backoffice = BackOffice(engine, self.house)
+        self.journal = Journal()
+        self.faults = FaultScript(seed)
+        self.streams = Streams(engine)
+        self.http_url = ""
+        self.ws_url = ""
+        self._wake = asyncio.Event()
+        engine.agenda.on_earlier = self._wake.set
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls,
+        markets: Iterable[Market] = (),
+        *,
+        clock: Clock | None = None,
+        rules: Rules | None = None,
+        seed: int = 0,
+        port: int = 0,
+    ) -> AsyncIterator["SimulatedExchange"]:
+        """Listens on 127.0.0.1 (`port` 0: any free one) until the context ends."""
+        exchange = cls(Exchange(markets, clock=clock, rules=rules, seed=seed), seed=seed)
+        runner = web.AppRunner(exchange.application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", port)
+            await site.start()
+            bound = runner.addresses[0][1]
+            exchange.http_url = f"http://127.0.0.1:{bound}"
+            exchange.ws_url = f"ws://127.0.0.1:{bound}"
+            async with asyncio.TaskGroup() as tasks:
+                agenda = tasks.create_task(exchange._keep_agenda())
+                try:
+                    yield exchange
+                finally:
+                    agenda.cancel()
+        finally:
+            await exchange.streams.disconnect(code=1001)
+            await runner.cleanup()
+
+    def application(self) -> web.Application:
+        application = web.Application(middlewares=[self._record, self._refuse], client_max_size=1 << 22)
+        application.add_routes(TradingApi(self.engine).routes())
+        application.add_routes(MarketApi(self.engine).routes())
+        application.add_routes(self.streams.routes())
+        application.add_routes(AdminApi(self, ADMIN_PREFIX).routes())
+        return application
+
+    def fund(self, address: str, usd: Decimal | int | str) -> Credentials:
+        """Deposits collateral and makes sure the address has an API key."""
+        self.backoffice.fund(address, micro(usd))
+        return self.engine.keys.grant(address)
+
+    def quote(self, token: str, side: Side, price: Decimal | str, shares: Decimal | int | str) -> None:
+        """Sets the house's size at one price of a token."""
+        self.house.set_level(token, side, price_of(price), micro(shares))
+
+    def advance(self, seconds: float) -> None:
+        """Moves a manual clock and does what became due."""
+        clock = self.engine.clock
+        if not isinstance(clock, ManualClock):
+            raise TypeError(f"Expected a ManualClock, was {type(clock).__name__}")
+        clock.advance(seconds)
+        self.engine.agenda.run_due()
+
+    async def _keep_agenda(self) -> None:
+        agenda, clock = self.engine.agenda, self.engine.clock
+        while True:
+            self._wake.clear()
+            agenda.run_due()
+            due_ns = agenda.next_due_ns()
+            wait_s = None if due_ns is None else max(0.0, (due_ns - clock.now_ns()) / NANOSECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+
+    @web.middleware
+    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Journals a request before anything else happens to it, then lets the fault script at it."""
+        if request.path.startswith(ADMIN_PREFIX):
+            return await handler(request)
+        receipt = self.journal.open(request.method, request.path, request.query_string, dict(request.headers))
+        receipt.body = await request.read()
+        request[RECEIPT] = receipt
+        fault = self.faults.strike(request.method, request.path)
+        if fault is not None:
+            receipt.fault = fault.action.value
+        response = await self.faults.act(fault, request, handler)
+        receipt.answered(response.status)
+        return response
+
+    @web.middleware
+    async def _refuse(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except RefusedError as refusal:
+            body = {"error": refusal.text}
+            if refusal.order_id is not None:
+                body["orderID"] = refusal.order_id
+            return answer(body, refusal.status)
+        except web.HTTPNotFound:
+            return answer({"error": "not found"}, 404)

@@ -1,0 +1,199 @@
+"""The two WebSocket channels: /ws/user (authenticated, orders and trades) and /ws/market (books and prints).
+
+No replay after a reconnect, text PING answered by text PONG, bad credentials end the connection. Each
+connection has its own bounded queue; a client that does not read is disconnected rather than waited for.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from worker.sandbox.exchange import wire
+from worker.sandbox.exchange.engine import Exchange
+from worker.sandbox.exchange.orders import ApiKey, ConditionId, TokenId
+from worker.sandbox.exchange.wire import Json
+
+_QUEUE_LENGTH = 10_000
+_BAD_CREDENTIALS = 4001
+_CUSTOM_EVENTS = frozenset({"best_bid_ask", "new_market", "market_resolved"})
+
+Channel: TypeAlias = Literal["user", "market"]
+
+
+def _as_they_come(frame: str) -> tuple[str, ...]:
+    return (frame,)
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One socket and what it wants to hear."""
+
+    socket: web.WebSocketResponse
+    channel: Channel
+    frames: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_QUEUE_LENGTH))
+    owner: ApiKey | None = None
+    every_market: bool = False
+    conditions: set[ConditionId] = field(default_factory=set)
+    tokens: set[TokenId] = field(default_factory=set)
+    custom: bool = False
+    overflowed: bool = False
+
+
+class Streams:
+    """All connections. `tamper` may drop, repeat or delay to a later frame what is sent: the fault seam."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._connections: set[Connection] = set()
+        self.tamper: Callable[[str], tuple[str, ...]] = _as_they_come
+        self.stalled = False
+        """While set, sockets stay open and say nothing, not even PONG."""
+        exchange.feed.user_listeners.append(self._tell_user)
+        exchange.feed.market_listeners.append(self._tell_market)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/ws/user", self.user), web.get("/ws/market", self.market)]
+
+    def count(self, channel: Channel) -> int:
+        """Connections that have subscribed to something."""
+        return sum(
+            1
+            for connection in self._connections
+            if connection.channel == channel and (connection.owner or connection.tokens)
+        )
+
+    async def disconnect(self, *, code: int = WSCloseCode.OK, channel: Channel | None = None) -> None:
+        """Closes connections from the venue's side."""
+        chosen = [c for c in self._connections if channel in {None, c.channel}]
+        await asyncio.gather(*(c.socket.close(code=code) for c in chosen))
+
+    async def user(self, request: web.Request) -> web.WebSocketResponse:
+        return await self._serve(request, "user", self._hear_user)
+
+    async def market(self, request: web.Request) -> web.WebSocketResponse:
+        return await self._serve(request, "market", self._hear_market)
+
+    async def _serve(
+        self, request: web.Request, channel: Channel, hear: Callable[[Connection, Json], bool]
+    ) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(autoping=True)
+        await socket.prepare(request)
+        connection = Connection(socket, channel)
+        self._connections.add(connection)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(connection))
+                await self._listen(connection, hear)
+                writer.cancel()
+        finally:
+            self._connections.discard(connection)
+        return socket
+
+    async def _listen(self, connection: Connection, hear: Callable[[Connection, Json], bool]) -> None:
+        async for message in connection.socket:
+            if message.type is not WSMsgType.TEXT:
+                continue
+            if message.data == "PING":
+                if not self.stalled:
+                    _enqueue(connection, "PONG")
+                continue
+            try:
+                frame = json.loads(message.data)
+            except ValueError:
+                frame = None
+            if not isinstance(frame, dict) or not hear(connection, frame):
+                await connection.socket.close(code=_BAD_CREDENTIALS)
+
+    async def _write(self, connection: Connection) -> None:
+        while not connection.overflowed:
+            frame = await connection.frames.get()
+            with contextlib.suppress(ConnectionError):
+                await connection.socket.send_str(frame)
+        await connection.socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
+
+    def _hear_user(self, connection: Connection, frame: Json) -> bool:
+        if "auth" in frame:
+            auth = frame["auth"]
+            known = self._exchange.keys.by_secret(
+                str(auth.get("apiKey")), str(auth.get("secret")), str(auth.get("passphrase"))
+            )
+            if known is None:
+                return False
+            connection.owner = known.key
+            connection.conditions = {ConditionId(m) for m in frame.get("markets") or ()}
+            connection.every_market = not connection.conditions
+            return True
+        markets = {ConditionId(market) for market in frame.get("markets") or ()}
+        if frame.get("operation") == "subscribe":
+            connection.conditions |= markets
+        elif frame.get("operation") == "unsubscribe":
+            connection.conditions -= markets
+        return connection.owner is not None
+
+    def _hear_market(self, connection: Connection, frame: Json) -> bool:
+        tokens = [TokenId(str(token)) for token in frame.get("assets_ids") or ()]
+        connection.custom = bool(frame.get("custom_feature_enabled", connection.custom))
+        if frame.get("operation") == "unsubscribe":
+            connection.tokens.difference_update(tokens)
+            return True
+        new = [token for token in tokens if token not in connection.tokens]
+        connection.tokens.update(new)
+        if frame.get("initial_dump", True):
+            self._dump(connection, new)
+        return True
+
+    def _dump(self, connection: Connection, tokens: list[TokenId]) -> None:
+        books: list[Json] = []
+        for token in tokens:
+            market = self._exchange.market_of(token)
+            if market is not None and not market.closed:
+                book = self._exchange.books[market.condition]
+                rendered = wire.book_json(book, market, token, now_ns=self._exchange.clock.now_ns())
+                books.append({"event_type": "book", **rendered})
+        if books:
+            self._send(connection, _render(books))
+
+    def _tell_user(self, owner: ApiKey, condition: ConditionId, event: Json) -> None:
+        listeners = [
+            connection
+            for connection in self._connections
+            if connection.owner == owner and (connection.every_market or condition in connection.conditions)
+        ]
+        if listeners:
+            self._broadcast(listeners, event)
+
+    def _tell_market(self, tokens: tuple[TokenId, ...], event: Json) -> None:
+        custom = event["event_type"] in _CUSTOM_EVENTS
+        listeners = [
+            connection
+            for connection in self._connections
+            if not connection.tokens.isdisjoint(tokens) and (connection.custom or not custom)
+        ]
+        if listeners:
+            self._broadcast(listeners, event)
+
+    def _broadcast(self, listeners: list[Connection], event: Json) -> None:
+        frame = _render(event)
+        for connection in listeners:
+            self._send(connection, frame)
+
+    def _send(self, connection: Connection, frame: str) -> None:
+        if not self.stalled:
+            for sent in self.tamper(frame):
+                _enqueue(connection, sent)
+
+
+def _enqueue(connection: Connection, frame: str) -> None:
+    try:
+        connection.frames.put_nowait(frame)
+    except asyncio.QueueFull:
+        connection.overflowed = True
+
+
+def _render(body: Any) -> str:
+    return json.dumps(body, separators=(",", ":"))
