@@ -99,9 +99,9 @@ class ChildProcess:
             env=inherited | dict(environment or {}),
             start_new_session=True,
             preexec_fn=bind_to_parent,  # noqa: PLW1509 - prctl has no other place between setuid and exec
-            user=account and account.uid,
-            group=account and account.gid,
-            extra_groups=account and [],
+            user=None if account is None else account.uid,
+            group=None if account is None else account.gid,
+            extra_groups=None if account is None else [],
         )
         return cls(name, popen, output)
 

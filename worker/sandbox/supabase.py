@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from worker.sandbox.gateway.server import Gateway
+from worker.sandbox.gateway.timing import DeliveryMode, GatewayTiming
 from worker.sandbox.keys import ProjectKeys
 from worker.sandbox.migrations import apply_migrations
 from worker.sandbox.postgres import AUTHENTICATOR, Postgres
@@ -40,11 +41,14 @@ class SupabaseSandbox:
         postgres: Postgres | None = None,
         template: str | None = None,
         port: int = 0,
+        timing: GatewayTiming | None = None,
+        delivery: DeliveryMode = DeliveryMode.IMMEDIATE,
+        seed: int = 0,
     ) -> AsyncIterator["SupabaseSandbox"]:
         """Starts a project on `postgres` (default: one of its own) and removes it at exit.
 
         Its database is a copy of `template`; without one, a new project with our migrations applied.
-        `port` is the gateway's, 0 for any free one.
+        `port` (0 for any free one), `timing`, `delivery` and `seed` are the gateway's.
         """
         keys = ProjectKeys()
         async with AsyncExitStack() as stack:
@@ -65,7 +69,15 @@ class SupabaseSandbox:
                 )
             )
             gateway = await stack.enter_async_context(
-                Gateway.start(postgrest_socket=postgrest.socket, port=port)
+                Gateway.start(
+                    dsn=dsn,
+                    jwt_secret=keys.secret,
+                    postgrest_socket=postgrest.socket,
+                    port=port,
+                    timing=timing,
+                    delivery=delivery,
+                    seed=seed,
+                )
             )
             yield cls(dsn=dsn, keys=keys, postgres=postgres, postgrest=postgrest, gateway=gateway)
 

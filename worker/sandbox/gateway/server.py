@@ -1,39 +1,122 @@
-"""The gateway's one port."""
+"""The gateway's one port: `/rest/v1/*` and `/realtime/v1/websocket`."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from random import Random
+from typing import Any, Final
 
 from aiohttp import web
 
-from worker.sandbox.gateway import rest_proxy
+from worker.sandbox.gateway import phoenix, rest_proxy
+from worker.sandbox.gateway.broadcast import Broadcast
+from worker.sandbox.gateway.catalog import Catalog
+from worker.sandbox.gateway.channels import SERVICE_RESTART, Project, Session
+from worker.sandbox.gateway.rendering import Renderer
+from worker.sandbox.gateway.replication import ReplicationStream
 from worker.sandbox.gateway.rest_proxy import RestProxy
+from worker.sandbox.gateway.timing import DeliveryMode, GatewayTiming, Pacer
+from worker.sandbox.gateway.tokens import TokenRefusedError
 from worker.sandbox.processes import LOOPBACK
 
-_MAX_BODY: Final = 64 * 1024 * 1024
+WEBSOCKET_PATH: Final = "/realtime/v1/websocket"
+
+_MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+_MAX_FRAME_BYTES: Final = 5 * 1024 * 1024
+_CLOSE_WITHIN_S: Final = 1.0
 
 
 class Gateway:
     """A running gateway; `url` is what a client takes for the address of the project."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, project: Project, sessions: set[Session], url: str) -> None:
         self.url = url
+        self._project = project
+        self._sessions = sessions
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, *, postgrest_socket: Path, port: int = 0) -> AsyncIterator["Gateway"]:
-        """Serves on loopback `port`, 0 for any free one."""
+    async def start(
+        cls,
+        *,
+        dsn: str,
+        jwt_secret: str,
+        postgrest_socket: Path,
+        port: int = 0,
+        timing: GatewayTiming | None = None,
+        delivery: DeliveryMode = DeliveryMode.IMMEDIATE,
+        seed: int = 0,
+    ) -> AsyncIterator["Gateway"]:
+        """Serves the database at `dsn` on loopback `port` (0: any free one) as soon as its log is attached.
+
+        `seed` makes the delays of hosted delivery repeatable.
+        """
+        timing = timing or GatewayTiming()
+        sessions: set[Session] = set()
+        catalog = Catalog(dsn)
+        broadcast = Broadcast(Renderer(catalog), sessions)
+        pacer = Pacer(delivery, Random(seed), broadcast.put)
+        stream = ReplicationStream(dsn, pacer.take, reattach_s=timing.reattach_s)
+        project = Project(jwt_secret, timing, catalog, stream)
         proxy = RestProxy(postgrest_socket)
-        application = web.Application(client_max_size=_MAX_BODY)
-        application.router.add_route("*", rest_proxy.PREFIX + "/{path:.*}", proxy.handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         try:
-            await runner.setup()
-            site = web.TCPSite(runner, LOOPBACK, port)
-            await site.start()
-            bound_port = runner.addresses[0][1]
-            yield cls(f"http://{LOOPBACK}:{bound_port}")
+            async with _background(stream.run()), _background(broadcast.run()):
+                await stream.attached.wait()
+                async with _serving(_application(project, sessions, proxy), port) as url:
+                    yield cls(project, sessions, url)
         finally:
-            await runner.cleanup()
             await proxy.close()
+            await catalog.close()
+
+
+def _application(project: Project, sessions: set[Session], proxy: RestProxy) -> web.Application:
+    async def upgrade(request: web.Request) -> web.StreamResponse:
+        try:
+            token = project.verify(request.query.get("apikey"))
+        except TokenRefusedError as error:
+            await asyncio.sleep(project.timing.upgrade_error_s)
+            return web.json_response({"error": error.at_upgrade}, status=401, dumps=phoenix.to_json)
+        socket = web.WebSocketResponse(
+            autoping=False, compress=False, max_msg_size=_MAX_FRAME_BYTES, timeout=_CLOSE_WITHIN_S
+        )
+        await socket.prepare(request)
+        session = Session(project, socket, token)
+        sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            sessions.discard(session)
+        return socket
+
+    async def close_sockets(_: web.Application) -> None:
+        await asyncio.gather(*(session.close(SERVICE_RESTART) for session in sessions))
+
+    application = web.Application(client_max_size=_MAX_BODY_BYTES)
+    application.router.add_get(WEBSOCKET_PATH, upgrade)
+    application.router.add_route("*", rest_proxy.PREFIX + "/{path:.*}", proxy.handle)
+    application.on_shutdown.append(close_sockets)
+    return application
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs `work` beside the block. A task group would wrap the block's own errors into a group."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def _serving(application: web.Application, port: int) -> AsyncIterator[str]:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSE_WITHIN_S)
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, LOOPBACK, port).start()
+        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

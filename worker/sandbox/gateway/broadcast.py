@@ -1,0 +1,63 @@
+"""From committed transactions to frames: renders what somebody hears and sends it to all who do.
+
+`publish` is the one place that every delivery passes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import psycopg
+
+from worker.sandbox.gateway import phoenix
+from worker.sandbox.gateway.channels import Session
+from worker.sandbox.gateway.rendering import Renderer
+from worker.sandbox.gateway.replication import Transaction
+
+_log = logging.getLogger(__name__)
+
+
+class Broadcast:
+    """Publishes transactions one after the other, in the order they are put."""
+
+    def __init__(self, renderer: Renderer, sessions: Iterable[Session]) -> None:
+        self._renderer = renderer
+        self._sessions = sessions
+        self._transactions: asyncio.Queue[Transaction] = asyncio.Queue()
+
+    def put(self, transaction: Transaction) -> None:
+        self._transactions.put_nowait(transaction)
+
+    async def run(self) -> None:
+        while True:
+            transaction = await self._transactions.get()
+            try:
+                await self.publish(transaction)
+            except psycopg.Error as error:
+                # As on the hosted server: what cannot be read is lost, and no client is told.
+                _log.warning("realtime.transaction_lost: %s", error)
+
+    async def publish(self, transaction: Transaction) -> None:
+        """Sends every change of `transaction` to the channels that hear it."""
+        listeners = [
+            (session, channel, channel.reader)
+            for session in self._sessions
+            for channel in session.channels
+            if channel.subscriptions
+        ]
+        heard = tuple(
+            change
+            for change in transaction.changes
+            if any(channel.may_hear(change) for _, channel, _ in listeners)
+        )
+        rendered_changes = await self._renderer.render(
+            Transaction(transaction.committed_at, heard),
+            readers={reader for _, _, reader in listeners},
+            filters={condition for _, channel, _ in listeners for condition in channel.conditions},
+        )
+        for rendered in rendered_changes:
+            for session, channel, reader in listeners:
+                data = rendered.data.get(reader)
+                ids = channel.hearing(rendered)
+                if ids and data is not None:
+                    session.send(phoenix.postgres_changes(channel.topic, data, ids))

@@ -1,0 +1,71 @@
+"""Phoenix's JSON serializer, version 1: what comes in and, to the byte, what the server sends. Pure.
+
+Texts and key orders are those recorded from supabase/realtime 2.129.8.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+HEARTBEAT_TOPIC: Final = "phoenix"
+TOPIC_PREFIX: Final = "realtime:"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFrame:
+    topic: str
+    event: str
+    ref: str | None
+    join_ref: str | None
+    payload: Mapping[str, Any]
+
+
+def parse(text: str) -> ClientFrame | None:
+    """Returns the frame, or None for what the server drops without a word."""
+    try:
+        frame = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(frame, dict) or not frame.keys() >= {"topic", "event", "ref"}:
+        return None
+    topic, event, payload = frame["topic"], frame["event"], frame.get("payload")
+    if not isinstance(topic, str) or not isinstance(event, str):
+        return None
+    return ClientFrame(
+        topic, event, frame["ref"], frame.get("join_ref"), payload if isinstance(payload, dict) else {}
+    )
+
+
+def reply_ok(frame: ClientFrame, response: Mapping[str, Any] | None = None) -> str:
+    return _encode(frame.ref, "phx_reply", frame.topic, {"status": "ok", "response": response or {}})
+
+
+def reply_error(frame: ClientFrame, reason: str) -> str:
+    return _encode(frame.ref, "phx_reply", frame.topic, {"status": "error", "response": {"reason": reason}})
+
+
+def close(join_ref: str | None, topic: str) -> str:
+    return _encode(join_ref, "phx_close", topic, {})
+
+
+def system(topic: str, *, status: str, extension: str, message: str) -> str:
+    channel = topic.removeprefix(TOPIC_PREFIX)
+    payload = {"message": message, "status": status, "extension": extension, "channel": channel}
+    return _encode(None, "system", topic, payload)
+
+
+def postgres_changes(topic: str, data: str, ids: Iterable[int]) -> str:
+    """`data` is JSON already: PostgreSQL wrote most of it, and numerics must keep their digits."""
+    return (
+        f'{{"ref":null,"event":"postgres_changes","topic":{to_json(topic)},'
+        f'"payload":{{"data":{data},"ids":{to_json(list(ids))}}}}}'
+    )
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _encode(ref: str | None, event: str, topic: str, payload: Mapping[str, Any]) -> str:
+    return to_json({"ref": ref, "event": event, "topic": topic, "payload": payload})
