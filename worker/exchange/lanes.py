@@ -9,8 +9,11 @@ over a window and never waits below it. Waiters queue behind an `asyncio.Lock`, 
 import asyncio
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from asyncio_throttle.throttler import Throttler
+
+from worker.settings import ExchangeSettings
 
 _POLL_S = 0.005  # how late a waiter may notice that the window has moved on
 
@@ -66,6 +69,10 @@ class Lanes:
     background: Lane
 
     @classmethod
-    def standard_tier(cls) -> "Lanes":
-        """The lowest tier, with a margin: orders 40/s burst 60; /data/* 50/s per address, two reads a look-up."""
-        return cls(submit=Lane(38, 56), lookup=Lane(20, 20), background=Lane(20, 20))
+    def for_settings(cls, settings: ExchangeSettings) -> Self:
+        """Each lane as fast as its setting, with bursts of one second."""
+        return cls(
+            submit=Lane(settings.orders_per_s, settings.orders_per_s),
+            lookup=Lane(settings.lookups_per_s, settings.lookups_per_s),
+            background=Lane(settings.background_per_s, settings.background_per_s),
+        )
