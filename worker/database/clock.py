@@ -7,7 +7,7 @@ machine's wall clock does not move it.
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 _GAIN = 0.2  # how far one answer pulls inside the bound that it proves; quiets the jitter of the network
 
@@ -55,7 +55,3 @@ class DatabaseClock:
             bounded_s = min(max(self._epoch_s, middle_s - half_s), middle_s + half_s)
             self._epoch_s = bounded_s + _GAIN * (middle_s - bounded_s)
         self._answers += 1
-
-    def deadline(self, expires_at: datetime) -> float:
-        """The monotonic second at which the database's clock will read `expires_at`."""
-        return self._monotonic_s() + (expires_at - self.now()) / timedelta(seconds=1)
