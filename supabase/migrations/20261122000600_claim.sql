@@ -1,0 +1,350 @@
+-- The claim: one transaction between a decision and its order. Whoever is granted may send; nobody else.
+--
+-- PostgreSQL runs this under READ COMMITTED, where each statement of a plpgsql function sees what was
+-- committed before that statement. So everything read after the locks below is as fresh as the locks: two
+-- claims of a wallet or a strategy never judge the same dollar.
+
+-- Why a claim must not be granted, or null. Called with the wallet's and the strategy's row locked.
+--   reason, value, limit: the refusal's words, the number that failed and the limit it met
+--   final:   the pair is decided by it; false leaves the pair as work
+--   money:   smaller numbers might pass (protocol: may be decided again once)
+create or replace function public.lt_claim_refusal(p jsonb, strategy public.lt_strategies, spent_usd numeric)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  now_is     timestamptz := clock_timestamp();
+  in_mode    text := p ->> 'mode';
+  wallet     text := lower(p ->> 'wallet_address');
+  side       text := p #>> '{order,side}';
+  buys       boolean := side is distinct from 'SELL';   -- an exit is never blocked by a limit
+  reserve    numeric := (p #>> '{order,reserve_usd}')::numeric;
+  lease      public.lt_leases;
+  switch     public.lt_controls;
+  decision   public.lt_decisions;
+  signal     public.ft_orders;
+  difference jsonb;
+  twin       text;
+  capital    public.lt_capital_now;
+  in_market  numeric;
+  balance    public.lt_wallets;
+  spendable  numeric;
+  sellable   numeric;
+  unsold     numeric;
+begin
+  -- Shared, so that a takeover of the lease waits for this claim and then finds the attempt it wrote.
+  select * into lease from public.lt_leases l where l.wallet_address = wallet for share;
+  if lease.wallet_address is null or lease.worker <> p ->> 'worker' or lease.fence <> (p ->> 'fence')::bigint
+     or lease.mode <> in_mode or lease.expires_at <= now_is
+  then
+    return jsonb_build_object('reason', 'lease_lost', 'value', lease.worker || ' ' || lease.fence,
+                              'limit', lease.expires_at, 'final', false);
+  end if;
+
+  select * into switch from public.lt_controls c
+  where c.cleared_at is null
+    and c.scope in ('global', 'strategy:' || strategy.strategy_id, 'wallet:' || wallet)
+  order by c.action = 'kill' desc, c.control_id
+  limit 1;
+  if switch.action = 'kill' then
+    return jsonb_build_object('reason', 'kill_switch', 'value', switch.scope, 'limit', switch.reason, 'final', true);
+  elsif switch.action = 'pause' then
+    return jsonb_build_object('reason', 'strategy_paused', 'value', switch.scope, 'limit', switch.reason, 'final', true);
+  elsif strategy.is_paused then
+    return jsonb_build_object('reason', 'strategy_paused', 'value', 'strategy', 'final', true);
+  elsif not strategy.is_active then
+    return jsonb_build_object('reason', 'strategy_inactive', 'final', true);
+  elsif buys and strategy.circuit_breaker_active then
+    return jsonb_build_object('reason', 'breaker_active', 'value', strategy.current_drawdown_pct::text,
+                              'limit', strategy.circuit_breaker_loss_pct::text, 'final', true);
+  elsif in_mode = 'live' and strategy.shadow_mode then
+    return jsonb_build_object('reason', 'shadow_mode', 'final', true);
+  end if;
+
+  select * into decision from public.lt_decisions d
+  where d.strategy_id = strategy.strategy_id and d.ft_order_id = (p ->> 'ft_order_id')::uuid and d.mode = in_mode;
+  if p ->> 'lt_order_id' is null then
+    if decision.state = 'executed' then
+      return jsonb_build_object('reason', 'already_executed', 'value', decision.reason, 'final', false);
+    elsif decision.state = 'skipped' then
+      return jsonb_build_object('reason', decision.reason, 'value', decision.value,
+                                'limit', decision.limit_value, 'final', false);
+    end if;
+    -- A row without a decision: another program's, or a backup older than the order.
+    select coalesce(o.order_id, o.lt_order_id) into twin from public.lt_orders o
+    where o.strategy_id = strategy.strategy_id and o.ft_order_id = p ->> 'ft_order_id'
+      and coalesce(o.is_shadow, false) = (in_mode = 'paper') and not coalesce(o.is_force_test, false)
+    limit 1;
+  else
+    select a.exchange_order_id into twin from public.lt_order_attempts a
+    where a.lt_order_id = p ->> 'lt_order_id' and public.lt_attempt_is_alive(a.state);
+  end if;
+  if twin is not null then
+    return jsonb_build_object('reason', 'already_executed', 'value', twin, 'final', true);
+  end if;
+
+  -- What was decided on came over a socket; only the table's own row may move money.
+  select * into signal from public.ft_orders o where o.order_id = (p ->> 'ft_order_id')::uuid;
+  if signal.order_id is null or signal.outcome is distinct from 'OPEN' then
+    return jsonb_build_object('reason', 'ft_not_open', 'value', coalesce(signal.outcome, 'missing'),
+                              'limit', 'OPEN', 'final', signal.order_id is not null);
+  end if;
+  select jsonb_object_agg(now_has.key, now_has.value) into difference
+  from jsonb_each(jsonb_build_object(
+    'wallet_id', signal.wallet_id, 'side', signal.side, 'condition_id', signal.condition_id,
+    'token_label', signal.token_label, 'entry_price', signal.entry_price, 'size', signal.size)) now_has
+  where case when now_has.key in ('entry_price', 'size')
+    then (now_has.value #>> '{}')::numeric is distinct from (p -> 'expected' ->> now_has.key)::numeric
+    else now_has.value #>> '{}' is distinct from p -> 'expected' ->> now_has.key end;
+  if difference is not null then
+    return jsonb_build_object('reason', 'signal_changed', 'value', public.lt_exact(difference)::text,
+                              'limit', (p -> 'expected')::text, 'final', false);
+  end if;
+  if lower(strategy.wallet_address) is distinct from wallet then
+    return jsonb_build_object('reason', 'wallet_mismatch', 'value', wallet,
+                              'limit', lower(strategy.wallet_address), 'final', true);
+  end if;
+
+  if not buys then
+    -- Only shares that are ours for good: a provisional fill may still be reversed.
+    select coalesce(sum(h.sellable_shares), 0), coalesce(sum(h.unsold_shares), 0) into sellable, unsold
+    from public.lt_positions h
+    where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.token_id = p #>> '{order,token_id}';
+    if sellable < (p #>> '{order,reserve_shares}')::numeric then
+      if unsold >= (p #>> '{order,reserve_shares}')::numeric then
+        return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,reserve_shares}',
+                                  'limit', public.lt_text(sellable), 'final', false);
+      end if;
+      return jsonb_build_object('reason', 'sell_no_position', 'value', p #>> '{order,reserve_shares}',
+                                'limit', public.lt_text(sellable), 'final', true);
+    end if;
+    return null;
+  end if;
+
+  if spent_usd + reserve > strategy.max_order_size_usd then
+    return jsonb_build_object('reason', 'above_max_order_size', 'value', public.lt_text(spent_usd + reserve),
+                              'limit', public.lt_text(strategy.max_order_size_usd), 'final', true, 'money', true);
+  end if;
+  select * into capital from public.lt_capital_now c where c.strategy_id = strategy.strategy_id and c.mode = in_mode;
+  if strategy.max_position_size_usd is not null then
+    -- A position is what is held in one market, however many signals built it.
+    select coalesce(sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd), 0) into in_market
+    from public.lt_positions h
+    where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.condition_id = signal.condition_id;
+    if in_market + reserve > strategy.max_position_size_usd then
+      return jsonb_build_object('reason', 'max_position_size', 'value', public.lt_text(in_market + reserve),
+                                'limit', public.lt_text(strategy.max_position_size_usd), 'final', true, 'money', true);
+    end if;
+  end if;
+  if capital.exposure_usd + reserve > strategy.max_total_exposure_usd then
+    return jsonb_build_object('reason', 'max_total_exposure', 'value', public.lt_text(capital.exposure_usd + reserve),
+                              'limit', public.lt_text(strategy.max_total_exposure_usd), 'final', true, 'money', true);
+  elsif reserve > capital.available_usd then
+    return jsonb_build_object('reason', 'insufficient_capital', 'value', public.lt_text(reserve),
+                              'limit', public.lt_text(capital.available_usd), 'final', true, 'money', true);
+  end if;
+
+  select * into balance from public.lt_wallets w where w.wallet_address = wallet and w.mode = in_mode;
+  if balance.as_of is null
+     or balance.as_of < now_is - make_interval(secs => coalesce((p ->> 'balance_max_age_s')::numeric, 60))
+  then
+    return jsonb_build_object('reason', 'wallet_balance_unknown', 'value', balance.as_of,
+                              'limit', p ->> 'balance_max_age_s', 'final', false);
+  end if;
+  spendable := balance.collateral_usd - public.lt_wallet_claims_usd(wallet, in_mode, balance.as_of);
+  if reserve > spendable then
+    return jsonb_build_object('reason', 'wallet_insufficient_balance', 'value', public.lt_text(reserve),
+                              'limit', public.lt_text(spendable), 'final', true, 'money', true);
+  end if;
+  return null;
+end
+$$;
+
+-- What a balance seen at `as_of` does not show yet: open reservations, and fills that had not settled then.
+-- Of an open attempt's reservation the part that had settled is in the balance already.
+create or replace function public.lt_wallet_claims_usd(wallet text, in_mode text, as_of timestamptz)
+returns numeric
+language sql stable security invoker set search_path = ''
+as $$
+  select coalesce(sum(greatest(
+    case when a.closed_at is null then a.reserve_usd - filled.seen_usd else 0 end, filled.unseen_usd)), 0)
+  from public.lt_order_attempts a
+  cross join lateral (
+    select
+      coalesce(sum(f.price * f.shares + f.fee_usd) filter (where f.settled_at <= lt_wallet_claims_usd.as_of), 0) as seen_usd,
+      coalesce(sum(f.price * f.shares + f.fee_usd)
+        filter (where f.settled_at is null or f.settled_at > lt_wallet_claims_usd.as_of), 0)                     as unseen_usd
+    from public.lt_fills f where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
+  ) filled
+  where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.side = 'BUY'
+    and (a.closed_at is null
+         or a.exchange_order_id in (
+           select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'
+           union all
+           select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of))
+$$;
+create index if not exists lt_fills_settled_idx on public.lt_fills (settled_at) where settled_at is not null;
+
+create or replace function public.lt_claim(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  wallet         text := lower(p ->> 'wallet_address');
+  in_mode        text := p ->> 'mode';
+  pair_strategy  text := p ->> 'strategy_id';
+  pair_signal    uuid := (p ->> 'ft_order_id')::uuid;
+  strategy       public.lt_strategies;
+  attempt        public.lt_order_attempts;
+  refusal        jsonb;
+  recorded       boolean := false;
+  claimed_order  text := p ->> 'lt_order_id';
+  next_no        integer := 1;
+  spent_usd      numeric := 0;
+begin
+  -- Wallet first, then strategy: every claim takes its locks in this order, so no two wait for each other.
+  perform from public.lt_wallets w where w.wallet_address = wallet and w.mode = in_mode for no key update;
+  if not found then
+    insert into public.lt_wallets (wallet_address, mode) values (wallet, in_mode) on conflict do nothing;
+    perform from public.lt_wallets w where w.wallet_address = wallet and w.mode = in_mode for no key update;
+  end if;
+  select * into strategy from public.lt_strategies s where s.strategy_id = pair_strategy for no key update;
+  if strategy.strategy_id is null then
+    return jsonb_build_object('now', clock_timestamp(), 'granted', false, 'reason', 'strategy_inactive',
+                              'value', 'missing', 'limit', null, 'recorded', false,
+                              'capital', public.lt_capital_of(pair_strategy, in_mode));
+  end if;
+
+  -- A claim whose answer was lost is asked again with the same id and gets the same answer.
+  select * into attempt from public.lt_order_attempts a
+  where a.exchange_order_id = p #>> '{attempt,exchange_order_id}';
+  if attempt.exchange_order_id is not null then
+    if (attempt.strategy_id, attempt.ft_order_id, attempt.mode, attempt.wallet_address)
+       is distinct from (pair_strategy, pair_signal, in_mode, wallet)
+    then
+      raise exception 'order id % was claimed for (%, %, %) before', attempt.exchange_order_id,
+        attempt.strategy_id, attempt.ft_order_id, attempt.mode
+        using hint = 'Sign a new order: an id belongs to one pair.';
+    end if;
+    return jsonb_build_object(
+      'now', clock_timestamp(), 'granted', true, 'replayed', true, 'lt_order_id', attempt.lt_order_id,
+      'attempt_no', attempt.attempt_no, 'capital', public.lt_capital_of(pair_strategy, in_mode));
+  end if;
+
+  if claimed_order is not null then
+    select max(t.attempt_no) + 1, sum(t.usd + t.reserved_usd) into next_no, spent_usd
+    from public.lt_attempt_totals t
+    where t.lt_order_id = claimed_order and t.strategy_id = pair_strategy and t.ft_order_id = pair_signal
+      and t.mode = in_mode;
+    if next_no is null then
+      raise exception 'order % has no attempt for (%, %, %)', claimed_order, pair_strategy, pair_signal, in_mode
+        using hint = 'The first attempt of a pair is claimed without lt_order_id.';
+    end if;
+  end if;
+
+  refusal := public.lt_claim_refusal(p, strategy, spent_usd);
+  if refusal is not null then
+    if (refusal ->> 'final')::boolean
+       and not (coalesce((refusal ->> 'money')::boolean, false) and coalesce((p ->> 'may_redecide')::boolean, false))
+    then
+      recorded := public.lt_conclude(p, 'skipped', refusal ->> 'reason', refusal ->> 'value', refusal ->> 'limit');
+    end if;
+    return jsonb_build_object(
+      'now', clock_timestamp(), 'granted', false, 'reason', refusal -> 'reason', 'value', refusal -> 'value',
+      'limit', refusal -> 'limit', 'recorded', recorded, 'capital', public.lt_capital_of(pair_strategy, in_mode));
+  end if;
+
+  if claimed_order is null then
+    claimed_order := public.lt_insert_order(p, strategy);
+    perform public.lt_conclude(p, 'executed', 'executed', null, null);
+  else
+    -- It is being tried again: pending once more, and holding capital.
+    update public.lt_orders o set status = case when o.shares_bought > 0 then 'PARTIAL' else 'PENDING' end,
+      outcome = 'OPEN', updated_at = clock_timestamp()
+    where o.lt_order_id = claimed_order and o.outcome in ('OPEN', 'CANCELLED');
+    if not found then
+      raise exception 'order % is settled', claimed_order using hint = 'A settled order takes no more attempts.';
+    end if;
+  end if;
+
+  insert into public.lt_order_attempts (
+    exchange_order_id, lt_order_id, strategy_id, ft_order_id, wallet_address, mode, attempt_no, order_type, side,
+    token_id, condition_id, limit_price, amount_usd, shares, reserve_usd, reserve_shares, exchange_version,
+    signed_body, expires_at, worker, fence)
+  select
+    p #>> '{attempt,exchange_order_id}', claimed_order, pair_strategy, pair_signal, wallet, in_mode, next_no,
+    o.order_type, o.side, o.token_id, p #>> '{expected,condition_id}', o.limit_price, o.amount_usd, o.shares,
+    o.reserve_usd, o.reserve_shares, p #>> '{attempt,exchange_version}', p #>> '{attempt,signed_body}',
+    o.expires_at, p ->> 'worker', (p ->> 'fence')::bigint
+  from jsonb_to_record(p -> 'order') as o (
+    order_type text, side text, token_id text, limit_price numeric, amount_usd numeric, shares numeric,
+    reserve_usd numeric, reserve_shares numeric, expires_at timestamptz);
+
+  return jsonb_build_object(
+    'now', clock_timestamp(), 'granted', true, 'replayed', false, 'lt_order_id', claimed_order,
+    'attempt_no', next_no, 'capital', public.lt_capital_of(pair_strategy, in_mode));
+end
+$$;
+
+-- The decision that a claim comes to. False where a final one stands already.
+create or replace function public.lt_conclude(
+  p jsonb, new_state text, new_reason text, new_value text, new_limit text)
+returns boolean
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  insert into public.lt_decisions as kept (
+    strategy_id, ft_order_id, mode, state, reason, value, limit_value, snapshot, signal_at,
+    received_at, decided_at, prepared_at, claimed_at)
+  select
+    p ->> 'strategy_id', o.order_id, p ->> 'mode', new_state, new_reason, new_value, new_limit,
+    coalesce(p -> 'snapshot', '{}'), o.created_at, (p #>> '{stages,received_at}')::timestamptz,
+    (p #>> '{stages,decided_at}')::timestamptz, (p #>> '{stages,prepared_at}')::timestamptz, clock_timestamp()
+  from public.ft_orders o where o.order_id = (p ->> 'ft_order_id')::uuid
+  on conflict (strategy_id, ft_order_id, mode) do update set
+    state = excluded.state, reason = excluded.reason, value = excluded.value, limit_value = excluded.limit_value,
+    retry_at = null, expires_at = null, snapshot = excluded.snapshot,
+    received_at = coalesce(kept.received_at, excluded.received_at), decided_at = excluded.decided_at,
+    prepared_at = excluded.prepared_at, claimed_at = excluded.claimed_at, tries = kept.tries + 1
+  where kept.state = 'deferred';
+  return found;
+end
+$$;
+
+-- The platform's row of a granted claim. The columns of execution stay empty until trades fill them.
+create or replace function public.lt_insert_order(p jsonb, strategy public.lt_strategies)
+returns text
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  signal   public.ft_orders;
+  trade_id text;
+  made     text;
+begin
+  select * into signal from public.ft_orders o where o.order_id = (p ->> 'ft_order_id')::uuid;
+  -- Unique per strategy in the platform's table, where paper and live rows meet; null in some signals.
+  trade_id := coalesce(signal.source_trade_id, 'ft:' || signal.order_id);
+  if p ->> 'mode' = 'paper' then
+    trade_id := 'paper:' || trade_id;
+  end if;
+  if exists (
+    select from public.lt_orders o where o.strategy_id = strategy.strategy_id and o.source_trade_id = trade_id
+  ) then
+    -- A force test borrowed the id, or the strategy met the trade through another paper wallet.
+    trade_id := case p ->> 'mode' when 'paper' then 'paper:ft:' else 'ft:' end || signal.order_id;
+  end if;
+
+  insert into public.lt_orders (
+    strategy_id, user_id, ft_order_id, ft_wallet_id, ft_trader_wallet, source_trade_id, condition_id, token_id,
+    token_label, market_title, market_slug, side, signal_price, signal_size_usd, order_id, status, outcome,
+    order_placed_at, risk_check_passed, is_force_test, is_shadow)
+  values (
+    strategy.strategy_id, strategy.user_id, signal.order_id::text, signal.wallet_id, signal.trader_address, trade_id,
+    signal.condition_id, p #>> '{order,token_id}', coalesce(signal.token_label, ''), signal.market_title,
+    signal.market_slug, p #>> '{order,side}', (p #>> '{order,base_price}')::numeric,
+    (p #>> '{order,bet_usd}')::numeric, p #>> '{attempt,exchange_order_id}', 'PENDING', 'OPEN',
+    clock_timestamp(), true, false, p ->> 'mode' = 'paper')
+  returning lt_order_id into made;
+  return made;
+end
+$$;

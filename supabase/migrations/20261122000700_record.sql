@@ -1,0 +1,225 @@
+-- What became of an attempt: states, trades, and the platform's row recomputed from them.
+
+-- Writes one trade. Trades only move forward: what is final or reversed stays, and older news is ignored.
+-- Returns 'booked', 'settled', 'amended', 'known', or 'conflict' when the news contradicts what stands.
+create or replace function public.lt_book_fill(attempt_id text, fill jsonb)
+returns text
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  told public.lt_fills := jsonb_populate_record(null::public.lt_fills, fill);
+  kept public.lt_fills;
+begin
+  insert into public.lt_fills (
+    trade_id, exchange_order_id, role, side, token_id, price, shares, fee_usd, state, matched_at, settled_at)
+  values (
+    told.trade_id, attempt_id, told.role, told.side, told.token_id, told.price, told.shares,
+    coalesce(told.fee_usd, 0), told.state, told.matched_at,
+    case when told.state <> 'provisional' then clock_timestamp() end)
+  on conflict (exchange_order_id, trade_id, role) do nothing;
+  if found then
+    return 'booked';
+  end if;
+
+  select * into kept from public.lt_fills f
+  where f.exchange_order_id = attempt_id and f.trade_id = told.trade_id and f.role = told.role;
+  if kept.state <> 'provisional' then
+    return case when told.state in ('provisional', kept.state) then 'known' else 'conflict' end;
+  end if;
+  -- A fee, and sometimes a size, is known only once the trade is mined.
+  if (told.state, told.price, told.shares, coalesce(told.fee_usd, kept.fee_usd))
+     is not distinct from (kept.state, kept.price, kept.shares, kept.fee_usd)
+  then
+    return 'known';
+  end if;
+  update public.lt_fills f
+  set state = told.state, price = told.price, shares = told.shares, fee_usd = coalesce(told.fee_usd, f.fee_usd),
+      settled_at = case when told.state <> 'provisional' then clock_timestamp() end
+  where f.fill_seq = kept.fill_seq;
+  return case when told.state = kept.state then 'amended' else 'settled' end;
+end
+$$;
+
+-- The only writer of the execution columns. It computes them from the attempts and their trades, never adds to
+-- them, so calling it again changes nothing. Returns the platform's word for the order.
+create or replace function public.lt_recompute_order(for_lt_order_id text)
+returns text
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  dust   constant numeric := 0.01;   -- a share or a cent: the exchange's own rounding
+  target public.lt_order_attempts;
+  sums   record;
+  filled numeric;                    -- in the target's unit
+  goal   numeric;
+  word   text;
+begin
+  -- The order's target is its first attempt's: later ones are for what was left of it.
+  select * into target from public.lt_order_attempts a
+  where a.lt_order_id = for_lt_order_id order by a.attempt_no limit 1;
+
+  select
+    sum(t.shares) as shares, sum(t.notional_usd) as notional_usd, min(t.first_fill_at) as first_fill_at,
+    max(t.last_fill_at) as last_fill_at, bool_or(t.closed_at is null) as is_open,
+    (array_agg(t.state order by t.attempt_no desc))[1] as last_state
+  into sums
+  from public.lt_attempt_totals t where t.lt_order_id = for_lt_order_id;
+
+  -- FAK and FOK buy for dollars; everything else is for shares.
+  goal := coalesce(target.amount_usd, target.shares);
+  filled := case when target.amount_usd is not null then sums.notional_usd else sums.shares end;
+  word := case
+    when filled > 0 and filled >= goal - dust then 'FILLED'
+    when filled > 0 then 'PARTIAL'
+    when sums.is_open then 'PENDING'
+    when sums.last_state = 'rejected' then 'REJECTED'
+    when sums.last_state = 'lost' then 'LOST'
+    else 'CANCELLED' end;
+
+  update public.lt_orders o set
+    status = word,
+    -- An order that came to nothing leaves the open positions, as the platform does it; a late fill brings it
+    -- back. A settled outcome is the settlement's, not ours.
+    outcome = case when o.outcome in ('OPEN', 'CANCELLED')
+      then case when word in ('CANCELLED', 'REJECTED', 'LOST') then 'CANCELLED' else 'OPEN' end
+      else o.outcome end,
+    executed_price = round(sums.notional_usd / nullif(sums.shares, 0), 6),
+    executed_size_usd = case when sums.shares > 0 then round(sums.notional_usd, 2) end,
+    shares_bought = case when sums.shares > 0 then sums.shares end,
+    shares_remaining = case when sums.shares > 0 and o.outcome in ('OPEN', 'CANCELLED') and target.side = 'BUY'
+      then sums.shares else o.shares_remaining end,
+    fill_rate = least(round(filled / goal, 4), 1),
+    -- Positive is worse than the base price, on either side.
+    slippage_bps = round((sums.notional_usd / nullif(sums.shares, 0) / nullif(o.signal_price, 0) - 1) * 10000
+      * case target.side when 'BUY' then 1 else -1 end),
+    first_fill_at = sums.first_fill_at,
+    fully_filled_at = case when word = 'FILLED' then sums.last_fill_at end,
+    order_placed_at = coalesce(target.sent_at, o.order_placed_at),
+    execution_latency_ms = coalesce(o.execution_latency_ms, (
+      select round(extract(epoch from target.answered_at - d.received_at) * 1000)
+      from public.lt_decisions d
+      where d.strategy_id = target.strategy_id and d.ft_order_id = target.ft_order_id and d.mode = target.mode)),
+    rejection_reason = case when word in ('REJECTED', 'LOST') then (
+      select a.note from public.lt_order_attempts a
+      where a.lt_order_id = for_lt_order_id order by a.attempt_no desc limit 1) end,
+    updated_at = clock_timestamp()
+  where o.lt_order_id = for_lt_order_id;
+  return word;
+end
+$$;
+
+-- {exchange_order_id, state, note, answer, closed, sent_at, answered_at, fills} ->
+-- {now, state, status, changed, closed, lookups, conflicts}
+create or replace function public.lt_record(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  before     public.lt_order_attempts;
+  attempt    public.lt_order_attempts;
+  new_state  text := p ->> 'state';
+  sent       timestamptz := (p ->> 'sent_at')::timestamptz;
+  answered   timestamptz := (p ->> 'answered_at')::timestamptz;
+  booking    record;
+  conflicts  jsonb := '[]';
+  booked     boolean := false;
+  word       text;
+begin
+  select * into before from public.lt_order_attempts a
+  where a.exchange_order_id = p ->> 'exchange_order_id' for no key update;
+  if before.exchange_order_id is null then
+    raise exception 'no attempt %', p ->> 'exchange_order_id'
+      using hint = 'An order that was never claimed is not ours to book.';
+  end if;
+
+  for booking in
+    select f.value ->> 'trade_id' as trade_id, public.lt_book_fill(before.exchange_order_id, f.value) as result
+    from jsonb_array_elements(coalesce(p -> 'fills', '[]')) f
+  loop
+    booked := booked or booking.result in ('booked', 'settled', 'amended');
+    if booking.result = 'conflict' then
+      conflicts := conflicts || to_jsonb(booking.trade_id);
+    end if;
+  end loop;
+
+  update public.lt_order_attempts a set
+    state = new_state,
+    note = coalesce(p ->> 'note', a.note),
+    answer = case when coalesce(p -> 'answer', '{}') = '{}' then a.answer else p -> 'answer' end,
+    sent_at = greatest(a.sent_at, sent),
+    answered_at = greatest(a.answered_at, answered),
+    -- A record without a newer POST tells of a look-up. They are counted since the last POST, and by the time
+    -- of their answer, so that a record told twice counts once.
+    lookups = case
+      when sent > coalesce(a.sent_at, '-infinity') then 0
+      when answered > coalesce(greatest(a.looked_up_at, a.answered_at), '-infinity') and a.sent_at is not null
+        then a.lookups + 1
+      else a.lookups end,
+    looked_up_at = case
+      when sent > coalesce(a.sent_at, '-infinity') then a.looked_up_at
+      else greatest(a.looked_up_at, answered) end,
+    closed_at = coalesce(a.closed_at, case
+      when new_state in ('killed', 'rejected', 'abandoned', 'expired', 'lost')
+        -- These two may still have trades on their way: whoever books the last of them says so.
+        or new_state in ('matched', 'cancelled') and coalesce((p ->> 'closed')::boolean, false)
+        then clock_timestamp() end)
+  where a.exchange_order_id = before.exchange_order_id
+  returning * into attempt;
+
+  if booked or attempt.state <> before.state or attempt.closed_at is distinct from before.closed_at
+     or attempt.sent_at is distinct from before.sent_at
+  then
+    word := public.lt_recompute_order(attempt.lt_order_id);
+  else
+    select o.status into word from public.lt_orders o where o.lt_order_id = attempt.lt_order_id;
+  end if;
+
+  return jsonb_build_object(
+    'now', clock_timestamp(), 'state', attempt.state, 'status', word,
+    'changed', booked or attempt.state <> before.state or attempt.closed_at is distinct from before.closed_at,
+    'closed', attempt.closed_at is not null, 'lookups', attempt.lookups, 'conflicts', conflicts);
+end
+$$;
+
+-- {mode, wallet_address, limit} -> {now, attempts, more}: whatever still wants a look, longest unseen first.
+create or replace function public.lt_open_attempts(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
+  wallet    text := lower(p ->> 'wallet_address');
+  attempts  jsonb;
+  has_more  boolean;
+begin
+  with wanted as (
+    select a.exchange_order_id, coalesce(a.looked_up_at, a.created_at) as seen_at
+    from public.lt_order_attempts a
+    where a.wallet_address = wallet and a.mode = p ->> 'mode'
+      and (a.closed_at is null
+           -- Nobody believes a loss at once: a fill that comes late is booked all the same.
+           or a.state = 'lost' and a.closed_at > clock_timestamp() - public.lt_setting('lost_watch')::interval
+           or a.exchange_order_id in (select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'))
+    order by seen_at, a.exchange_order_id
+    limit page_size + 1
+  ), page as (
+    select * from wanted order by seen_at, exchange_order_id limit page_size
+  )
+  select
+    coalesce(jsonb_agg(
+      to_jsonb(a)
+      || jsonb_build_object(
+        'limit_price', public.lt_text(a.limit_price), 'amount_usd', public.lt_text(a.amount_usd),
+        'shares', public.lt_text(a.shares), 'reserve_usd', public.lt_text(a.reserve_usd),
+        'reserve_shares', public.lt_text(a.reserve_shares), 'filled_shares', public.lt_text(t.shares),
+        'filled_usd', public.lt_text(t.notional_usd), 'final_shares', public.lt_text(t.final_shares))
+      order by page.seen_at, page.exchange_order_id), '[]'),
+    (select count(*) > page_size from wanted)
+  into attempts, has_more
+  from page
+  join public.lt_order_attempts a using (exchange_order_id)
+  join public.lt_attempt_totals t using (exchange_order_id);
+
+  return jsonb_build_object('now', clock_timestamp(), 'attempts', attempts, 'more', has_more);
+end
+$$;
