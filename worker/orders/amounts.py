@@ -48,7 +48,7 @@ class Ticket:
 
 
 def fee_usd(shares: Decimal, price: Decimal, market: Market) -> Decimal:
-    """Taker fee in USD, unrounded: shares · rate · (p(1 − p))^exponent."""
+    """Taker fee in USD, unrounded: shares · rate · (p(1 - p))^exponent."""
     return shares * market.fee_rate * (price * (1 - price)) ** market.fee_exponent
 
 
@@ -106,7 +106,7 @@ def _resting_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal)
 
 
 def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal) -> Ticket | Skip:
-    """Gives whole hundredths of a share for exactly shares × limit. Its fee comes out of the proceeds."""
+    """Gives whole hundredths of a share for exactly shares · limit. Its fee comes out of the proceeds."""
     shares = floor_to(shares, _SHARE_STEP)
     minimum = market.min_order_size_shares if order_type.rests else _SHARE_STEP
     if shares < minimum:
@@ -118,7 +118,7 @@ def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal
 
 
 def _worst_fee_rate(market: Market) -> Decimal:
-    """Fee per dollar spent, over every price: A/p shares pay A·r·p^(e−1)·(1−p)^e, at most A·r; for e = 0, A·r/p."""
+    """Fee per dollar spent, over every price: A/p shares pay A·r·p^(e-1)·(1-p)^e, at most A·r; for e = 0, A·r/p."""
     return market.fee_rate if market.fee_exponent > 0 else market.fee_rate / market.tick_size
 
 

@@ -11,7 +11,7 @@ from worker.orders.numbers import exact_decimal
 
 @dataclass(frozen=True, slots=True)
 class Capital:
-    """available = initial + realised − locked − cooldown − awaiting redeem; exposure = dollars in open positions."""
+    """available = initial + realised - locked - cooldown - awaiting redeem; exposure = dollars in open positions."""
 
     initial_usd: Decimal
     realised_usd: Decimal

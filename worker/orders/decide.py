@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from worker.orders import guards
-from worker.orders.amounts import Amounts, Reservation, Ticket, ticket
+from worker.orders.amounts import Amounts, Reservation, ticket
 from worker.orders.capital import Capital
 from worker.orders.market import Book, Market, Token
 from worker.orders.numbers import plain
@@ -59,6 +60,31 @@ class Plan:
     snapshot: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Everything a judgement rests on."""
+
+    signal: Signal
+    strategy: Strategy
+    market: Market
+    book: Book | None
+    capital: Capital
+    policy: DecisionPolicy
+    now: datetime
+    holdings: Holdings | None
+
+
+class _SkippedError(Exception):
+    """Carries the first no out of the judgement."""
+
+    def __init__(self, skip: Skip) -> None:
+        super().__init__(skip.reason)
+        self.skip = skip
+
+
+_T = TypeVar("_T")
+
+
 def is_fresh(signal: Signal, policy: DecisionPolicy, now: datetime) -> bool:
     """A fresh signal needs no look at the book; any other executes only against an offer inside its cap."""
     return now - signal.created_at <= policy.fresh_for
@@ -72,10 +98,15 @@ def screen(
     holdings: Holdings | None = None,
 ) -> Skip | None:
     """Everything that can be refused before the exchange is asked. None: go on to `decide`."""
-    skip = _screened(signal, strategy, policy, now, holdings)
-    if skip is None or isinstance(signal, Malformed):
-        return skip
-    return timed(skip, created_at=signal.created_at, policy=policy, now=now)
+    if isinstance(signal, Malformed):
+        return Skip(signal.reason, value=signal.value)
+    if isinstance(strategy, InvalidStrategy):
+        return Skip(SkipReason.STRATEGY_INVALID, value=strategy.problem)
+    try:
+        _screen(signal, strategy, policy, now, holdings)
+    except _SkippedError as skipped:
+        return timed(skipped.skip, created_at=signal.created_at, policy=policy, now=now)
+    return None
 
 
 def decide(
@@ -89,13 +120,13 @@ def decide(
     holdings: Holdings | None = None,
 ) -> Plan | Skip:
     """Asks, in this order: screen, size, market, price, book, amounts, limits. The first no is the answer."""
-    skip = _screened(signal, strategy, policy, now, holdings)
-    seen = _seen(signal, strategy, market, book, capital, now)
-    outcome = skip or _planned(signal, strategy, market, book, capital, policy, now, holdings, seen)
-    if isinstance(outcome, Plan):
-        return outcome
-    outcome = timed(outcome, created_at=signal.created_at, policy=policy, now=now)
-    return replace(outcome, snapshot=seen)
+    case = _Case(signal, strategy, market, book, capital, policy, now, holdings)
+    seen = _seen(case)
+    try:
+        return _plan(case, seen)
+    except _SkippedError as skipped:
+        skip = timed(skipped.skip, created_at=signal.created_at, policy=policy, now=now)
+        return replace(skip, snapshot=seen)
 
 
 def defer(
@@ -111,26 +142,80 @@ def defer(
     return timed(Skip(reason, value, limit), created_at=signal.created_at, policy=policy, now=now)
 
 
-def _screened(
-    signal: Signal | Malformed,
-    strategy: Strategy | InvalidStrategy,
-    policy: DecisionPolicy,
-    now: datetime,
-    holdings: Holdings | None,
-) -> Skip | None:
-    if isinstance(signal, Malformed):
-        return Skip(signal.reason, value=signal.value)
-    if isinstance(strategy, InvalidStrategy):
-        return Skip(SkipReason.STRATEGY_INVALID, value=strategy.problem)
-    if skip := guards.paper_order_open(signal):
-        return skip
+def _screen(
+    signal: Signal, strategy: Strategy, policy: DecisionPolicy, now: datetime, holdings: Holdings | None
+) -> FtWallet:
+    _refuse(guards.paper_order_open(signal))
     if strategy.ft_wallet is None:
-        return Skip(SkipReason.UNKNOWN_WALLET, value=strategy.ft_wallet_id)
-    return (
-        guards.switches(strategy, signal.side, policy.mode)
-        or guards.young_enough(signal, policy, now)
-        or (_sellable(holdings) if signal.side is Side.SELL else None)
+        raise _SkippedError(Skip(SkipReason.UNKNOWN_WALLET, value=strategy.ft_wallet_id))
+    _refuse(guards.switches(strategy, signal.side, policy.mode))
+    _refuse(guards.young_enough(signal, policy, now))
+    if signal.side is Side.SELL:
+        _refuse(_sellable(holdings))
+    return strategy.ft_wallet
+
+
+def _plan(case: _Case, seen: dict[str, str]) -> Plan:
+    """`seen` is filled on the way, so that a skip shows how far the judgement came."""
+    signal, strategy, market, policy = case.signal, case.strategy, case.market, case.policy
+    side = signal.side
+    wallet = _screen(signal, strategy, policy, case.now, case.holdings)
+    bet = Decimal(0)
+    if side is Side.BUY:
+        bet = _require(bet_usd(wallet, strategy, case.capital.available_usd))
+    seen["bet_usd"] = plain(bet)
+
+    _refuse(guards.tradable(market))
+    token = _require(_token(signal, market))
+    base = _require(base_price(signal.entry_price, side, market.tick_size))
+    seen["base_price"] = plain(base)
+    limit = _require(limit_price(base, side, strategy.slippage, market.tick_size, policy.min_tick_max_pct))
+    seen["limit_price"] = plain(limit)
+
+    if not is_fresh(signal, policy, case.now):
+        _refuse(guards.offered(case.book, side, limit))
+    _refuse(guards.not_collapsed(case.book, side, base, wallet))
+
+    order = _require(
+        ticket(
+            side=side,
+            order_type=strategy.order_type,
+            limit_price=limit,
+            market=market,
+            bet_usd=bet,
+            shares=_shares_to_sell(case.holdings),
+            min_marketable_usd=policy.min_marketable_usd,
+        )
     )
+    seen["reserve_usd"] = plain(order.reservation.usd)
+    if side is Side.BUY:
+        _refuse(guards.within_limits(order.reservation.usd, strategy, case.capital))
+    return Plan(
+        signal=signal,
+        strategy=strategy,
+        market=market,
+        token=token,
+        side=side,
+        order_type=strategy.order_type,
+        base_price=base,
+        limit_price=limit,
+        bet_usd=bet,
+        amounts=order.amounts,
+        reservation=order.reservation,
+        expires_at=_expiry(policy, case.now) if strategy.order_type is OrderType.GTD else None,
+        snapshot=seen,
+    )
+
+
+def _refuse(skip: Skip | None) -> None:
+    if skip is not None:
+        raise _SkippedError(skip)
+
+
+def _require(value: _T | Skip) -> _T:
+    if isinstance(value, Skip):
+        raise _SkippedError(value)
+    return value
 
 
 def _sellable(holdings: Holdings | None) -> Skip | None:
@@ -141,108 +226,18 @@ def _sellable(holdings: Holdings | None) -> Skip | None:
     return None
 
 
-def _planned(
-    signal: Signal,
-    strategy: Strategy,
-    market: Market,
-    book: Book | None,
-    capital: Capital,
-    policy: DecisionPolicy,
-    now: datetime,
-    holdings: Holdings | None,
-    seen: dict[str, str],
-) -> Plan | Skip:
-    wallet = strategy.ft_wallet
-    if wallet is None:
-        return Skip(SkipReason.UNKNOWN_WALLET, value=strategy.ft_wallet_id)
-    bet = Decimal(0)
-    if signal.side is Side.BUY:
-        sized = bet_usd(signal, wallet, strategy, capital.available_usd)
-        if isinstance(sized, Skip):
-            return sized
-        bet = sized
-        seen["bet_usd"] = plain(bet)
-    if skip := guards.tradable(market):
-        return skip
-    token = market.token(signal.token_label)
-    if token is None:
-        labels = " | ".join(each.outcome for each in market.tokens)
-        return Skip(SkipReason.TOKEN_LABEL_MISMATCH, value=signal.token_label, limit=labels)
-    base = base_price(signal.entry_price, signal.side, market.tick_size)
-    if isinstance(base, Skip):
-        return base
-    seen["base_price"] = plain(base)
-    limit = limit_price(base, signal.side, strategy.slippage, market.tick_size, policy.min_tick_max_pct)
-    if isinstance(limit, Skip):
-        return limit
-    seen["limit_price"] = plain(limit)
-    if skip := _book_refuses(signal, wallet, book, base, limit, policy, now):
-        return skip
-    order = ticket(
-        side=signal.side,
-        order_type=strategy.order_type,
-        limit_price=limit,
-        market=market,
-        bet_usd=bet,
-        shares=_shares_to_sell(holdings),
-        min_marketable_usd=policy.min_marketable_usd,
-    )
-    if isinstance(order, Skip):
-        return order
-    seen["reserve_usd"] = plain(order.reservation.usd)
-    if signal.side is Side.BUY and (skip := guards.within_limits(order.reservation.usd, strategy, capital)):
-        return skip
-    return _plan(signal, strategy, market, token, base, limit, bet, order, policy, now, seen)
-
-
-def _plan(
-    signal: Signal,
-    strategy: Strategy,
-    market: Market,
-    token: Token,
-    base: Decimal,
-    limit: Decimal,
-    bet: Decimal,
-    order: Ticket,
-    policy: DecisionPolicy,
-    now: datetime,
-    seen: dict[str, str],
-) -> Plan:
-    return Plan(
-        signal=signal,
-        strategy=strategy,
-        market=market,
-        token=token,
-        side=signal.side,
-        order_type=strategy.order_type,
-        base_price=base,
-        limit_price=limit,
-        bet_usd=bet,
-        amounts=order.amounts,
-        reservation=order.reservation,
-        expires_at=_expiry(policy, now) if strategy.order_type is OrderType.GTD else None,
-        snapshot=seen,
-    )
-
-
-def _book_refuses(
-    signal: Signal,
-    wallet: FtWallet,
-    book: Book | None,
-    base: Decimal,
-    limit: Decimal,
-    policy: DecisionPolicy,
-    now: datetime,
-) -> Skip | None:
-    if not is_fresh(signal, policy, now) and (skip := guards.offered(book, signal.side, limit)):
-        return skip
-    return guards.alive(book, signal.side, base, wallet)
-
-
 def _shares_to_sell(holdings: Holdings | None) -> Decimal:
     if holdings is None:
         return Decimal(0)
     return holdings.confirmed_shares * min(Decimal(1), holdings.sell_fraction)
+
+
+def _token(signal: Signal, market: Market) -> Token | Skip:
+    token = market.token(signal.token_label)
+    if token is not None:
+        return token
+    labels = " | ".join(each.outcome for each in market.tokens)
+    return Skip(SkipReason.TOKEN_LABEL_MISMATCH, value=signal.token_label, limit=labels)
 
 
 def _expiry(policy: DecisionPolicy, now: datetime) -> datetime:
@@ -250,22 +245,20 @@ def _expiry(policy: DecisionPolicy, now: datetime) -> datetime:
     return (now + ahead).replace(microsecond=0)
 
 
-def _seen(
-    signal: Signal, strategy: Strategy, market: Market, book: Book | None, capital: Capital, now: datetime
-) -> dict[str, str]:
+def _seen(case: _Case) -> dict[str, str]:
     """The state that a person needs to check the judgement by hand: a fixed set of keys, never a whole book."""
-    bid, ask = guards.best_price(book, Side.SELL), guards.best_price(book, Side.BUY)
+    bid, ask = guards.best_price(case.book, Side.SELL), guards.best_price(case.book, Side.BUY)
     return {
-        "age_s": str(int((now - signal.created_at).total_seconds())),
-        "entry_price": plain(signal.entry_price),
-        "slippage": plain(strategy.slippage),
-        "order_type": strategy.order_type,
-        "tick_size": plain(market.tick_size),
-        "fee_rate": plain(market.fee_rate),
-        "available_usd": plain(capital.available_usd),
-        "exposure_usd": plain(capital.exposure_usd),
-        "best_bid": plain(bid) if bid is not None else "",
-        "best_ask": plain(ask) if ask is not None else "",
+        "age_s": str(int((case.now - case.signal.created_at).total_seconds())),
+        "entry_price": plain(case.signal.entry_price),
+        "slippage": plain(case.strategy.slippage),
+        "order_type": case.strategy.order_type,
+        "tick_size": plain(case.market.tick_size),
+        "fee_rate": plain(case.market.fee_rate),
+        "available_usd": plain(case.capital.available_usd),
+        "exposure_usd": plain(case.capital.exposure_usd),
+        "best_bid": "" if bid is None else plain(bid),
+        "best_ask": "" if ask is None else plain(ask),
     }
 
 

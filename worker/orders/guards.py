@@ -66,7 +66,7 @@ def offered(book: Book | None, side: Side, limit: Decimal) -> Skip | None:
     return None
 
 
-def alive(book: Book | None, side: Side, base: Decimal, wallet: FtWallet) -> Skip | None:
+def not_collapsed(book: Book | None, side: Side, base: Decimal, wallet: FtWallet) -> Skip | None:
     """The paper wallet's dead-market guard, for entries: a collapsed price is no bargain (domain.md Appendix C)."""
     best = best_price(book, side)
     if best is None or side is Side.SELL or not wallet.dead_market_guard:

@@ -15,7 +15,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """`fee_rate` and `fee_exponent`: fee_usd = shares · rate · (p·(1−p))^exponent, takers only."""
+    """`fee_rate` and `fee_exponent`: fee_usd = shares · rate · (p·(1-p))^exponent, takers only."""
 
     condition_id: ConditionId
     tokens: tuple[Token, ...]

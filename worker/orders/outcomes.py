@@ -5,6 +5,7 @@ doubt always goes to `ambiguous`: a rejection is reported only for a definitive 
 second send proves nothing about the first: then trades decide.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -74,7 +75,7 @@ class Outcome:
     kind: OutcomeKind
     reason: AnswerReason
     next_state: AttemptState
-    look_up: bool = False  # order and trades, before anything else
+    look_up: bool = False  # ask for the order and its trades: the answer alone is not the truth
     resend: bool = False  # the identical body may go again: after the look-up if there is one, while fresh
     retake: bool = False  # a new order for what is missing may be tried, under the re-take policy
     halts: bool = False  # a human has to act before this wallet trades on
@@ -99,7 +100,8 @@ _K = OutcomeKind
 _R = AnswerReason
 _ANY: frozenset[int] = frozenset()
 _400 = frozenset({200, 400})  # a refusal also comes as 200 with an error text
-_500 = frozenset({500})
+_404 = frozenset({200, 400, 404})  # the exchange serves every "not found" as 404
+_5XX = frozenset(range(500, 600))
 
 ANSWERS: tuple[_Row, ...] = (
     # killed: the benign end of a FAK or FOK
@@ -110,7 +112,7 @@ ANSWERS: tuple[_Row, ...] = (
     # accepted or not: only a look-up can tell
     _Row(_400, "order match delayed", _K.AMBIGUOUS, _R.MATCH_DELAYED),
     _Row(_400, "context canceled", _K.AMBIGUOUS, _R.CONTEXT_CANCELLED),
-    # the venue's modes, whatever status they come with
+    # the venue's modes, with whatever status
     _Row(_ANY, "post-only mode", _K.NOT_SENT, _R.POST_ONLY, venue=SkipReason.EXCHANGE_POST_ONLY),
     _Row(_ANY, "post_only_mode", _K.NOT_SENT, _R.POST_ONLY, venue=SkipReason.EXCHANGE_POST_ONLY),
     _Row(
@@ -121,7 +123,11 @@ ANSWERS: tuple[_Row, ...] = (
         venue=SkipReason.EXCHANGE_CANCEL_ONLY,
     ),
     _Row(_ANY, "trading is currently disabled", _K.NOT_SENT, _R.DISABLED, venue=SkipReason.EXCHANGE_DISABLED),
-    _Row(_500, "order timed out", _K.NOT_SENT, _R.TIMED_OUT),
+    # refused at the door, whatever the words: the order was not looked at
+    _Row(frozenset({401}), "", _K.NOT_SENT, _R.CREDENTIALS, halts=True, venue=SkipReason.CREDENTIALS_REFUSED),
+    _Row(frozenset({403}), "", _K.NOT_SENT, _R.GEOBLOCKED, halts=True, venue=SkipReason.GEOBLOCKED),
+    _Row(frozenset({425}), "", _K.NOT_SENT, _R.RESTARTING, venue=SkipReason.EXCHANGE_RESTARTING),
+    _Row(frozenset({500}), "order timed out", _K.NOT_SENT, _R.TIMED_OUT),
     # refused for money or for the market's state: may be different later
     _Row(_400, "not enough balance", _K.REFUSED, _R.BALANCE),
     _Row(_400, "not yet ready to process new orders", _K.REFUSED, _R.MARKET_NOT_READY, retake=True),
@@ -129,15 +135,13 @@ ANSWERS: tuple[_Row, ...] = (
     _Row(_400, "crosses the book", _K.REFUSED, _R.CROSSES_BOOK),
     _Row(_400, "order crosses book", _K.REFUSED, _R.CROSSES_BOOK),
     _Row(_400, "canceled in the ctf exchange contract", _K.REFUSED, _R.CANCELLED_ON_CHAIN),
-    _Row(frozenset({200, 400, 404}), "no orderbook exists", _K.REFUSED, _R.MARKET_GONE),
-    _Row(frozenset({200, 400, 404}), "market not found", _K.REFUSED, _R.MARKET_GONE),
+    _Row(_404, "no orderbook exists", _K.REFUSED, _R.MARKET_GONE),
+    _Row(_404, "market not found", _K.REFUSED, _R.MARKET_GONE),
     # refused for what we wrote: a bug of ours
     _Row(_400, "lower than the minimum", _K.REFUSED, _R.MIN_SHARES),
     _Row(_400, "invalid amount for a marketable", _K.REFUSED, _R.MIN_DOLLARS),
     _Row(_400, "invalid amounts", _K.REFUSED, _R.BAD_AMOUNTS),
     _Row(_400, "invalid expiration", _K.REFUSED, _R.BAD_EXPIRATION),
-    _Row(_400, "invalid order payload", _K.REFUSED, _R.BAD_REQUEST),
-    _Row(_400, "too many orders in payload", _K.REFUSED, _R.BAD_REQUEST),
     _Row(_400, "payload", _K.REFUSED, _R.BAD_REQUEST),
     _Row(_400, "invalid token id", _K.REFUSED, _R.BAD_REQUEST),
     _Row(_400, "invalid side", _K.REFUSED, _R.BAD_REQUEST),
@@ -153,22 +157,30 @@ ANSWERS: tuple[_Row, ...] = (
     _Row(_400, "invalid order version", _K.REFUSED, _R.WRONG_VERSION, halts=True),
     _Row(_400, "closed only mode", _K.REFUSED, _R.CLOSED_ONLY, halts=True, venue=SkipReason.GEOBLOCKED),
     _Row(_400, "address banned", _K.REFUSED, _R.BANNED, halts=True),
+    # words that no row above knows: a 400 is a no, anything that may have come from behind the door is a doubt
+    _Row(_400, "", _K.REFUSED, _R.OTHER_REFUSAL),
+    _Row(frozenset({429}), "", _K.AMBIGUOUS, _R.RATE_LIMITED),
+    _Row(_5XX, "", _K.AMBIGUOUS, _R.SERVER_ERROR),
 )
 """Read from the top: the first row whose status and text agree. Texts as in polymarket-clob.md 4.8, lower case."""
 
-_STATUSES: dict[str, tuple[OutcomeKind, AttemptState]] = {
-    "matched": (_K.MATCHED, AttemptState.MATCHED),
-    "live": (_K.LIVE, AttemptState.LIVE),
-    "delayed": (_K.DELAYED, AttemptState.DELAYED),
-    "unmatched": (_K.UNMATCHED, AttemptState.UNMATCHED),
+_ACCEPTED: Mapping[str, OutcomeKind] = {
+    "matched": _K.MATCHED,
+    "live": _K.LIVE,
+    "delayed": _K.DELAYED,
+    "unmatched": _K.UNMATCHED,
 }
 
-_NEXT_STATE: dict[OutcomeKind, AttemptState] = {
+_NEXT_STATE: Mapping[OutcomeKind, AttemptState] = {
     _K.NOT_SENT: AttemptState.SUBMITTING,
     _K.KILLED: AttemptState.KILLED,
     _K.REFUSED: AttemptState.REJECTED,
     _K.DUPLICATED: AttemptState.UNKNOWN,
     _K.AMBIGUOUS: AttemptState.UNKNOWN,
+    _K.MATCHED: AttemptState.MATCHED,
+    _K.LIVE: AttemptState.LIVE,
+    _K.DELAYED: AttemptState.DELAYED,
+    _K.UNMATCHED: AttemptState.UNMATCHED,
 }
 
 
@@ -190,41 +202,27 @@ def _first(answer: Answer) -> Outcome:
             if answer.connected
             else _outcome(_K.NOT_SENT, _R.NOT_CONNECTED)
         )
+    if _contradicts_itself(answer):
+        return _outcome(_K.AMBIGUOUS, _R.ODD_ANSWER)
     if answer.http_status == 200 and not answer.error:
-        return _accepted(answer)
+        kind = _ACCEPTED.get(answer.status.lower())
+        return _outcome(kind, _R.ACCEPTED) if kind else _outcome(_K.AMBIGUOUS, _R.ODD_ANSWER)
+    if answer.http_status == 429 and answer.limiter_headers:
+        return _outcome(_K.NOT_SENT, _R.RATE_LIMITED)
     message = answer.error.lower()
     for row in ANSWERS:
         if row.text in message and (not row.statuses or answer.http_status in row.statuses):
             outcome = _outcome(row.kind, row.reason)
             return replace(outcome, retake=row.retake, halts=row.halts, venue=row.venue)
-    return _by_status(answer)
+    return _outcome(_K.AMBIGUOUS, _R.ODD_ANSWER)
 
 
-def _accepted(answer: Answer) -> Outcome:
-    known = _STATUSES.get(answer.status.lower())
-    if known is None or not answer.well_formed:
-        return _outcome(_K.AMBIGUOUS, _R.ODD_ANSWER)
-    kind, state = known
-    return Outcome(kind, _R.ACCEPTED, state, look_up=kind is not _K.LIVE)
-
-
-def _by_status(answer: Answer) -> Outcome:
-    match answer.http_status:
-        case 200 if answer.well_formed:
-            return _outcome(_K.REFUSED, _R.OTHER_REFUSAL)
-        case 400:
-            return _outcome(_K.REFUSED, _R.OTHER_REFUSAL)
-        case 401:
-            outcome = _outcome(_K.NOT_SENT, _R.CREDENTIALS)
-            return replace(outcome, halts=True, venue=SkipReason.CREDENTIALS_REFUSED)
-        case 403:
-            return replace(_outcome(_K.NOT_SENT, _R.GEOBLOCKED), halts=True, venue=SkipReason.GEOBLOCKED)
-        case 425:
-            return replace(_outcome(_K.NOT_SENT, _R.RESTARTING), venue=SkipReason.EXCHANGE_RESTARTING)
-        case 429:
-            return _outcome(_K.NOT_SENT if answer.limiter_headers else _K.AMBIGUOUS, _R.RATE_LIMITED)
-        case _:
-            return _outcome(_K.AMBIGUOUS, _R.SERVER_ERROR)
+def _contradicts_itself(answer: Answer) -> bool:
+    """A body that could not be read as one of ours, or a 200 that both names an order and an error."""
+    if answer.http_status not in _400:
+        return False
+    accepts = bool(answer.status or answer.order_id)
+    return not answer.well_formed or (answer.http_status == 200 and bool(answer.error) and accepts)
 
 
 def _outcome(kind: OutcomeKind, reason: AnswerReason) -> Outcome:
@@ -232,6 +230,6 @@ def _outcome(kind: OutcomeKind, reason: AnswerReason) -> Outcome:
         kind,
         reason,
         _NEXT_STATE[kind],
-        look_up=kind in {_K.DUPLICATED, _K.AMBIGUOUS},
+        look_up=kind not in {_K.NOT_SENT, _K.KILLED, _K.REFUSED},
         resend=kind in {_K.NOT_SENT, _K.AMBIGUOUS},
     )

@@ -1,6 +1,6 @@
 """The base price of a signal and the worst price that its order accepts, both on the market's tick grid.
 
-The paper side writes `entry_price = min(0.9999, round(p × 1.003, 4))` for the trader's price p. `base_price` takes
+The paper side writes `entry_price = min(0.9999, round(p · 1.003, 4))` for the trader's price p. `base_price` takes
 that markup off once; `limit_price` adds the strategy's tolerance once. "Never worse than the limit" is judged on
 the grid: a tolerance of less than one tick is one tick, if one tick is not too dear.
 """
@@ -24,7 +24,7 @@ def base_price(entry_price: Decimal, side: Side, tick: Decimal) -> Decimal | Ski
 
     At most one grid price qualifies, because 1.003 ticks exceed the rounding quantum. If none does - an average over
     several levels, or a grid that has changed since - the price is rounded to the side that makes our cap stricter.
-    At the paper cap of 0.9999 nothing can be told about p. Outside [tick, 1 − tick] it is no price of this market.
+    At the paper cap of 0.9999 nothing can be told about p. Outside [tick, 1 - tick] it is no price of this market.
     """
     if entry_price >= PAPER_PRICE_CAP:
         return Skip(SkipReason.PRICE_OUT_OF_BAND, value=plain(entry_price), limit=f"below {PAPER_PRICE_CAP}")
@@ -42,20 +42,17 @@ def base_price(entry_price: Decimal, side: Side, tick: Decimal) -> Decimal | Ski
 def limit_price(
     base: Decimal, side: Side, slippage: Decimal, tick: Decimal, min_tick_max_pct: Decimal
 ) -> Decimal | Skip:
-    """BUY: max(⌊base × (1 + slippage)⌋ on tick, base + 1 tick), within [tick, 1 − tick]. SELL is the mirror image.
+    """BUY: max(⌊base · (1 + slippage)⌋ on tick, base + 1 tick), within [tick, 1 - tick]. SELL is the mirror image.
 
     The whole tick is granted only while it is at most `min_tick_max_pct` percent of base, else `no_tick_room`. A
     tolerance of exactly 0 asks for no room and gets none; at the edge of the grid there is none to have.
     """
     lowest, highest = tick, 1 - tick
-    match side:
-        case Side.BUY:
-            tolerated, one_tick_worse = floor_to(base * (1 + slippage), tick), base + tick
-            has_room = tolerated > base
-        case Side.SELL:
-            tolerated, one_tick_worse = ceil_to(base * (1 - slippage), tick), base - tick
-            has_room = tolerated < base
-    if has_room or slippage == 0:
+    if side is Side.BUY:
+        tolerated, one_tick_worse = floor_to(base * (1 + slippage), tick), base + tick
+    else:
+        tolerated, one_tick_worse = ceil_to(base * (1 - slippage), tick), base - tick
+    if tolerated != base or slippage == 0:
         return min(max(tolerated, lowest), highest)
     if not lowest <= one_tick_worse <= highest:
         return base

@@ -6,6 +6,7 @@ failed and the limit that it met stand beside them in a `Skip`.
 """
 
 from enum import Enum, StrEnum, auto
+from typing import Self
 
 
 class Stage(StrEnum):
@@ -52,7 +53,7 @@ class SkipReason(StrEnum):
         sentence: str = "",
         backoff: Backoff | None = None,
         expiry: Expiry | None = None,
-    ) -> "SkipReason":
+    ) -> Self:
         member = str.__new__(cls, word)
         member._value_ = word
         member.stage = stage

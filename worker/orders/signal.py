@@ -57,7 +57,7 @@ class Malformed:
     value: str
 
 
-class _Refused(Exception):
+class _MalformedError(Exception):
     def __init__(self, reason: SkipReason, value: object) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -96,8 +96,8 @@ def parse_signal(row: Mapping[str, Any]) -> Signal | Malformed:
             edge_pct=exact_decimal(row.get("edge_pct")),
             conviction=exact_decimal(row.get("conviction")),
         )
-    except _Refused as refused:
-        return Malformed(ft_order_id, refused.reason, refused.value)
+    except _MalformedError as error:
+        return Malformed(ft_order_id, error.reason, error.value)
 
 
 def _order_id(value: object) -> FtOrderId:
@@ -108,13 +108,13 @@ def _order_id(value: object) -> FtOrderId:
 
 
 def _no_id(value: object) -> FtOrderId:
-    raise _Refused(SkipReason.BAD_ORDER_ID, value)
+    raise _MalformedError(SkipReason.BAD_ORDER_ID, value)
 
 
 def _text(row: Mapping[str, Any], column: str, reason: SkipReason) -> str:
     text = _optional_text(row, column)
     if text is None:
-        raise _Refused(reason, row.get(column))
+        raise _MalformedError(reason, row.get(column))
     return text
 
 
@@ -126,28 +126,28 @@ def _optional_text(row: Mapping[str, Any], column: str) -> str | None:
 
 def _side(value: object) -> Side:
     if value not in {Side.BUY.value, Side.SELL.value}:
-        raise _Refused(SkipReason.UNKNOWN_SIDE, value)
+        raise _MalformedError(SkipReason.UNKNOWN_SIDE, value)
     return Side(value)
 
 
 def _price(value: object) -> Decimal:
     price = exact_decimal(value)
     if price is None or not 0 < price < 1:
-        raise _Refused(SkipReason.BAD_PRICE, value if price is None else plain(price))
+        raise _MalformedError(SkipReason.BAD_PRICE, value if price is None else plain(price))
     return price
 
 
 def _size(value: object) -> Decimal:
     size = exact_decimal(value)
     if size is None or size <= 0:
-        raise _Refused(SkipReason.BAD_SIZE, value if size is None else plain(size))
+        raise _MalformedError(SkipReason.BAD_SIZE, value if size is None else plain(size))
     return size
 
 
 def _moment(row: Mapping[str, Any], column: str) -> datetime:
     moment = utc_moment(row.get(column))
     if moment is None:
-        raise _Refused(SkipReason.BAD_TIME, f"{column}={row.get(column)}")
+        raise _MalformedError(SkipReason.BAD_TIME, f"{column}={row.get(column)}")
     return moment
 
 

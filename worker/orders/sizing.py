@@ -9,18 +9,17 @@ from typing import assert_never
 
 from worker.orders.numbers import CENT, floor_to, plain
 from worker.orders.reasons import SkipReason
-from worker.orders.signal import Signal
 from worker.orders.skips import Skip
 from worker.orders.strategy import AllocationMethod, FtWallet, Strategy
 
 
-def bet_usd(signal: Signal, wallet: FtWallet, strategy: Strategy, available_usd: Decimal) -> Decimal | Skip:
+def bet_usd(wallet: FtWallet, strategy: Strategy, available_usd: Decimal) -> Decimal | Skip:
     """The bet in whole cents: what the worst case of the order, fees included, may cost.
 
     method → [min_bet, max_bet] → cents → [min_order_size_usd, max_order_size_usd] → what is available, but never
     below min_order_size_usd: then the strategy cannot afford the signal.
     """
-    wanted = _paper_bet(signal, wallet)
+    wanted = _paper_bet(wallet)
     if isinstance(wanted, Skip):
         return wanted
     wanted = min(max(wanted, strategy.min_order_size_usd), strategy.max_order_size_usd)
@@ -30,7 +29,7 @@ def bet_usd(signal: Signal, wallet: FtWallet, strategy: Strategy, available_usd:
     return affordable
 
 
-def _paper_bet(signal: Signal, wallet: FtWallet) -> Decimal | Skip:
+def _paper_bet(wallet: FtWallet) -> Decimal | Skip:
     base = wallet.bet_size_usd * wallet.allocation_weight
     match wallet.allocation_method:
         case AllocationMethod.FIXED:

@@ -75,10 +75,11 @@ class Strategy:
 @dataclass(frozen=True, slots=True)
 class InvalidStrategy:
     strategy_id: StrategyId
+    ft_wallet_id: FtWalletId
     problem: str
 
 
-class _Invalid(Exception):
+class _InvalidError(Exception):
     pass
 
 
@@ -88,6 +89,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
     Raises SchemaError if the entry's `capital`, which our own SQL makes, is not whole.
     """
     strategy_id = StrategyId(str(row.get("strategy_id")))
+    ft_wallet_id = FtWalletId(str(row.get("ft_wallet_id")))
     controls: Collection[str] = row.get("controls") or ()
     wallet_row = row.get("ft_wallet")
     capital_row = row.get("capital")
@@ -95,7 +97,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
         min_order, max_order = _ordered(row, "min_order_size_usd", "max_order_size_usd")
         return Strategy(
             strategy_id=strategy_id,
-            ft_wallet_id=FtWalletId(str(row.get("ft_wallet_id"))),
+            ft_wallet_id=ft_wallet_id,
             ft_wallet=_ft_wallet(wallet_row) if wallet_row else None,
             wallet_address=_address(row.get("wallet_address")),
             display_name=str(row.get("display_name") or strategy_id),
@@ -112,15 +114,15 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
             breaker_active=row.get("circuit_breaker_active") is not False,
             capital=parse_capital(capital_row) if capital_row else None,
         )
-    except _Invalid as invalid:
-        return InvalidStrategy(strategy_id, str(invalid))
+    except _InvalidError as error:
+        return InvalidStrategy(strategy_id, ft_wallet_id, str(error))
 
 
 def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
     min_bet, max_bet = _ordered(row, "min_bet", "max_bet")
     method = row.get("allocation_method")
     if method not in set(AllocationMethod):
-        raise _Invalid(
+        raise _InvalidError(
             f"ft_wallets.allocation_method: expected one of {', '.join(AllocationMethod)}, was {method!r}"
         )
     return FtWallet(
@@ -140,7 +142,7 @@ def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
 def _address(value: object) -> WalletAddress:
     address = str(value or "").strip().lower()
     if not _ADDRESS.fullmatch(address):
-        raise _Invalid(f"wallet_address: expected 0x and 40 hex digits, was {value!r}")
+        raise _InvalidError(f"wallet_address: expected 0x and 40 hex digits, was {value!r}")
     return WalletAddress(address)
 
 
@@ -149,21 +151,21 @@ def _order_type(value: object) -> OrderType:
     if word == "IOC":
         return OrderType.FAK
     if word not in set(OrderType):
-        raise _Invalid(f"order_type: expected IOC, FAK, FOK, GTC or GTD, was {value!r}")
+        raise _InvalidError(f"order_type: expected IOC, FAK, FOK, GTC or GTD, was {value!r}")
     return OrderType(word)
 
 
 def _number(row: Mapping[str, Any], column: str) -> Decimal:
     number = exact_decimal(row.get(column))
     if number is None:
-        raise _Invalid(f"{column}: expected a number, was {row.get(column)!r}")
+        raise _InvalidError(f"{column}: expected a number, was {row.get(column)!r}")
     return number
 
 
 def _positive(row: Mapping[str, Any], column: str) -> Decimal:
     number = _number(row, column)
     if number <= 0:
-        raise _Invalid(f"{column}: expected more than 0, was {number}")
+        raise _InvalidError(f"{column}: expected more than 0, was {number}")
     return number
 
 
@@ -175,7 +177,7 @@ def _or_default(row: Mapping[str, Any], column: str, default: Decimal) -> Decima
 def _percentage(row: Mapping[str, Any], column: str) -> Decimal:
     percentage = _number(row, column)
     if not 0 <= percentage < _PERCENT:
-        raise _Invalid(f"{column}: expected a percentage from 0 to below 100, was {percentage}")
+        raise _InvalidError(f"{column}: expected a percentage from 0 to below 100, was {percentage}")
     return percentage / _PERCENT
 
 
@@ -184,12 +186,14 @@ def _limit(row: Mapping[str, Any], column: str) -> Decimal | None:
         return None
     limit = _number(row, column)
     if limit < 0:
-        raise _Invalid(f"{column}: expected 0 or more, or NULL for no limit, was {limit}")
+        raise _InvalidError(f"{column}: expected 0 or more, or NULL for no limit, was {limit}")
     return limit
 
 
 def _ordered(row: Mapping[str, Any], low_column: str, high_column: str) -> tuple[Decimal, Decimal]:
     low, high = _limit(row, low_column), _limit(row, high_column)
     if low is None or high is None or low > high:
-        raise _Invalid(f"{low_column} and {high_column}: expected two ordered numbers, were {low} and {high}")
+        raise _InvalidError(
+            f"{low_column} and {high_column}: expected two ordered numbers, were {low} and {high}"
+        )
     return low, high
