@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,10 @@ ACCESS = DatabaseAccess(url="http://project.test", key="sb_secret_of_a_test")
 NOW = "2026-01-02T03:04:05.678901+00:00"
 QUICK = CallTiming(call_s=0.2, deadline_s=0.5, retry_first_s=0.005, retry_max_s=0.02)
 
-Handler = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Awaitable[httpx.Response]]
+Handler = (
+    Callable[[httpx.Request], httpx.Response]
+    | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
+)
 
 
 @asynccontextmanager
@@ -119,7 +122,9 @@ async def test_each_answer_teaches_the_clock() -> None:
     ],
     ids=repr,
 )
-async def test_a_passing_failure_is_asked_again_and_then_answered(failure: httpx.Response | Exception) -> None:
+async def test_a_passing_failure_is_asked_again_and_then_answered(
+    failure: httpx.Response | Exception,
+) -> None:
     reports: list[CallReport] = []
     handle, seen = in_turn(failure, ok(granted=True))
     async with database_that(handle, reports=reports) as database:

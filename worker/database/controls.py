@@ -79,6 +79,14 @@ class Equation:
     as_of: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignOrders:
+    """Rows of `lt_orders` that no attempt of ours stands behind; `orders` shows the newest hundred."""
+
+    count: int
+    orders: tuple[Row, ...]
+
+
 def parse_check(answer: Row) -> SchemaCheck:
     return SchemaCheck(
         schema_version=text_of(answer, "schema_version"),
@@ -91,12 +99,17 @@ def parse_check(answer: Row) -> SchemaCheck:
 
 
 def parse_equation(answer: Row) -> Equation:
-    strategies = rows_of(answer, "strategies")
     return Equation(
-        strategies={StrategyId(text_of(row, "strategy_id")): _funnel(row) for row in strategies},
+        strategies={
+            StrategyId(text_of(row, "strategy_id")): _funnel(row) for row in rows_of(answer, "strategies")
+        },
         total=_funnel(row_of(answer, "total")),
         as_of=moment_of(answer, "now"),
     )
+
+
+def parse_foreign_orders(answer: Row) -> ForeignOrders:
+    return ForeignOrders(count=count_of(answer, "count"), orders=tuple(rows_of(answer, "orders")))
 
 
 def _funnel(row: Row) -> Funnel:

@@ -16,12 +16,14 @@ from worker.database.controls import (
     ControlAction,
     ControlScope,
     Equation,
+    ForeignOrders,
     SchemaCheck,
     parse_check,
     parse_equation,
+    parse_foreign_orders,
 )
 from worker.database.decisions import decision_params, parse_signal_work, parse_work
-from worker.database.values import Row, count_of, moment_text, number_text, row_of, rows_of, word_of
+from worker.database.values import count_of, moment_text, number_text, row_of, rows_of, word_of
 from worker.database.wallets import parse_lease
 from worker.orders.capital import Capital, parse_capital
 from worker.orders.decide import Plan
@@ -150,9 +152,13 @@ class SupabaseLedger:
             {"strategy_id": strategy_id, "since": moment_text(since), "reason": reason},
         )
 
-    async def foreign_writers(self, *, window_s: float) -> Sequence[Row]:
-        """Rows of `lt_orders` that another executor wrote in the last `window_s` seconds."""
-        return rows_of(await self._call("lt_foreign_writers", {"window_s": window_s}), "rows")
+    async def foreign_orders(self, *, window_s: float) -> ForeignOrders:
+        """What another executor wrote into `lt_orders` in the last `window_s` seconds."""
+        return parse_foreign_orders(await self._call("lt_foreign_writers", {"window_s": window_s}))
+
+    async def send_canary(self) -> int:
+        """Write a row that must come back over the feed; returns its `canary_id`."""
+        return count_of(await self._call("lt_canary_send", {"worker": self._worker}), "canary_id")
 
     async def _call(self, function: str, params: Mapping[str, Any]) -> dict[str, Any]:
         return await self._database.rpc(function, {"p": {"mode": self._mode, **params}})

@@ -31,7 +31,7 @@ from worker.database.values import Row
 _log = structlog.get_logger(__name__)
 
 SIGNAL_TABLE = "ft_orders"
-SIDE_TABLES = ("lt_strategies", "ft_wallets", "lt_controls")
+SIDE_TABLES = ("lt_strategies", "ft_wallets", "lt_controls", "lt_canary")
 
 _RATE_LIMITED = (
     "ChannelRateLimitReached",
