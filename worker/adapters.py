@@ -1,0 +1,82 @@
+"""The outside world, opened: Supabase and an exchange, as the settings say. What `run` and `check` share.
+
+The only place that chooses between the real order book and the paper one, and the only one that reads keys.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from worker.database.client import CallTiming, SupabaseDatabase
+from worker.database.clock import DatabaseClock
+from worker.database.controls import SchemaCheck
+from worker.database.keys import DatabaseAccess
+from worker.database.ledger import LedgerSettings, SupabaseLedger
+from worker.errors import ConfigError, DatabaseUnreachable
+from worker.exchange.lanes import Lanes
+from worker.exchange.paper import PaperExchange
+from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.signer import Account
+from worker.observe.log import hide
+from worker.orders.terms import Mode, WorkerId
+from worker.settings import Settings, wallet_key
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The outside world, opened: what `run` and `check` share."""
+
+    clock: DatabaseClock
+    database: SupabaseDatabase
+    ledger: SupabaseLedger
+    exchange: PolymarketExchange | PaperExchange
+    lanes: Lanes
+    access: DatabaseAccess
+
+    async def first_contact(self) -> SchemaCheck:
+        """What the database says of its schema. Raises `DatabaseUnreachable` naming the address that is silent."""
+        try:
+            return await self.ledger.check()
+        except DatabaseUnreachable as error:
+            raise DatabaseUnreachable(
+                f"Supabase at {self.access.url} does not answer: check SUPABASE_URL and the network ({error})"
+            ) from error
+
+
+@asynccontextmanager
+async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    """Connect to Supabase and to the exchange. Raises the `WorkerError` that says what is wrong and how to mend it."""
+    access = DatabaseAccess.checked(settings.supabase_url, settings.supabase_key.get_secret_value())
+    hide(access.key)
+    clock = DatabaseClock()
+    lanes = Lanes.for_settings(settings.exchange)
+    timing = CallTiming(read_s=settings.database_timeout_s, call_s=settings.database_timeout_s + 1.0)
+    async with await SupabaseDatabase.open(access, clock=clock, timing=timing) as database:
+        ledger = SupabaseLedger(
+            database,
+            mode=settings.mode,
+            worker=WorkerId(settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"),
+            settings=LedgerSettings(balance_max_age_s=settings.balance.max_age_s),
+        )
+        exchange = await _open_exchange(settings, clock, lanes)
+        try:
+            yield Adapters(clock, database, ledger, exchange, lanes, access)
+        finally:
+            await exchange.aclose()
+
+
+async def _open_exchange(
+    settings: Settings, clock: DatabaseClock, lanes: Lanes
+) -> PolymarketExchange | PaperExchange:
+    if settings.mode is Mode.PAPER:
+        return PaperExchange(settings.exchange, clock, bankroll_usd=settings.paper.bankroll_usd, lanes=lanes)
+    if not settings.wallets:
+        raise ConfigError('mode = "live" needs a wallet: add a [[wallets]] block with its address and key.')
+    accounts = []
+    for wallet in settings.wallets:
+        key = wallet_key(wallet)
+        hide(key.get_secret_value(), key.get_secret_value().removeprefix("0x"))
+        accounts.append(Account(wallet.address, key))
+    return await PolymarketExchange.open(settings.exchange, accounts, clock, lanes=lanes)

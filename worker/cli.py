@@ -1,0 +1,123 @@
+"""The front door: one function per verb, no logic. stdout is data, stderr is talk, exit codes are a contract."""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from worker.errors import ConfigError, ExitCode, WorkerError
+from worker.observe import log
+from worker.orders.terms import Mode
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from worker.preflight import Finding
+
+app = typer.Typer(
+    name="polycopy-worker",
+    help="Executes copy-trade signals from Supabase on Polymarket's order book: once, at a bounded price, explained.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file. Default: $POLYCOPY_CONFIG, else config/worker.toml."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    *,
+    config: Config = None,
+    live: Annotated[
+        bool, typer.Option("--live", help='Spend money. Needs `mode = "live"` in the settings as well.')
+    ] = False,
+) -> None:
+    """Serve signals until SIGTERM or Ctrl-C: the daemon that systemd runs.
+
+    Paper by default: the same path against the live book, nothing sent. SUPABASE_URL and
+    SUPABASE_SERVICE_ROLE_KEY come from the environment or from systemd credentials.
+    """
+    settings = load_settings(config)
+    _agree_on_live(settings, live=live)
+    log.configure(settings.log)
+    from worker.daemon import serve  # noqa: PLC0415 - the exchange's SDK takes a second to import
+
+    asyncio.run(serve(settings))
+
+
+@app.command()
+def check(*, config: Config = None, as_json: Json = False) -> None:
+    """Ask every part once whether the worker could run: settings, keys, schema, strategies, exchange.
+
+    Changes nothing. Exit code 0: it could; otherwise the code that `run` would end with.
+    """
+    settings = load_settings(config)
+    log.configure(settings.log)
+    findings, code = asyncio.run(_findings(settings, talking=not as_json))
+    if as_json:
+        sys.stdout.write(
+            json.dumps({"ready": code is ExitCode.OK, "findings": [asdict(one) for one in findings]})
+        )
+        sys.stdout.write("\n")
+    raise typer.Exit(code)
+
+
+async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding], ExitCode]":
+    from worker.preflight import Grade, preflight  # noqa: PLC0415 - as in `run`
+
+    marks = {Grade.OK: "[green]ok[/]  ", Grade.WARN: "[yellow]warn[/]", Grade.FAIL: "[red]FAIL[/]"}
+    findings: list[Finding] = []
+    code = ExitCode.OK
+    async for finding in preflight(settings):
+        findings.append(finding)
+        if finding.grade is Grade.FAIL:
+            code = finding.exit_code
+        if talking:
+            talk.print(f"{marks[finding.grade]} {escape(finding.thing)}: {escape(finding.detail)}")
+    return findings, code
+
+
+def _agree_on_live(settings: Settings, *, live: bool) -> None:
+    """Money needs two yeses."""
+    if settings.mode is Mode.LIVE and not live:
+        raise ConfigError('The settings say mode = "live": add --live to spend money, or set mode = "paper".')
+    if live and settings.mode is not Mode.LIVE:
+        raise ConfigError('--live needs mode = "live" in the settings as well (or POLYCOPY_MODE=live).')
+
+
+def main() -> None:
+    """Run a verb; a `WorkerError` becomes one sentence and its exit code, never a traceback."""
+    try:
+        app()
+    except WorkerError as error:
+        _end(error)
+    except ExceptionGroup as group:
+        expected, unexpected = group.split(WorkerError)
+        if unexpected is not None or expected is None:
+            raise
+        _end(_first(expected))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _first(group: ExceptionGroup[WorkerError]) -> WorkerError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error
+
+
+def _end(error: WorkerError) -> None:
+    talk.print(f"[red]error:[/] {escape(log.redact(str(error)))}")
+    sys.exit(error.exit_code)

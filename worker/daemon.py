@@ -1,0 +1,328 @@
+"""The composition root: builds every part, starts them in order, watches over them, and drains on stop.
+
+Ready means: configured, the schema checked, leases taken, earlier attempts looked up, the backlog queued, and the
+feed live or declared degraded. Trading begins before that, with the first signal that arrives.
+"""
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from worker.adapters import Adapters, open_adapters
+from worker.database.realtime import FeedCount, FeedState, RealtimeFeed
+from worker.database.realtime_session import FeedTiming
+from worker.errors import SchemaError
+from worker.exchange.polymarket import PolymarketExchange
+from worker.execution.resolve import Resolver
+from worker.execution.submit import Received, Submitter
+from worker.execution.wallets import Wallets, WalletTiming
+from worker.handlers.backfill import Sweep
+from worker.handlers.decisions import DecisionWriter
+from worker.handlers.ft_orders import Desk, SignalHandler
+from worker.handlers.intake import Intake, Item, insert_time
+from worker.handlers.pending import Pending, PendingTiming
+from worker.handlers.strategies import Strategies
+from worker.observe.health import Health, Level
+from worker.observe.metrics import Metrics
+from worker.observe.notify import ServiceManager
+from worker.orders.policy import DecisionPolicy
+from worker.orders.terms import FtOrderId, Mode, WalletAddress
+from worker.settings import Settings, UnknownWallets
+from worker.supervision import essential, restartable
+
+log = structlog.get_logger(__name__)
+
+_STRATEGY_REFRESH_S = 5.0
+_WATCH_EVERY_S = 1.0
+_FEED_LATE_AFTER_S = 1.5
+
+
+class Daemon:
+    """Everything that runs in the process, wired once."""
+
+    def __init__(self, settings: Settings, adapters: Adapters, service: ServiceManager) -> None:
+        self._settings = settings
+        self._adapters = adapters
+        self._service = service
+        self.metrics = Metrics()
+        self.health = Health(adapters.clock)
+        self._intake = Intake(capacity=settings.signal.queue_capacity, metrics=self.metrics)
+        self._wallets = self._make_wallets()
+        self._strategies = Strategies(
+            adapters.ledger,
+            self.health,
+            refresh_every_s=_STRATEGY_REFRESH_S,
+            on_wallets=self._watch_paper_wallets,
+        )
+        self._submitter = Submitter(
+            exchange=adapters.exchange,
+            ledger=adapters.ledger,
+            wallets=self._wallets,
+            lane=adapters.lanes.submit,
+            clock=adapters.clock,
+            metrics=self.metrics,
+        )
+        self._pending = self._make_pending()
+        self._writer = DecisionWriter(adapters.ledger)
+        self._handler = SignalHandler(self._make_desk())
+        self._sweep = self._make_sweep()
+        self._feed = self._make_feed()
+        self._feed_down_since_s = adapters.clock.monotonic()
+        self._feed_judged = asyncio.Event()  # it was live once, or has been declared degraded
+
+    async def start(self) -> None:
+        """Everything that must be true before the first signal is served. Raises `WorkerError`."""
+        check = await self._adapters.first_contact()
+        if check.problems:
+            first = check.problems[0]
+            more = (
+                f" ({len(check.problems) - 1} more: run `polycopy-worker check`)"
+                if check.problems[1:]
+                else ""
+            )
+            raise SchemaError(f"{first.thing}: {first.problem}; {first.fix}{more}.")
+        if self._settings.mode is Mode.LIVE:
+            self._wallets.watch(wallet.address for wallet in self._settings.wallets)
+        await self._strategies.load()
+        await self._wallets.refresh()
+        looked_up = await self._pending.recover()
+        log.info(
+            "daemon.started",
+            mode=self._settings.mode,
+            strategies=len(self._strategies),
+            wallets_held=len(self._wallets.held),
+            attempts_looked_up=looked_up,
+            schema=check.schema_version,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain. A failed essential task ends it with that task's error."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(work, name=name) for name, work in self._tasks().items()]
+                await stop.wait()
+                self._service.stopping("draining")
+                self._intake.close()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            under_way = len(self._submitter.in_flight)
+            log.info("daemon.draining", orders_under_way=under_way)
+            given_up = await self._submitter.in_flight.drain(self._settings.stop_drain_s)
+            await self._wallets.release()
+            log.info("daemon.stopped", orders_given_up=given_up)
+
+    def _tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
+        tasks: dict[str, Coroutine[Any, Any, None]] = {
+            f"signals-{number}": essential(f"signals-{number}", self._handler.run())
+            for number in range(self._settings.signal.concurrency)
+        }
+        for name, work in {
+            "decisions": self._writer.run(),
+            "wallets": self._wallets.run(),
+            "strategies": self._strategies.run(),
+            "pending": self._pending.run(),
+            "sweep": self._sweep.run(),
+            "watch": self._watch(),
+        }.items():
+            tasks[name] = essential(name, work)
+        tasks["warmth"] = restartable("warmth", self._adapters.exchange.keep_warm, self.metrics)
+        tasks["ready"] = self._announce_ready()
+        if self._settings.feed.enabled:
+            tasks["feed"] = restartable("feed", self._feed.run, self.metrics)
+        if isinstance(self._adapters.exchange, PolymarketExchange):
+            for wallet in self._wallets.addresses:
+                name = f"order-events {wallet}"
+                tasks[name] = restartable(name, partial(self._follow_orders, wallet), self.metrics)
+        return tasks
+
+    # --- what happens when ... --------------------------------------------------------------------------------
+
+    def _on_signal(self, row: Mapping[str, Any]) -> None:
+        order_id = row.get("order_id")
+        if not isinstance(order_id, str):
+            self._sweep.ask()  # a row cut short by the server: the database has it whole
+            return
+        item = Item(FtOrderId(order_id), row, None, "feed", Received.now(self._adapters.clock))
+        self._intake.offer(item, fresh=True)
+
+    def _on_change(self, table: str, row: Mapping[str, Any]) -> None:
+        del row
+        log.debug("strategies.changed", table=table)
+        self._strategies.changed()
+
+    def _on_feed_state(self, state: FeedState, detail: str) -> None:
+        live = state is FeedState.LIVE
+        self.metrics.feed_up.set(live)
+        if live:
+            self._feed_judged.set()
+            self.health.report("feed", Level.OK, detail)
+            self._strategies.changed()
+            self._sweep.ask()
+            for after_s in self._settings.sweep.catch_up_after_live_s:
+                self._sweep.ask(after_s=after_s)
+        elif state is FeedState.LOST:
+            self._feed_down_since_s = self._adapters.clock.monotonic()
+
+    def _on_feed_count(self, what: FeedCount) -> None:
+        if what is FeedCount.SESSION:
+            self.metrics.feed_sessions.inc()
+
+    def _on_swept(self, item: Item) -> None:
+        """A row that the live feed has not delivered in time: the only sign of most of its failures."""
+        inserted = insert_time(item.row)
+        late = inserted is not None and (item.received.at - inserted).total_seconds() > _FEED_LATE_AFTER_S
+        if late and self._feed.state is FeedState.LIVE:
+            self.metrics.feed_missed.inc()
+
+    async def _follow_orders(self, wallet: WalletAddress) -> None:
+        exchange = self._adapters.exchange
+        if not isinstance(exchange, PolymarketExchange):
+            return
+        async for order_id in exchange.order_events(wallet):
+            self._pending.wake(order_id)
+
+    def _watch_paper_wallets(self, addresses: Iterable[WalletAddress]) -> None:
+        """On paper every wallet that a strategy names can be traded: no key is needed."""
+        if self._settings.mode is Mode.PAPER:
+            self._wallets.watch(addresses)
+
+    # --- health -----------------------------------------------------------------------------------------------
+
+    async def _announce_ready(self) -> None:
+        await self._sweep.once("start")
+        await self._feed_judged.wait()
+        self._look_around()
+        self._service.ready(self.health.sentence())
+        log.info("daemon.ready", feed=self._feed.state, health=self.health.sentence())
+
+    async def _watch(self) -> None:
+        """Judge the whole every second; tell systemd what changed, and that the loop still turns."""
+        told = ""
+        while True:
+            self._look_around()
+            if (sentence := self.health.sentence()) != told:
+                log.info("health.changed", level=self.health.level, sentence=sentence)
+                self._service.status(sentence)
+                told = sentence
+            self._service.alive()
+            await asyncio.sleep(_WATCH_EVERY_S)
+
+    def _look_around(self) -> None:
+        if self._feed_is_degraded():
+            self._feed_judged.set()
+            self.health.report("feed", Level.DEGRADED, "not live: signals are found by the sweep")
+        troubles = {**self._wallets.troubles(), **self._submitter.halted}
+        if not troubles:
+            self.health.report("wallets", Level.OK)
+            return
+        level = Level.DEGRADED if self._wallets.held else Level.FAILING
+        self.health.report("wallets", level, "; ".join(f"{wallet} {why}" for wallet, why in troubles.items()))
+
+    def _feed_is_degraded(self) -> bool:
+        if not self._settings.feed.enabled:
+            return True
+        down_s = self._adapters.clock.monotonic() - self._feed_down_since_s
+        return self._feed.state is not FeedState.LIVE and down_s > self._settings.feed.degraded_after_s
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _make_wallets(self) -> Wallets:
+        settings = self._settings
+        timing = WalletTiming(
+            lease_ttl_s=settings.lease.ttl_s,
+            lease_margin_s=settings.lease.margin_s,
+            lease_renew_every_s=settings.lease.renew_every_s,
+            balance_refresh_every_s=settings.balance.refresh_every_s,
+        )
+        return Wallets(self._adapters.exchange, self._adapters.ledger, self._adapters.clock, timing)
+
+    def _make_pending(self) -> Pending:
+        adapters, pending = self._adapters, self._settings.pending
+        return Pending(
+            resolver=Resolver(adapters.exchange, adapters.ledger, adapters.clock),
+            ledger=adapters.ledger,
+            wallets=self._wallets,
+            clock=adapters.clock,
+            metrics=self.metrics,
+            timing=PendingTiming(
+                tick_s=pending.tick_s,
+                first_s=pending.first_s,
+                refresh_every_s=pending.refresh_every_s,
+                most_s=pending.most_s,
+            ),
+        )
+
+    def _make_desk(self) -> Desk:
+        settings = self._settings
+        return Desk(
+            intake=self._intake,
+            strategies=self._strategies,
+            wallets=self._wallets,
+            exchange=self._adapters.exchange,
+            ledger=self._adapters.ledger,
+            submitter=self._submitter,
+            writer=self._writer,
+            clock=self._adapters.clock,
+            metrics=self.metrics,
+            policy=DecisionPolicy(
+                mode=settings.mode,
+                fresh_for=timedelta(seconds=settings.signal.fresh_for_s),
+                backfill_max_age=timedelta(seconds=settings.signal.max_age_s),
+                min_tick_max_pct=settings.price.min_tick_max_pct,
+                gtd_lifetime=timedelta(seconds=settings.price.gtd_lifetime_s),
+            ),
+            skip_unknown_wallets=settings.unknown_wallets is UnknownWallets.SKIP
+            and settings.mode is Mode.LIVE,
+            on_answered=self._pending.follow,
+        )
+
+    def _make_sweep(self) -> Sweep:
+        sweep = self._settings.sweep
+        return Sweep(
+            ledger=self._adapters.ledger,
+            intake=self._intake,
+            clock=self._adapters.clock,
+            health=self.health,
+            batch=sweep.batch,
+            fresh_for_s=self._settings.signal.fresh_for_s,
+            every_s=lambda: sweep.every_s if self._feed.state is FeedState.LIVE else sweep.every_degraded_s,
+            on_found=self._on_swept,
+        )
+
+    def _make_feed(self) -> RealtimeFeed:
+        feed = self._settings.feed
+        return RealtimeFeed(
+            self._adapters.access,
+            timing=FeedTiming(
+                join_s=feed.join_timeout_s,
+                live_s=feed.live_timeout_s,
+                backoff_first_s=feed.backoff_first_s,
+                backoff_max_s=feed.backoff_most_s,
+                renew_after_s=feed.renew_after_s,
+                ping_interval_s=feed.ping_every_s,
+                ping_timeout_s=feed.ping_every_s,
+            ),
+            on_signal=self._on_signal,
+            on_change=self._on_change,
+            on_state=self._on_feed_state,
+            on_count=self._on_feed_count,
+        )
+
+
+async def serve(settings: Settings) -> None:
+    """The whole life of `polycopy-worker run`: open, start, serve until SIGTERM or SIGINT, drain."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    service = ServiceManager()
+    async with open_adapters(settings) as adapters:
+        daemon = Daemon(settings, adapters, service)
+        await daemon.start()
+        await daemon.run(stop)

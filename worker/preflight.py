@@ -1,0 +1,78 @@
+"""Can this worker run as it is configured? Every part is asked once, and each answer comes with its fix.
+
+Nothing is written and nothing is traded. A part that cannot be reached hides the ones behind it, so those are
+reported as not asked rather than as fine.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.adapters import Adapters, open_adapters
+from worker.errors import ExitCode, WorkerError
+from worker.orders.strategy import InvalidStrategy, Strategy
+from worker.orders.terms import Mode
+from worker.settings import Settings
+
+
+class Grade(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    thing: str
+    grade: Grade
+    detail: str
+    exit_code: ExitCode = ExitCode.CONFIG_INVALID  # of `run`, where the grade is FAIL
+
+
+async def preflight(settings: Settings) -> AsyncIterator[Finding]:
+    """Findings in the order in which the parts depend on each other."""
+    yield Finding("settings", Grade.OK, f"mode {settings.mode}, {len(settings.wallets)} wallets configured")
+    try:
+        async with open_adapters(settings) as adapters:
+            yield Finding(
+                "keys", Grade.OK, "the database key is a service key; every wallet's key matches it"
+            )
+            async for finding in _database(settings, adapters):
+                yield finding
+            yield await _exchange(adapters)
+    except WorkerError as error:
+        yield Finding("start", Grade.FAIL, str(error), error.exit_code)
+
+
+async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Finding]:
+    check = await adapters.first_contact()
+    for problem in check.problems:
+        yield Finding(problem.thing, Grade.FAIL, f"{problem.problem}; {problem.fix}")
+    yield Finding("database", Grade.OK, f"schema {check.schema_version}, role {check.role}")
+    strategies = await adapters.ledger.strategies()
+    if not strategies:
+        yield Finding("strategies", Grade.WARN, "none is active: activate one in lt_strategies")
+    keyed = {wallet.address for wallet in settings.wallets}
+    for strategy in strategies:
+        match strategy:
+            case InvalidStrategy():
+                yield Finding(strategy.strategy_id, Grade.WARN, f"it will trade nothing: {strategy.problem}")
+            case Strategy() if settings.mode is Mode.LIVE and strategy.wallet_address not in keyed:
+                wallet = strategy.wallet_address
+                yield Finding(
+                    strategy.strategy_id, Grade.WARN, f"no [[wallets]] block has its wallet {wallet}"
+                )
+            case Strategy():
+                detail = f"{strategy.order_type}, follows {strategy.ft_wallet_id}"
+                yield Finding(strategy.strategy_id, Grade.OK, detail)
+    recent = await adapters.ledger.foreign_writers(window_s=300)
+    if recent:
+        detail = f"{len(recent)} rows of lt_orders in 5 minutes are not ours: stop the other executor"
+        yield Finding("lt_orders", Grade.FAIL, detail)
+
+
+async def _exchange(adapters: Adapters) -> Finding:
+    health = await adapters.exchange.health()
+    if problems := health.problems():
+        return Finding("exchange", Grade.FAIL, " ".join(problems))
+    return Finding("exchange", Grade.OK, f"version {health.version}, clock within {abs(health.skew_s):.1f} s")

@@ -1,0 +1,45 @@
+"""How background tasks end: an essential one takes the process with it, a restartable one begins again.
+
+A worker that limps is worse than one that stops: systemd restarts it, and the database knows what is left to do.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from worker.errors import WorkerError
+from worker.observe.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_BACKOFF_FIRST_S = 0.5
+_BACKOFF_MOST_S = 30.0
+_HEALTHY_AFTER_S = 60.0
+
+
+async def essential(name: str, work: Awaitable[None]) -> None:
+    """Runs as long as the process does. Its end, however it comes, ends the process."""
+    await work
+    raise WorkerError(f"The task {name} ended by itself; the worker stops rather than limp.")
+
+
+async def restartable(name: str, begin: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
+    """Begins again after every end, with a growing, jittered pause that a healthy stretch resets."""
+    pause_s = _BACKOFF_FIRST_S
+    loop = asyncio.get_running_loop()
+    while True:
+        began_s = loop.time()
+        try:
+            await begin()
+            log.warning("task.ended", task=name)
+        except WorkerError as error:
+            log.warning("task.failed", task=name, error=str(error))
+        except Exception:
+            log.exception("task.failed", task=name)
+        metrics.task_failures.labels(name).inc()
+        if loop.time() - began_s > _HEALTHY_AFTER_S:
+            pause_s = _BACKOFF_FIRST_S
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        pause_s = min(pause_s * 2, _BACKOFF_MOST_S)
