@@ -17,7 +17,7 @@ from typing import Final, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from worker.sandbox.errors import SandboxError
 from worker.sandbox.postgres_binaries import PostgresBinaries, find_postgres
@@ -252,8 +252,3 @@ class _Cluster:
     def _child(self, name: str, *command: str | Path) -> ChildProcess:
         # The default action of PostgreSQL on SIGQUIT is to stop at once and to tidy up its shared memory.
         return ChildProcess.start(command, name=name, account=self._account, end_signal=signal.SIGQUIT)
-
-
-def database_of(dsn: str) -> str:
-    """Returns the database name inside a connection string."""
-    return str(conninfo_to_dict(dsn)["dbname"])

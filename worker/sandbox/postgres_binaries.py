@@ -8,7 +8,6 @@ import importlib.util
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,7 @@ class PostgresBinaries:
 
         A wheel under /root, say, is behind a directory that `nobody` may not enter.
         """
-        if account is None or self.wheel is None or _can_reach(account, self.postgres):
+        if account is None or self.wheel is None or account.may_run(self.postgres):
             return self
         installation = self.bin.parent.relative_to(self.wheel)
         ignored = shutil.ignore_patterns("include", "*.a", "pgxs", "pkgconfig")
@@ -91,21 +90,6 @@ def _in_wheel() -> Iterator[PostgresBinaries]:
 def _version(folder: Path) -> int:
     digits = re.findall(r"\d+", folder.parent.name)
     return int(digits[-1]) if digits else 0
-
-
-def _can_reach(account: Account, path: Path) -> bool:
-    """Whether the permission bits alone let `account` run `path`."""
-    for step in (path, *path.parents):
-        status = step.stat()
-        if status.st_uid == account.uid:
-            wanted = stat.S_IXUSR
-        elif status.st_gid == account.gid:
-            wanted = stat.S_IXGRP
-        else:
-            wanted = stat.S_IXOTH
-        if not status.st_mode & wanted:
-            return False
-    return True
 
 
 def _own(tree: Path, account: Account) -> None:

@@ -14,6 +14,7 @@ import os
 import pwd
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,19 @@ class Account:
     name: str
     uid: int
     gid: int
+
+    def may_run(self, path: Path) -> bool:
+        """Whether the permission bits let it run the program, or enter the directory, `path`."""
+        return all(self._may_enter(step.stat()) for step in (path, *path.parents, *path.resolve().parents))
+
+    def _may_enter(self, status: os.stat_result) -> bool:
+        if status.st_uid == self.uid:
+            wanted = stat.S_IXUSR
+        elif status.st_gid == self.gid:
+            wanted = stat.S_IXGRP
+        else:
+            wanted = stat.S_IXOTH
+        return bool(status.st_mode & wanted)
 
 
 def unprivileged_account() -> Account | None:

@@ -17,12 +17,13 @@ from worker.sandbox.processes import Account, unprivileged_account
 _PREFIX = "polycopy-sandbox-"
 # A unix socket's path has room for 107 bytes; PostgreSQL's own name in it takes 20.
 _LONGEST_PARENT = 50
+_SYSTEM_WIDE = Path("/tmp")  # noqa: S108 - only a fresh private directory is made in it
 
 
 @contextmanager
 def workspace(account: Account | None = None) -> Iterator[Path]:
     """Makes a directory only its owner (`account`, else the caller) and root may enter; removes it at exit."""
-    parent = _parent()
+    parent = _parent(account)
     _sweep(parent)
     path, lock = _locked_directory(parent)
     try:
@@ -34,9 +35,10 @@ def workspace(account: Account | None = None) -> Iterator[Path]:
         os.close(lock)
 
 
-def _parent() -> Path:
+def _parent(account: Account | None) -> Path:
     chosen = Path(tempfile.gettempdir())
-    return chosen if len(os.fsencode(chosen)) <= _LONGEST_PARENT else Path("/tmp")  # noqa: S108 - mkdtemp in it
+    short = len(os.fsencode(chosen)) <= _LONGEST_PARENT
+    return chosen if short and (account is None or account.may_run(chosen)) else _SYSTEM_WIDE
 
 
 def _locked_directory(parent: Path) -> tuple[Path, int]:

