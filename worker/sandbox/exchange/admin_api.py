@@ -1,10 +1,10 @@
 """The simulation's own control panel over JSON, for an exchange that runs in another process.
 
-Everything here is also reachable in process through `SimulatedExchange`. Nothing of it exists on the venue.
+Everything here is also reachable in process through `Venue`. Nothing of it exists on the venue.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
@@ -17,17 +17,15 @@ from worker.sandbox.exchange.orders import Side, TokenId
 from worker.sandbox.exchange.refusals import RefusedError
 from worker.sandbox.exchange.trading_api import answer
 from worker.sandbox.exchange.units import amount_text, micro, price_of, price_text
+from worker.sandbox.exchange.venue import Venue
 from worker.sandbox.exchange.wire import Json
-
-if TYPE_CHECKING:
-    from worker.sandbox.exchange.server import SimulatedExchange
 
 Verb: TypeAlias = Callable[[Json], Any]
 
 
 class AdminApi:
-    def __init__(self, exchange: "SimulatedExchange", prefix: str) -> None:
-        self._exchange = exchange
+    def __init__(self, venue: Venue, prefix: str) -> None:
+        self._venue = venue
         self._prefix = prefix
 
     def routes(self) -> list[web.RouteDef]:
@@ -35,6 +33,7 @@ class AdminApi:
             "fund": self._fund,
             "shares": self._shares,
             "level": self._level,
+            "levels": self._levels,
             "print": self._print,
             "market": self._list_market,
             "tick": self._tick,
@@ -56,30 +55,29 @@ class AdminApi:
         ]
 
     async def state(self, _request: web.Request) -> web.Response:
-        engine = self._exchange.engine
+        engine = self._venue.engine
         return answer(
             {
                 "markets": len(engine.markets),
                 "orders": len(engine.orders),
                 "resting": len(engine.resting),
                 "trades": len(engine.trades),
-                "order_posts": len(self._exchange.journal.orders),
-                "accepted_ids": len(self._exchange.journal.accepted_ids()),
-                "user_streams": self._exchange.streams.count("user"),
-                "market_streams": self._exchange.streams.count("market"),
+                "order_posts": len(self._venue.journal.orders),
+                "accepted_ids": len(self._venue.journal.accepted_ids()),
+                "user_streams": self._venue.streams.count("user"),
+                "market_streams": self._venue.streams.count("market"),
                 "requests": {
-                    f"{method} {path}": count
-                    for (method, path), count in self._exchange.journal.counts.items()
+                    f"{method} {path}": count for (method, path), count in self._venue.journal.counts.items()
                 },
             }
         )
 
     async def markets(self, _request: web.Request) -> web.Response:
-        return answer([_market_json(market) for market in self._exchange.engine.markets.values()])
+        return answer([_market_json(market) for market in self._venue.engine.markets.values()])
 
     async def journal(self, request: web.Request) -> web.Response:
         """POSTs of orders in order of arrival: all, those of one `order_id`, or those `after` a sequence."""
-        journal = self._exchange.journal
+        journal = self._venue.journal
         order_id = request.query.get("order_id")
         receipts = journal.posts_of(order_id) if order_id else journal.orders
         after = int(request.query.get("after", "-1"))
@@ -88,11 +86,11 @@ class AdminApi:
         return answer([_receipt_json(receipt) for receipt in chosen])
 
     async def accepted(self, _request: web.Request) -> web.Response:
-        return answer(self._exchange.journal.accepted_ids())
+        return answer(self._venue.journal.accepted_ids())
 
     def _fund(self, body: Json) -> Json:
-        credentials = self._exchange.fund(body["address"], body["usd"])
-        holding = self._exchange.engine.accounts.holding(body["address"], USD)
+        credentials = self._venue.fund(body["address"], body["usd"])
+        holding = self._venue.engine.accounts.holding(body["address"], USD)
         return {
             "balance": amount_text(holding.balance),
             "apiKey": credentials.key,
@@ -102,16 +100,21 @@ class AdminApi:
 
     def _shares(self, body: Json) -> Json:
         address, token = body["address"], TokenId(body["token"])
-        self._exchange.backoffice.fund_shares(address, token, micro(body["shares"]))
-        holding = self._exchange.engine.accounts.holding(address, asset_of(token))
+        self._venue.backoffice.fund_shares(address, token, micro(body["shares"]))
+        holding = self._venue.engine.accounts.holding(address, asset_of(token))
         return {"balance": amount_text(holding.balance)}
 
     def _level(self, body: Json) -> Json:
-        self._exchange.quote(body["token"], Side(body["side"]), body["price"], body["shares"])
+        self._venue.quote(body["token"], Side(body["side"]), body["price"], body["shares"])
+        return {}
+
+    def _levels(self, body: Json) -> Json:
+        for level in body["levels"]:
+            self._level(level)
         return {}
 
     def _print(self, body: Json) -> Json:
-        taken = self._exchange.house.trade(
+        taken = self._venue.house.trade(
             body["token"], Side(body["side"]), price_of(body["price"]), micro(body["shares"])
         )
         return {"taken": amount_text(taken)}
@@ -125,32 +128,32 @@ class AdminApi:
             seconds_delay=body.get("seconds_delay", 0.0),
             taker_hold_s=body.get("taker_hold_s", 0.0),
         )
-        self._exchange.engine.list_market(market)
+        self._venue.engine.list_market(market)
         return _market_json(market)
 
     def _tick(self, body: Json) -> Json:
-        self._exchange.backoffice.change_tick(body["condition"], price_of(body["tick"]))
+        self._venue.backoffice.change_tick(body["condition"], price_of(body["tick"]))
         return {}
 
     def _close(self, body: Json) -> Json:
-        self._exchange.backoffice.close(body["condition"])
+        self._venue.backoffice.close(body["condition"])
         return {}
 
     def _resolve(self, body: Json) -> Json:
-        self._exchange.backoffice.resolve(body["condition"], body["winner"])
+        self._venue.backoffice.resolve(body["condition"], body["winner"])
         return {}
 
     def _redeem(self, body: Json) -> Json:
-        return {"payout": amount_text(self._exchange.backoffice.redeem(body["address"], body["condition"]))}
+        return {"payout": amount_text(self._venue.backoffice.redeem(body["address"], body["condition"]))}
 
     def _wallet(self, body: Json) -> Json:
-        self._exchange.engine.wallets.register(
+        self._venue.engine.wallets.register(
             body["wallet"], owner=body["owner"], signature_type=body["signature_type"]
         )
         return {}
 
     def _restrict(self, body: Json) -> Json:
-        self._exchange.engine.keys.restrict(
+        self._venue.engine.keys.restrict(
             body["address"],
             closed_only=body.get("closed_only", False),
             banned=body.get("banned", False),
@@ -158,15 +161,15 @@ class AdminApi:
         return {}
 
     def _fault(self, body: Json) -> Json:
-        self._exchange.faults.add(Fault(**{**body, "action": Action(body["action"])}))
+        self._venue.faults.add(Fault(**{**body, "action": Action(body["action"])}))
         return {}
 
     def _latency(self, body: Json) -> Json:
-        self._exchange.faults.latency_s = lognormal_latency(body["median_s"], body.get("sigma", 0.5))
+        self._venue.faults.latency_s = lognormal_latency(body["median_s"], body.get("sigma", 0.5))
         return {}
 
     def _clear_faults(self, _body: Json) -> Json:
-        self._exchange.faults.clear()
+        self._venue.faults.clear()
         return {}
 
 

@@ -4,6 +4,7 @@ The house never runs out of money and pays no fees; what it trades with users go
 trades and settlement as everything else.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
 
@@ -23,7 +24,7 @@ from worker.sandbox.exchange.orders import (
     Terms,
     TokenId,
 )
-from worker.sandbox.exchange.units import Micro, Price
+from worker.sandbox.exchange.units import PRICE_ONE, Micro, Price
 
 HOUSE_KEY = ApiKey("00000000-0000-4000-8000-0000000005e5")
 
@@ -40,13 +41,25 @@ class House:
         Users resting on the other side at that price or better are traded with first; house levels it
         would cross are stale and disappear, so that the book stays uncrossed.
         """
+        self.set_levels(token, [(side, price, shares)])
+
+    def set_levels(self, token: str, levels: Iterable[tuple[Side, Price, Micro]]) -> None:
+        """Several levels of a token as one change of its book."""
         market = self._market(token)
-        book_side, book_price = market.in_book(TokenId(token), side, price)
-        if shares and self._exchange.books[market.condition].crosses(book_side, book_price):
-            shares -= self._trade(market, TokenId(token), side, price, shares, users_only=True)
-            self._drop_crossed(market, book_side, book_price)
-        self._set(market, book_side, book_price, shares)
+        for side, price, wanted in levels:
+            book_side, book_price = market.in_book(TokenId(token), side, price)
+            shares = wanted
+            if shares and self._exchange.books[market.condition].crosses(book_side, book_price):
+                shares -= self._trade(market, TokenId(token), side, price, shares, users_only=True)
+                self._drop_crossed(market, book_side, book_price)
+            self._set(market, book_side, book_price, shares)
         self._exchange.publish(market.condition)
+
+    def size_at(self, token: str, side: Side, price: Price) -> Micro:
+        """What the house has left at a price, in the token's own terms."""
+        market = self._market(token)
+        order = self._levels.get((market.condition, *market.in_book(TokenId(token), side, price)))
+        return order.remaining if order else 0
 
     def trade(
         self, token: str, side: Side, limit: Price, shares: Micro, *, users_only: bool = False
@@ -61,15 +74,27 @@ class House:
         """Removes house levels better than a stated touch: leftovers of updates that were never seen."""
         market = self._market(token)
         book = self._exchange.books[market.condition]
-        first = token == market.tokens[0]
-        bid_limit = best_bid if first else market.own_price(TokenId(token), best_ask)
-        ask_limit = best_ask if first else market.own_price(TokenId(token), best_bid)
-        stale = [(Side.BUY, price) for price in book.bids.prices() if price > bid_limit]
-        stale += [(Side.SELL, price) for price in book.asks.prices() if price < ask_limit]
+        if token != market.tokens[0]:
+            best_bid, best_ask = PRICE_ONE - best_ask, PRICE_ONE - best_bid
+        stale: list[tuple[Side, Price]] = []
+        for price, _ in book.bids.best_first():
+            if price <= best_bid:
+                break
+            stale.append((Side.BUY, price))
+        for price, _ in book.asks.best_first():
+            if price >= best_ask:
+                break
+            stale.append((Side.SELL, price))
         for side, price in stale:
             self._set(market, side, price, 0)
         if stale:
             self._exchange.publish(market.condition)
+
+    def report_print(self, token: str, side: Side, price: Price, shares: Micro) -> None:
+        """A trade between strangers: told on the market channel, without touching the book."""
+        market = self._market(token)
+        market.last_trade_price = market.own_price(TokenId(token), price)
+        self._exchange.feed.printed(market, TokenId(token), side, price, shares)
 
     def clear(self, condition: ConditionId) -> None:
         """Takes all liquidity of the house out of a market."""

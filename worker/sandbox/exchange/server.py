@@ -9,40 +9,28 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from decimal import Decimal
 
 from aiohttp import web
 
 from worker.sandbox.exchange.admin_api import AdminApi
-from worker.sandbox.exchange.auth import Credentials
-from worker.sandbox.exchange.backoffice import BackOffice
-from worker.sandbox.exchange.clock import NANOSECONDS, Clock, ManualClock
+from worker.sandbox.exchange.clock import NANOSECONDS, Clock
 from worker.sandbox.exchange.engine import Exchange
-from worker.sandbox.exchange.faults import FaultScript, Handler
-from worker.sandbox.exchange.house import House
-from worker.sandbox.exchange.journal import Journal
+from worker.sandbox.exchange.faults import Handler
 from worker.sandbox.exchange.market_api import MarketApi
 from worker.sandbox.exchange.markets import Market
-from worker.sandbox.exchange.orders import Side
 from worker.sandbox.exchange.refusals import RefusedError
 from worker.sandbox.exchange.rules import Rules
-from worker.sandbox.exchange.streams import Streams
 from worker.sandbox.exchange.trading_api import RECEIPT, TradingApi, answer
-from worker.sandbox.exchange.units import micro, price_of
+from worker.sandbox.exchange.venue import Venue
 
 ADMIN_PREFIX = "/_sim/"
 
 
-class SimulatedExchange:
-    """Every part of the venue, reachable in process, and its addresses."""
+class SimulatedExchange(Venue):
+    """The venue, listening. `http_url` and `ws_url` are where clients are pointed."""
 
     def __init__(self, engine: Exchange, *, seed: int = 0) -> None:
-        self.engine = engine
-        self.house = House(engine)
-        self.backoffice = BackOffice(engine, self.house)
-        self.journal = Journal()
-        self.faults = FaultScript(seed)
-        self.streams = Streams(engine)
+        super().__init__(engine, seed=seed)
         self.http_url = ""
         self.ws_url = ""
         self._wake = asyncio.Event()
@@ -86,23 +74,6 @@ class SimulatedExchange:
         application.add_routes(self.streams.routes())
         application.add_routes(AdminApi(self, ADMIN_PREFIX).routes())
         return application
-
-    def fund(self, address: str, usd: Decimal | int | str) -> Credentials:
-        """Deposits collateral and makes sure the address has an API key."""
-        self.backoffice.fund(address, micro(usd))
-        return self.engine.keys.grant(address)
-
-    def quote(self, token: str, side: Side, price: Decimal | str, shares: Decimal | int | str) -> None:
-        """Sets the house's size at one price of a token."""
-        self.house.set_level(token, side, price_of(price), micro(shares))
-
-    def advance(self, seconds: float) -> None:
-        """Moves a manual clock and does what became due."""
-        clock = self.engine.clock
-        if not isinstance(clock, ManualClock):
-            raise TypeError(f"Expected a ManualClock, was {type(clock).__name__}")
-        clock.advance(seconds)
-        self.engine.agenda.run_due()
 
     async def _keep_agenda(self) -> None:
         agenda, clock = self.engine.agenda, self.engine.clock
