@@ -107,10 +107,12 @@ create table if not exists public.lt_order_attempts (
   constraint lt_order_attempts_type_known check (order_type in ('FAK', 'FOK', 'GTC', 'GTD')),
   constraint lt_order_attempts_side_known check (side in ('BUY', 'SELL')),
   constraint lt_order_attempts_price_is_probability check (limit_price > 0 and limit_price < 1),
-  constraint lt_order_attempts_target_given check (coalesce(amount_usd, shares) > 0),
+  constraint lt_order_attempts_target_given check (
+    coalesce(amount_usd, shares) > 0 and (side = 'BUY' or amount_usd is null)),
   constraint lt_order_attempts_reserve_not_negative check (reserve_usd >= 0 and reserve_shares >= 0),
-  constraint lt_order_attempts_reserve_fits_side check (
-    case side when 'BUY' then reserve_usd > 0 else reserve_shares > 0 end),
+  constraint lt_order_attempts_reserve_covers_order check (
+    case side when 'BUY' then reserve_usd >= coalesce(amount_usd, shares * limit_price)
+              else reserve_shares >= shares end),
   constraint lt_order_attempts_alive_is_open check (
     closed_at is null
     or state not in ('submitting', 'live', 'delayed', 'unmatched', 'unknown', 'cancelling'))
@@ -150,6 +152,7 @@ create table if not exists public.lt_fills (
   constraint lt_fills_settled_when_not_provisional check ((state = 'provisional') = (settled_at is null))
 );
 create index if not exists lt_fills_provisional_idx on public.lt_fills (exchange_order_id) where state = 'provisional';
+create index if not exists lt_fills_settled_idx on public.lt_fills (settled_at) where settled_at is not null;
 
 -- Sums up to a fill, so that capital need not be computed from the beginning of time.
 create table if not exists public.lt_checkpoints (

@@ -29,7 +29,8 @@ from (
       case when s.opened_at >= horizon.starts then s.scope_from
            else greatest(s.scope_from, horizon.starts) end as scope_from
     from public.lt_scopes s
-    cross join (select clock_timestamp() - public.lt_setting('horizon')::interval as starts) horizon
+    -- now(), not the clock: all counts of one statement must be cut at the same instant.
+    cross join (select now() - public.lt_setting('horizon')::interval as starts) horizon
   ) s
   where s.scope_to is null or s.scope_to > s.scope_from
   group by s.strategy_id, s.ft_wallet_id
@@ -44,8 +45,10 @@ as $$
   select public.lt_exact(to_jsonb(signal))
 $$;
 
--- Every (strategy, signal) with work left: never decided, or deferred and due. `since` null: the whole horizon.
-create or replace function public.lt_work_left(in_mode text, for_strategy_id text, since timestamptz)
+-- Every (strategy, signal) with work left at `at`: never decided, or deferred and due. `since` null: the whole
+-- horizon.
+create or replace function public.lt_work_left(
+  in_mode text, for_strategy_id text, since timestamptz, at timestamptz)
 returns table (strategy_id text, ft_order_id uuid, signal_at timestamptz)
 language sql stable security invoker set search_path = ''
 as $$
@@ -64,7 +67,7 @@ as $$
   select d.strategy_id, o.order_id, o.created_at
   from public.lt_decisions d
   join public.ft_orders o on o.order_id = d.ft_order_id
-  where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= clock_timestamp()
+  where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= at
     and (for_strategy_id is null or d.strategy_id = for_strategy_id)
     and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
 $$;
@@ -84,7 +87,7 @@ declare
 begin
   with due as (
     select w.ft_order_id, w.signal_at, jsonb_agg(w.strategy_id order by w.strategy_id) as strategy_ids
-    from public.lt_work_left(p ->> 'mode', p ->> 'strategy_id', since) w
+    from public.lt_work_left(p ->> 'mode', p ->> 'strategy_id', since, asked_at) w
     group by w.ft_order_id, w.signal_at
     order by w.signal_at desc nulls last, w.ft_order_id
     limit page_size + 1   -- one more than asked for tells whether there is more

@@ -34,8 +34,8 @@ declare
 begin
   -- Shared, so that a takeover of the lease waits for this claim and then finds the attempt it wrote.
   select * into lease from public.lt_leases l where l.wallet_address = wallet for share;
-  if lease.wallet_address is null or lease.worker <> p ->> 'worker' or lease.fence <> (p ->> 'fence')::bigint
-     or lease.mode <> in_mode or lease.expires_at <= now_is
+  if lease.expires_at is null or lease.expires_at <= now_is
+     or (lease.worker, lease.fence, lease.mode) is distinct from (p ->> 'worker', (p ->> 'fence')::bigint, in_mode)
   then
     return jsonb_build_object('reason', 'lease_lost', 'value', lease.worker || ' ' || lease.fence,
                               'limit', lease.expires_at, 'final', false);
@@ -76,11 +76,15 @@ begin
       and coalesce(o.is_shadow, false) = (in_mode = 'paper') and not coalesce(o.is_force_test, false)
     limit 1;
   else
-    select a.exchange_order_id into twin from public.lt_order_attempts a
-    where a.lt_order_id = p ->> 'lt_order_id' and public.lt_attempt_is_alive(a.state);
+    -- A further attempt waits for the one before it, and comes too late once the order is settled.
+    select coalesce(a.exchange_order_id, o.outcome) into twin
+    from public.lt_orders o
+    left join public.lt_order_attempts a on a.lt_order_id = o.lt_order_id and public.lt_attempt_is_alive(a.state)
+    where o.lt_order_id = p ->> 'lt_order_id'
+      and (a.exchange_order_id is not null or o.outcome not in ('OPEN', 'CANCELLED'));
   end if;
   if twin is not null then
-    return jsonb_build_object('reason', 'already_executed', 'value', twin, 'final', true);
+    return jsonb_build_object('reason', 'already_executed', 'value', twin, 'final', true, 'state', 'executed');
   end if;
 
   -- What was decided on came over a socket; only the table's own row may move money.
@@ -99,6 +103,20 @@ begin
   if difference is not null then
     return jsonb_build_object('reason', 'signal_changed', 'value', public.lt_exact(difference)::text,
                               'limit', (p -> 'expected')::text, 'final', false);
+  end if;
+  if side is distinct from signal.side then
+    raise exception 'a % order for the % signal %', side, signal.side, signal.order_id
+      using hint = 'An order takes the side of its signal.';
+  end if;
+  if signal.wallet_id <> strategy.ft_wallet_id then
+    return jsonb_build_object('reason', 'strategy_inactive', 'value', signal.wallet_id,
+                              'limit', strategy.ft_wallet_id, 'final', true);
+  end if;
+  if p ->> 'lt_order_id' is null then
+    twin := public.lt_duplicate_of(signal, strategy.strategy_id, in_mode);
+    if twin is not null then
+      return jsonb_build_object('reason', 'duplicate_signal', 'value', twin, 'final', true);
+    end if;
   end if;
   if lower(strategy.wallet_address) is distinct from wallet then
     return jsonb_build_object('reason', 'wallet_mismatch', 'value', wallet,
@@ -160,6 +178,38 @@ begin
 end
 $$;
 
+-- How a source_trade_id was made: the platform's two intakes name one trade differently.
+create or replace function public.lt_id_scheme(source_trade_id text)
+returns text
+language sql immutable security invoker set search_path = ''
+as $$
+  select case
+    when source_trade_id ~* '^0x[0-9a-f]{64}$' then 'transaction'
+    when source_trade_id like 'agg-%' then 'aggregate'
+    when source_trade_id like '%-%' then 'synthetic'
+    else 'trade' end
+$$;
+
+-- The signal that the strategy has executed for the same trade under an id of another scheme, or null. Under
+-- one scheme two rows are two trades, however alike: one transaction may hold several fills.
+create or replace function public.lt_duplicate_of(signal public.ft_orders, for_strategy_id text, in_mode text)
+returns text
+language sql stable security invoker set search_path = ''
+as $$
+  select twin.order_id::text
+  from public.ft_orders twin
+  where twin.condition_id = signal.condition_id and twin.wallet_id = signal.wallet_id
+    and twin.order_id <> signal.order_id and twin.side = signal.side and twin.token_label = signal.token_label
+    and lower(twin.trader_address) = lower(signal.trader_address) and twin.entry_price = signal.entry_price
+    and twin.order_time between signal.order_time - interval '5 seconds' and signal.order_time + interval '5 seconds'
+    and public.lt_id_scheme(twin.source_trade_id) <> public.lt_id_scheme(signal.source_trade_id)
+    and exists (
+      select from public.lt_decisions d
+      where d.strategy_id = for_strategy_id and d.ft_order_id = twin.order_id and d.mode = in_mode
+        and d.state = 'executed')
+  limit 1
+$$;
+
 -- What a balance seen at `as_of` does not show yet: open reservations, and fills that had not settled then.
 -- Of an open attempt's reservation the part that had settled is in the balance already.
 create or replace function public.lt_wallet_claims_usd(wallet text, in_mode text, as_of timestamptz)
@@ -177,13 +227,15 @@ as $$
     from public.lt_fills f where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
   ) filled
   where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.side = 'BUY'
-    and (a.closed_at is null
-         or a.exchange_order_id in (
-           select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'
-           union all
-           select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of))
+    -- Three small index scans, not a walk through the history of the wallet.
+    and a.exchange_order_id in (
+      select open.exchange_order_id from public.lt_order_attempts open
+      where open.wallet_address = lt_wallet_claims_usd.wallet and open.mode = in_mode and open.closed_at is null
+      union
+      select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'
+      union
+      select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of)
 $$;
-create index if not exists lt_fills_settled_idx on public.lt_fills (settled_at) where settled_at is not null;
 
 create or replace function public.lt_claim(p jsonb)
 returns jsonb
@@ -247,7 +299,7 @@ begin
     if (refusal ->> 'final')::boolean
        and not (coalesce((refusal ->> 'money')::boolean, false) and coalesce((p ->> 'may_redecide')::boolean, false))
     then
-      recorded := public.lt_conclude(p, 'skipped', refusal ->> 'reason', refusal ->> 'value', refusal ->> 'limit');
+      recorded := public.lt_conclude(p, coalesce(refusal ->> 'state', 'skipped'), refusal ->> 'reason', refusal ->> 'value', refusal ->> 'limit');
     end if;
     return jsonb_build_object(
       'now', clock_timestamp(), 'granted', false, 'reason', refusal -> 'reason', 'value', refusal -> 'value',
@@ -257,14 +309,6 @@ begin
   if claimed_order is null then
     claimed_order := public.lt_insert_order(p, strategy);
     perform public.lt_conclude(p, 'executed', 'executed', null, null);
-  else
-    -- It is being tried again: pending once more, and holding capital.
-    update public.lt_orders o set status = case when o.shares_bought > 0 then 'PARTIAL' else 'PENDING' end,
-      outcome = 'OPEN', updated_at = clock_timestamp()
-    where o.lt_order_id = claimed_order and o.outcome in ('OPEN', 'CANCELLED');
-    if not found then
-      raise exception 'order % is settled', claimed_order using hint = 'A settled order takes no more attempts.';
-    end if;
   end if;
 
   insert into public.lt_order_attempts (
@@ -279,6 +323,9 @@ begin
   from jsonb_to_record(p -> 'order') as o (
     order_type text, side text, token_id text, limit_price numeric, amount_usd numeric, shares numeric,
     reserve_usd numeric, reserve_shares numeric, expires_at timestamptz);
+  if next_no > 1 then
+    perform public.lt_recompute_order(claimed_order);   -- pending once more, and holding capital
+  end if;
 
   return jsonb_build_object(
     'now', clock_timestamp(), 'granted', true, 'replayed', false, 'lt_order_id', claimed_order,

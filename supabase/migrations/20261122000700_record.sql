@@ -152,8 +152,7 @@ begin
     -- of their answer, so that a record told twice counts once.
     lookups = case
       when sent > coalesce(a.sent_at, '-infinity') then 0
-      when answered > coalesce(greatest(a.looked_up_at, a.answered_at), '-infinity') and a.sent_at is not null
-        then a.lookups + 1
+      when answered > coalesce(greatest(a.looked_up_at, a.answered_at), '-infinity') then a.lookups + 1
       else a.lookups end,
     looked_up_at = case
       when sent > coalesce(a.sent_at, '-infinity') then a.looked_up_at
@@ -189,17 +188,23 @@ as $$
 declare
   page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
   wallet    text := lower(p ->> 'wallet_address');
+  in_mode   text := p ->> 'mode';
   attempts  jsonb;
   has_more  boolean;
 begin
   with wanted as (
     select a.exchange_order_id, coalesce(a.looked_up_at, a.created_at) as seen_at
     from public.lt_order_attempts a
-    where a.wallet_address = wallet and a.mode = p ->> 'mode'
-      and (a.closed_at is null
-           -- Nobody believes a loss at once: a fill that comes late is booked all the same.
-           or a.state = 'lost' and a.closed_at > clock_timestamp() - public.lt_setting('lost_watch')::interval
-           or a.exchange_order_id in (select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'))
+    where a.wallet_address = wallet and a.mode = in_mode and a.exchange_order_id in (
+      select open.exchange_order_id from public.lt_order_attempts open
+      where open.wallet_address = wallet and open.mode = in_mode and open.closed_at is null
+      union
+      -- Nobody believes a loss at once: a fill that comes late is booked all the same.
+      select lost.exchange_order_id from public.lt_order_attempts lost
+      where lost.wallet_address = wallet and lost.mode = in_mode and lost.state = 'lost'
+        and lost.closed_at > now() - public.lt_setting('lost_watch')::interval
+      union
+      select f.exchange_order_id from public.lt_fills f where f.state = 'provisional')
     order by seen_at, a.exchange_order_id
     limit page_size + 1
   ), page as (

@@ -37,7 +37,8 @@ begin
       execute format('alter table public.%I enable row level security', item.relname);
     end if;
     execute format('revoke all on public.%I from public, anon, authenticated', item.relname);
-    execute format('grant select, insert, update, delete on public.%I to service_role', item.relname);
+    execute format('grant %s on public.%I to service_role',
+                   case item.relkind when 'v' then 'select' else 'select, insert, update, delete' end, item.relname);
   end loop;
 
   -- Roles that a project made itself: they keep reading, they stop writing.

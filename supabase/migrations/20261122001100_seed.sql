@@ -26,3 +26,6 @@ where s.is_active
   and not exists (
     select from public.lt_scopes open
     where open.strategy_id = s.strategy_id and open.ft_wallet_id = s.ft_wallet_id and open.scope_to is null);
+
+-- PostgREST answers from what it knew when it started.
+notify pgrst, 'reload schema';
