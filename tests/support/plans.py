@@ -1,9 +1,7 @@
 """Plans as `decide` makes them, for a signal and a strategy that stand in a database."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from tests.support.desk import TOKEN, order_id
 from worker.orders.amounts import Amounts, Reservation
