@@ -65,9 +65,9 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
             case Strategy():
                 detail = f"{strategy.order_type}, follows {strategy.ft_wallet_id}"
                 yield Finding(strategy.strategy_id, Grade.OK, detail)
-    recent = await adapters.ledger.foreign_writers(window_s=300)
-    if recent:
-        detail = f"{len(recent)} rows of lt_orders in 5 minutes are not ours: stop the other executor"
+    foreign = await adapters.ledger.foreign_orders(window_s=300)
+    if foreign.count:
+        detail = f"{foreign.count} rows of lt_orders in 5 minutes are not ours: stop the other executor"
         yield Finding("lt_orders", Grade.FAIL, detail)
 
 

@@ -35,7 +35,6 @@ from worker.orders.terms import WalletAddress
 
 log = structlog.get_logger(__name__)
 
-_CLAIM_TRIES = 3
 _RECORD_BACKOFF_MOST_S = 5.0
 _RESEND_BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0)
 _NOTE_MOST = 300
@@ -140,7 +139,7 @@ class Submitter:
     async def _claim_and_post(self, order: _Order) -> Executed | Refused:
         asked_s = self._clock.monotonic()
         async with self._wallets.claims(order.envelope.wallet):
-            claim = await self._claim(order)
+            claim = await self._ledger.claim(order.plan, order.envelope, order.lease, order.stages)
         claim_s = self._clock.monotonic() - asked_s
         if isinstance(claim, Refused):
             return claim
@@ -153,17 +152,6 @@ class Submitter:
         self._metrics.stage_s.labels("claim").observe(claim_s)
         answer, state = await self._post(order, timing)
         return Executed(order.envelope, claim, answer, state)
-
-    async def _claim(self, order: _Order) -> Granted | Refused:
-        """A claim whose answer is lost is asked again with the same id: the same answer comes."""
-        for tries_left in reversed(range(_CLAIM_TRIES)):
-            try:
-                return await self._ledger.claim(order.plan, order.envelope, order.lease, order.stages)
-            except DatabaseUnreachable:
-                if not tries_left or not self._wallets.may_send(order.lease):
-                    raise
-                log.warning("claim.asked_again", order_id=order.envelope.order_id)
-        raise AssertionError("unreachable")
 
     async def _post(
         self, order: _Order, timing: Mapping[str, Any]

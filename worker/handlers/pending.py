@@ -69,9 +69,10 @@ class Pending:
         self._woken.set()
 
     def wake(self, order_id: OrderId) -> None:
-        """The exchange said that something happened to this order: look now."""
-        self._pace[order_id] = _Pace(self._clock.monotonic(), self._timing.first_s)
-        self._woken.set()
+        """The exchange said that something happened to this order: look now, if it is one that we follow."""
+        if order_id in self._pace:
+            self._pace[order_id] = _Pace(self._clock.monotonic(), self._timing.first_s)
+            self._woken.set()
 
     async def recover(self) -> int:
         """At start: resolve what an earlier process may have sent. Returns how many were looked up.
