@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.exchange.builders import plan
-from tests.exchange.floor import Floor, WallClock, open_floor, polymarket
 from tests.support.eventually import eventually
+from tests.support.exchange_floor import Floor, WallClock, open_floor, polymarket
+from tests.support.exchange_plans import plan
 from worker.errors import MarketNotFound
 from worker.exchange.paper import PaperExchange
 from worker.orders.amounts import Amounts
@@ -29,13 +29,12 @@ class Setup:
     async def settled(self, order_id: OrderId) -> OrderView:
         """The order once all of its fills are final."""
 
-        async def probe() -> OrderView | None:
+        async def probe() -> OrderView:
             view = await self.exchange.lookup(self.floor.wallet, order_id)
-            return view if view.fills and all(fill.state is FillState.FINAL for fill in view.fills) else None
+            assert {fill.state for fill in view.fills} == {FillState.FINAL}
+            return view
 
-        view = await eventually(probe)
-        assert view is not None
-        return view
+        return await eventually(probe)
 
 
 @pytest.fixture(params=["polymarket", "paper"])

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from worker.errors import CredentialError
 from worker.orders.terms import WalletAddress
 
+_KEY_DIGITS = 64
 _RECOVERY_OFFSET = 27  # Ethereum writes the recovery id of a signature as 27 or 28
 
 
@@ -34,11 +35,13 @@ class LocalSigner:
     """Signs with a private key held in this process. Raises `CredentialError` for what is not a key."""
 
     def __init__(self, key: SecretStr) -> None:
+        digits = key.get_secret_value().removeprefix("0x")
         try:
-            self._key = coincurve.PrivateKey(bytes.fromhex(key.get_secret_value().removeprefix("0x")))
+            # Too few digits would be padded to some other key; too many are refused by the library.
+            self._key = coincurve.PrivateKey(bytes.fromhex(digits.ljust(_KEY_DIGITS, "?")))
         except ValueError:
             raise CredentialError(
-                "The private key is not one: expected 64 hexadecimal digits within the curve."
+                f"The private key is not one: expected {_KEY_DIGITS} hexadecimal digits within the curve."
             ) from None
         public = self._key.public_key.format(compressed=False)
         self._address = str(to_checksum_address(keccak(public[1:])[-20:]))

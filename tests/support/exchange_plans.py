@@ -1,17 +1,46 @@
 """Plans for tests of the adapters: the order is what matters, who wanted it is made up."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from worker.orders.amounts import Amounts, Reservation, Ticket, ticket
 from worker.orders.decide import Plan
-from worker.orders.market import Market
+from worker.orders.market import Market, Token
 from worker.orders.signal import Signal
 from worker.orders.strategy import Strategy
-from worker.orders.terms import FtOrderId, FtWalletId, OrderType, Side, StrategyId, WalletAddress
+from worker.orders.terms import (
+    ConditionId,
+    ExchangeVersion,
+    FtOrderId,
+    FtWalletId,
+    OrderType,
+    Side,
+    StrategyId,
+    TokenId,
+    WalletAddress,
+)
 
 SOME_TIME = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SOME_WALLET = WalletAddress("0x" + "ab" * 20)
+
+
+def listed_market(**changes: Any) -> Market:
+    """A market that nobody lists, for tests that ask no exchange."""
+    market = Market(
+        condition_id=ConditionId("0x" + "c0" * 32),
+        tokens=(Token(TokenId("7" * 70), "Yes"), Token(TokenId("8" * 70), "No")),
+        tick_size=Decimal("0.01"),
+        min_order_size_shares=Decimal(5),
+        exchange_version=ExchangeVersion.STANDARD,
+        fee_rate=Decimal("0.05"),
+        fee_exponent=1,
+        accepting_orders=True,
+        closed=False,
+        fetched_at=SOME_TIME,
+    )
+    return replace(market, **changes)
 
 
 def plan(
