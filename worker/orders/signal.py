@@ -11,11 +11,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from worker.orders.numbers import exact_decimal, plain, utc_moment
+from worker.orders.numbers import exact_decimal, utc_moment
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import ConditionId, FtOrderId, FtWalletId, Side
 
 _VALUE_LIMIT = 80  # a malformed value is shown, not stored whole
+_COUNT_DIGITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +126,23 @@ def _optional_text(row: Mapping[str, Any], column: str) -> str | None:
 
 
 def _side(value: object) -> Side:
-    if value not in {Side.BUY.value, Side.SELL.value}:
-        raise _MalformedError(SkipReason.UNKNOWN_SIDE, value)
-    return Side(value)
+    try:
+        return Side(value)  # type: ignore[arg-type]  # whatever it is, it is a side or it is refused
+    except ValueError:
+        raise _MalformedError(SkipReason.UNKNOWN_SIDE, value) from None
 
 
 def _price(value: object) -> Decimal:
     price = exact_decimal(value)
     if price is None or not 0 < price < 1:
-        raise _MalformedError(SkipReason.BAD_PRICE, value if price is None else plain(price))
+        raise _MalformedError(SkipReason.BAD_PRICE, value)
     return price
 
 
 def _size(value: object) -> Decimal:
     size = exact_decimal(value)
     if size is None or size <= 0:
-        raise _MalformedError(SkipReason.BAD_SIZE, value if size is None else plain(size))
+        raise _MalformedError(SkipReason.BAD_SIZE, value)
     return size
 
 
@@ -153,4 +155,6 @@ def _moment(row: Mapping[str, Any], column: str) -> datetime:
 
 def _optional_count(value: object) -> int | None:
     number = exact_decimal(value)
-    return int(number) if number is not None and number == number.to_integral_value() else None
+    if number is None or number.adjusted() > _COUNT_DIGITS or number != number.to_integral_value():
+        return None
+    return int(number)

@@ -1,0 +1,262 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tests.orders.builders import a_market
+from worker.orders.amounts import BASE_UNITS, Amounts, Reservation, Ticket, fee_usd, ticket
+from worker.orders.numbers import CENT
+from worker.orders.reasons import SkipReason
+from worker.orders.skips import Skip
+from worker.orders.terms import OrderType, Side
+
+D = Decimal
+# tick -> decimals that the exchange allows an amount of dollars (polymarket-clob.md 4.1)
+AMOUNT_DECIMALS = {"0.1": 3, "0.01": 4, "0.005": 5, "0.0025": 6, "0.001": 5, "0.0001": 6}
+IMMEDIATE = [OrderType.FAK, OrderType.FOK]
+RESTING = [OrderType.GTC, OrderType.GTD]
+
+
+def decimals(amount: Decimal) -> int:
+    exponent = amount.normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return max(0, -exponent)
+
+
+def buy(
+    bet: str,
+    limit: str,
+    *,
+    order_type: OrderType = OrderType.FAK,
+    tick: str = "0.01",
+    fee: str = "0",
+    exponent: int = 1,
+    minimum: str = "5",
+) -> Ticket | Skip:
+    return ticket(
+        side=Side.BUY,
+        order_type=order_type,
+        limit_price=D(limit),
+        market=a_market(tick=tick, fee_rate=fee, fee_exponent=exponent, min_shares=minimum),
+        bet_usd=D(bet),
+        min_marketable_usd=D(1),
+    )
+
+
+def sell(
+    shares: str, limit: str, *, order_type: OrderType = OrderType.FAK, tick: str = "0.01"
+) -> Ticket | Skip:
+    return ticket(
+        side=Side.SELL,
+        order_type=order_type,
+        limit_price=D(limit),
+        market=a_market(tick=tick),
+        shares=D(shares),
+        min_marketable_usd=D(1),
+    )
+
+
+# (bet, limit, tick, old executor's size and cost, our shares at the limit): domain.md 2.5
+VECTORS = [
+    ("5.00", "0.51", "0.01", "5.10", "9.8039"),
+    ("5.00", "0.515", "0.001", "5.15", "9.7087"),
+    ("2.00", "0.34", "0.01", "2.31", "5.8823"),
+    ("1.00", "0.06", "0.01", "1.00", "16.6666"),
+    ("1.00", "0.038", "0.001", "1.14", "26.3157"),
+    ("10.00", "0.92", "0.01", "10.35", "10.8695"),
+    ("1.20", "0.51", "0.01", "2.55", "2.3529"),
+]
+
+
+@pytest.mark.parametrize(("bet", "limit", "tick", "old_cost", "shares"), VECTORS)
+def test_each_hand_vector_costs_the_bet_where_the_old_executor_could_cost_more(
+    bet: str, limit: str, tick: str, old_cost: str, shares: str
+) -> None:
+    order = buy(bet, limit, tick=tick)
+    assert isinstance(order, Ticket)
+    assert order.amounts == Amounts(int(D(bet) * BASE_UNITS), int(D(shares) * BASE_UNITS), spend_usd=D(bet))
+    assert order.reservation == Reservation(usd=D(bet))
+    assert order.reservation.usd <= D(old_cost)
+
+
+def test_the_fee_of_an_immediate_buy_is_inside_the_bet() -> None:
+    order = buy("10.00", "0.50", fee="0.05")
+    assert isinstance(order, Ticket)
+    assert order.amounts.spend_usd == D("9.52")
+    assert order.reservation.usd == D("10.00")
+
+
+def test_a_resting_buy_asks_for_shares_and_reserves_its_fee_at_the_limit() -> None:
+    order = buy("10.00", "0.50", order_type=OrderType.GTC, fee="0.05")
+    assert isinstance(order, Ticket)
+    assert order.amounts.shares == D("19.51")  # at 0.50 + 0.05 * 0.25 a share
+    assert order.amounts.spend_usd is None
+    assert order.amounts.maker_base_units == 9_755_000
+    assert order.amounts.taker_base_units == 19_510_000
+    assert order.reservation.usd == D("10.00")
+
+
+def test_a_sell_gives_whole_hundredths_of_a_share_and_reserves_them() -> None:
+    order = sell("7.129", "0.49")
+    assert isinstance(order, Ticket)
+    assert order.amounts == Amounts(7_120_000, 3_488_800, shares=D("7.12"))
+    assert order.reservation == Reservation(shares=D("7.12"))
+
+
+def test_the_exchanges_dollar_is_met_exactly_or_not_at_all() -> None:
+    assert isinstance(buy("1.00", "0.50"), Ticket)
+    assert buy("0.99", "0.50") == Skip(SkipReason.BELOW_MIN_SIZE, value="0.99 USD", limit="1 USD")
+
+
+def test_a_fee_may_push_a_one_dollar_bet_below_the_minimum_and_never_above_the_bet() -> None:
+    assert buy("1.00", "0.50", fee="0.05") == Skip(SkipReason.BELOW_MIN_SIZE, value="0.95 USD", limit="1 USD")
+    assert isinstance(buy("1.05", "0.50", fee="0.05"), Ticket)
+
+
+def test_a_resting_order_below_the_markets_shares_is_too_small_and_an_immediate_one_is_not() -> None:
+    assert buy("2.54", "0.51", order_type=OrderType.GTC) == Skip(
+        SkipReason.BELOW_MIN_SIZE, value="4.98 shares", limit="5 shares"
+    )
+    assert isinstance(buy("2.55", "0.51", order_type=OrderType.GTC), Ticket)
+    assert isinstance(buy("2.54", "0.51"), Ticket)
+    assert isinstance(buy("2.54", "0.51", order_type=OrderType.GTD, minimum="1"), Ticket)
+
+
+def test_dust_is_not_sold() -> None:
+    assert sell("0.009", "0.50") == Skip(SkipReason.BELOW_MIN_SIZE, value="0.00 shares", limit="0.01 shares")
+    assert isinstance(sell("0.01", "0.50"), Ticket)
+    assert isinstance(sell("4.99", "0.50", order_type=OrderType.GTC), Skip)
+
+
+_TICKS = st.sampled_from(sorted(AMOUNT_DECIMALS))
+_BETS = st.decimals(min_value="0.01", max_value=5000, places=2)
+_FEES = st.decimals(min_value=0, max_value="0.1", places=4)
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> tuple[str, Decimal]:
+    tick = draw(_TICKS)
+    return tick, D(tick) * draw(st.integers(1, int(1 / D(tick)) - 1))
+
+
+@given(limits(), _BETS, _FEES, st.sampled_from([1, 2]), st.sampled_from(IMMEDIATE), st.data())
+@settings(max_examples=3000)
+def test_an_immediate_buy_never_costs_more_than_the_bet_at_any_price_it_may_meet(
+    limit: tuple[str, Decimal],
+    bet: Decimal,
+    fee: Decimal,
+    exponent: int,
+    order_type: OrderType,
+    data: st.DataObject,
+) -> None:
+    tick, price = limit
+    market = a_market(tick=tick, fee_rate=str(fee), fee_exponent=exponent)
+    order = ticket(
+        side=Side.BUY,
+        order_type=order_type,
+        limit_price=price,
+        market=market,
+        bet_usd=bet,
+        min_marketable_usd=D(1),
+    )
+    if isinstance(order, Skip):
+        assert order.reason is SkipReason.BELOW_MIN_SIZE
+        assert bet / (1 + fee) < D("1.01")
+        return
+    spend = order.amounts.spend_usd
+    assert spend is not None
+    met = D(tick) * data.draw(st.integers(1, int(price / D(tick))), label="ticks of the price met")
+    assert spend + fee_usd(spend / met, met, market) <= order.reservation.usd <= bet
+    _is_signable_immediate_buy(order.amounts, price)
+
+
+def _is_signable_immediate_buy(amounts: Amounts, limit: Decimal) -> None:
+    """polymarket-clob.md 4.1: dollars 2 decimals, shares 4; the price implied is the limit or a hair above."""
+    maker, taker = D(amounts.maker_base_units) / BASE_UNITS, D(amounts.taker_base_units) / BASE_UNITS
+    assert decimals(maker) <= 2
+    assert decimals(taker) <= 4
+    assert maker == amounts.spend_usd
+    assert limit <= maker / taker < limit + D("0.0001")
+
+
+def test_a_fee_per_share_is_bounded_by_the_lowest_price_of_the_grid() -> None:
+    order = buy("100.00", "0.50", fee="0.001", exponent=0)
+    assert isinstance(order, Ticket)
+    spend = order.amounts.spend_usd
+    assert spend is not None
+    assert spend + spend / D("0.01") * D("0.001") <= order.reservation.usd <= D("100.00")
+
+
+@given(limits(), _BETS, _FEES, st.sampled_from([1, 2]), st.sampled_from(RESTING), st.data())
+@settings(max_examples=3000)
+def test_a_resting_buy_never_costs_more_than_the_bet_at_any_price_it_may_meet(
+    limit: tuple[str, Decimal],
+    bet: Decimal,
+    fee: Decimal,
+    exponent: int,
+    order_type: OrderType,
+    data: st.DataObject,
+) -> None:
+    tick, price = limit
+    market = a_market(tick=tick, fee_rate=str(fee), fee_exponent=exponent)
+    order = ticket(
+        side=Side.BUY,
+        order_type=order_type,
+        limit_price=price,
+        market=market,
+        bet_usd=bet,
+        min_marketable_usd=D(1),
+    )
+    if isinstance(order, Skip):
+        assert order.reason is SkipReason.BELOW_MIN_SIZE
+        return
+    shares = order.amounts.shares
+    assert shares is not None
+    met = D(tick) * data.draw(st.integers(1, int(price / D(tick))), label="ticks of the price met")
+    assert shares * met + fee_usd(shares, met, market) <= order.reservation.usd <= bet
+    usd = D(order.amounts.maker_base_units) / BASE_UNITS
+    assert usd == shares * price
+    assert decimals(shares) <= 2
+    assert decimals(usd) <= AMOUNT_DECIMALS[tick]
+    assert shares >= market.min_order_size_shares
+
+
+@given(limits(), st.decimals(min_value=0, max_value=10_000, places=6), st.sampled_from(list(OrderType)))
+@settings(max_examples=2000)
+def test_a_sell_never_gives_more_than_is_held_and_asks_for_exactly_its_limit(
+    limit: tuple[str, Decimal], held: Decimal, order_type: OrderType
+) -> None:
+    tick, price = limit
+    order = ticket(
+        side=Side.SELL,
+        order_type=order_type,
+        limit_price=price,
+        market=a_market(tick=tick),
+        shares=held,
+        min_marketable_usd=D(1),
+    )
+    if isinstance(order, Skip):
+        assert held < 5
+        return
+    shares, usd = (
+        D(order.amounts.maker_base_units) / BASE_UNITS,
+        D(order.amounts.taker_base_units) / BASE_UNITS,
+    )
+    assert held - CENT < shares <= held
+    assert order.reservation == Reservation(shares=shares)
+    assert usd == shares * price
+    assert decimals(shares) <= 2
+    assert decimals(usd) <= AMOUNT_DECIMALS[tick]
+
+
+@given(limits(), _BETS, _FEES)
+@settings(max_examples=1000)
+def test_one_cent_more_would_not_have_fitted(limit: tuple[str, Decimal], bet: Decimal, fee: Decimal) -> None:
+    tick, price = limit
+    order = buy(str(bet), str(price), tick=tick, fee=str(fee))
+    assume(isinstance(order, Ticket))
+    assert isinstance(order, Ticket)
+    assert order.amounts.spend_usd is not None
+    more = order.amounts.spend_usd + CENT
+    assert more * (1 + fee) > bet

@@ -1,0 +1,114 @@
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.orders.builders import NOW, a_signal, signal_row
+from worker.orders.reasons import SkipReason
+from worker.orders.signal import Malformed, Signal, parse_signal
+from worker.orders.terms import Side
+
+
+def test_a_row_as_sql_writes_it_is_read_exactly() -> None:
+    signal = a_signal()
+    assert signal.entry_price == Decimal("0.5015")
+    assert signal.size_usd == Decimal("12.00")
+    assert signal.side is Side.BUY
+    assert signal.is_open
+    assert (NOW - signal.created_at).total_seconds() == 1
+    assert signal.conviction == Decimal("1.50")
+    assert signal.trader_resolved_count == 120
+
+
+def test_the_same_row_over_realtime_is_the_same_signal() -> None:
+    numeric = {
+        "entry_price": 0.5015,
+        "size": 12.00,
+        "trader_win_rate": 0.61,
+        "model_probability": 0.58,
+        "edge_pct": 0.1085,
+        "conviction": 1.5,
+    }
+    assert parse_signal(json.loads(json.dumps(signal_row(**numeric)))) == a_signal()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("order_id", None, SkipReason.BAD_ORDER_ID),
+        ("order_id", "17", SkipReason.BAD_ORDER_ID),
+        ("wallet_id", None, SkipReason.MISSING_WALLET),
+        ("condition_id", None, SkipReason.MISSING_MARKET),
+        ("condition_id", "  ", SkipReason.MISSING_MARKET),
+        ("token_label", "", SkipReason.MISSING_LABEL),
+        ("side", None, SkipReason.UNKNOWN_SIDE),
+        ("side", "HOLD", SkipReason.UNKNOWN_SIDE),
+        ("side", ["BUY"], SkipReason.UNKNOWN_SIDE),
+        ("entry_price", 0, SkipReason.BAD_PRICE),
+        ("entry_price", "1", SkipReason.BAD_PRICE),
+        ("entry_price", "1.0000", SkipReason.BAD_PRICE),
+        ("entry_price", "-0.5", SkipReason.BAD_PRICE),
+        ("entry_price", "NaN", SkipReason.BAD_PRICE),
+        ("entry_price", None, SkipReason.BAD_PRICE),
+        ("entry_price", 0.1 + 0.2, SkipReason.BAD_PRICE),
+        ("size", 0, SkipReason.BAD_SIZE),
+        ("size", "-1.00", SkipReason.BAD_SIZE),
+        ("size", None, SkipReason.BAD_SIZE),
+        ("created_at", None, SkipReason.BAD_TIME),
+        ("order_time", "infinity", SkipReason.BAD_TIME),
+    ],
+)
+def test_a_row_that_cannot_be_traded_on_names_its_defect(column: str, value: Any, reason: SkipReason) -> None:
+    row = signal_row(**{column: value})
+    malformed = parse_signal(row)
+    assert isinstance(malformed, Malformed)
+    assert malformed.reason is reason
+    assert malformed.ft_order_id == (None if column == "order_id" else row["order_id"])
+
+
+def test_a_defect_is_shown_but_never_stored_whole() -> None:
+    malformed = parse_signal(signal_row(entry_price="9" * 10_000))
+    assert isinstance(malformed, Malformed)
+    assert len(malformed.value) <= 80
+
+
+def test_optional_numbers_that_are_missing_are_none_and_never_zero() -> None:
+    missing = dict.fromkeys(
+        ["trader_win_rate", "conviction", "model_probability", "edge_pct", "trader_resolved_count"]
+    )
+    signal = a_signal(**missing, source_trade_id=None, market_end_time=None)
+    assert signal.trader_win_rate is None
+    assert signal.conviction is None
+    assert signal.model_probability is None
+    assert signal.trader_resolved_count is None
+    assert signal.source_trade_id is None
+
+
+def test_text_is_kept_as_the_table_has_it_because_the_claim_compares_it_there() -> None:
+    assert a_signal(token_label=" Over ").token_label == " Over "
+
+
+_JSON_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+    st.just([]),
+    st.just({}),
+)
+
+
+@settings(max_examples=1000)
+@given(
+    st.sampled_from(sorted(signal_row())), st.sampled_from(sorted(signal_row())), _JSON_VALUES, _JSON_VALUES
+)
+def test_no_row_can_make_the_reader_raise(one: str, other: str, value: Any, other_value: Any) -> None:
+    outcome = parse_signal({**signal_row(), one: value, other: other_value})
+    assert isinstance(outcome, Signal | Malformed)
+    if isinstance(outcome, Signal):
+        assert 0 < outcome.entry_price < 1
+        assert outcome.size_usd > 0

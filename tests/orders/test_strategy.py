@@ -1,0 +1,116 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.orders.builders import WALLET, a_strategy, capital_row, ft_wallet_row, strategy_row
+from worker.errors import SchemaError
+from worker.orders.strategy import AllocationMethod, InvalidStrategy, parse_strategy
+from worker.orders.terms import OrderType
+
+
+def test_percentages_become_fractions_once() -> None:
+    strategy = a_strategy(slippage_tolerance_pct="3.000")
+    assert strategy.slippage == Decimal("0.03")
+    assert strategy.ft_wallet is not None
+    assert strategy.ft_wallet.dead_market_max_drift == Decimal("0.8")
+
+
+@pytest.mark.parametrize(
+    ("word", "order_type"),
+    [
+        ("IOC", OrderType.FAK),
+        ("ioc", OrderType.FAK),
+        ("FAK", OrderType.FAK),
+        ("FOK", OrderType.FOK),
+        ("GTC", OrderType.GTC),
+        ("gtd", OrderType.GTD),
+    ],
+)
+def test_the_strategys_order_type_is_honoured(word: str, order_type: OrderType) -> None:
+    assert a_strategy(order_type=word).order_type is order_type
+
+
+def test_a_limit_that_is_null_is_off_and_zero_is_a_limit() -> None:
+    strategy = a_strategy(max_position_size_usd=None, max_total_exposure_usd="0")
+    assert strategy.max_position_size_usd is None
+    assert strategy.max_total_exposure_usd == 0
+
+
+def test_the_wallet_address_is_lower_case() -> None:
+    assert a_strategy().wallet_address == WALLET.lower()
+
+
+def test_controls_of_an_operator_pause_and_kill() -> None:
+    assert a_strategy(controls=["pause"]).is_paused
+    assert a_strategy(controls=["kill"]).is_killed
+    assert not a_strategy().is_paused
+    assert not a_strategy().is_killed
+
+
+def test_a_switch_that_cannot_be_read_is_off_for_trading() -> None:
+    unreadable = a_strategy(is_active=None, is_paused=None, shadow_mode=None, circuit_breaker_active=None)
+    assert not unreadable.is_active
+    assert unreadable.is_paused
+    assert unreadable.shadow_mode
+    assert unreadable.breaker_active
+
+
+def test_a_strategy_whose_paper_wallet_is_gone_is_valid_without_it() -> None:
+    assert a_strategy(ft_wallet=None).ft_wallet is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"order_type": "MARKET"}, "order_type"),
+        ({"order_type": None}, "order_type"),
+        ({"wallet_address": "0x12"}, "wallet_address"),
+        ({"wallet_address": None}, "wallet_address"),
+        ({"slippage_tolerance_pct": None}, "slippage_tolerance_pct"),
+        ({"slippage_tolerance_pct": "-1"}, "slippage_tolerance_pct"),
+        ({"slippage_tolerance_pct": "100"}, "slippage_tolerance_pct"),
+        ({"min_order_size_usd": "20", "max_order_size_usd": "10"}, "min_order_size_usd"),
+        ({"max_order_size_usd": None}, "max_order_size_usd"),
+        ({"max_position_size_usd": "-5"}, "max_position_size_usd"),
+        ({"ft_wallet": ft_wallet_row(allocation_method="MARTINGALE")}, "allocation_method"),
+        ({"ft_wallet": ft_wallet_row(bet_size="0")}, "bet_size"),
+        ({"ft_wallet": ft_wallet_row(min_bet="5", max_bet="1")}, "min_bet"),
+    ],
+)
+def test_contradicting_settings_make_the_strategy_invalid_and_name_the_column(
+    columns: dict[str, Any], named: str
+) -> None:
+    invalid = parse_strategy(strategy_row(**columns))
+    assert isinstance(invalid, InvalidStrategy)
+    assert invalid.strategy_id == "LT_FT_HIGH_CONVICTION"
+    assert invalid.ft_wallet_id == "FT_HIGH_CONVICTION"
+    assert named in invalid.problem
+
+
+@pytest.mark.parametrize("method", list(AllocationMethod))
+def test_every_method_of_the_paper_side_is_known(method: AllocationMethod) -> None:
+    wallet = a_strategy(ft_wallet=ft_wallet_row(allocation_method=method.value)).ft_wallet
+    assert wallet is not None
+    assert wallet.allocation_method is method
+
+
+def test_an_older_schema_without_the_dead_market_columns_gets_their_defaults() -> None:
+    row = ft_wallet_row()
+    for column in ("dead_market_guard", "dead_market_floor", "dead_market_max_drift_pct"):
+        del row[column]
+    wallet = a_strategy(ft_wallet=row).ft_wallet
+    assert wallet is not None
+    assert wallet.dead_market_guard
+    assert wallet.dead_market_floor == Decimal("0.04")
+
+
+def test_a_dead_market_floor_of_zero_is_zero() -> None:
+    wallet = a_strategy(ft_wallet=ft_wallet_row(dead_market_floor="0")).ft_wallet
+    assert wallet is not None
+    assert wallet.dead_market_floor == 0
+
+
+def test_capital_that_is_not_whole_is_an_error_of_the_schema_and_not_a_zero() -> None:
+    with pytest.raises(SchemaError, match="available_usd"):
+        parse_strategy(strategy_row(capital=capital_row(available_usd=None)))
