@@ -1,11 +1,13 @@
 """Those who trade on the simulated exchange in tests: a fast signer of our own, and the official SDK."""
 
 import dataclasses
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from decimal import ROUND_FLOOR, Decimal
 from itertools import count
+from typing import Any
 
+import pytest
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
 from polymarket import PRODUCTION, AsyncSecureClient
@@ -15,6 +17,7 @@ from polymarket.environments import Environment
 from worker.sandbox.exchange.engine import Acceptance
 from worker.sandbox.exchange.hashing import digest, separator_of, struct_hash
 from worker.sandbox.exchange.orders import Address, OrderType, Side, SignedOrder, TokenId
+from worker.sandbox.exchange.refusals import RefusedError
 from worker.sandbox.exchange.server import SimulatedExchange
 from worker.sandbox.exchange.units import micro
 from worker.sandbox.exchange.venue import Venue
@@ -27,6 +30,14 @@ def private_key(number: int) -> PrivateKey:
 
 def address_of(key: PrivateKey) -> Address:
     return Address("0x" + keccak(key.public_key.format(compressed=False)[1:])[-20:].hex())
+
+
+@contextmanager
+def refused(text: str, *, status: int = 400) -> Iterator[None]:
+    """What is done inside is refused with exactly this text."""
+    with pytest.raises(RefusedError) as refusal:
+        yield
+    assert (refusal.value.text, refusal.value.status) == (text, status)
 
 
 class Trader:
@@ -49,7 +60,7 @@ class Trader:
         *,
         expiration_s: int = 0,
         neg_risk: bool = False,
-        **changes: object,
+        **changes: Any,
     ) -> SignedOrder:
         """Signs amounts in millionths. `changes` replace fields before signing."""
         unsigned = SignedOrder(
@@ -67,7 +78,7 @@ class Trader:
             expiration_s=expiration_s,
             signature=b"",
         )
-        order = dataclasses.replace(unsigned, **changes)  # type: ignore[arg-type]
+        order = dataclasses.replace(unsigned, **changes)
         signed = digest(separator_of(token, neg_risk=neg_risk), struct_hash(order))
         signature = self.key.sign_recoverable(signed, hasher=None)
         return dataclasses.replace(order, signature=signature[:64] + bytes([signature[64] + 27]))
