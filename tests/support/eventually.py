@@ -4,14 +4,18 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    probe: Callable[[], T | Awaitable[T]], *, within_s: float = 5.0, every_s: float = 0.01
-) -> T:
+    probe: Callable[[], Awaitable[T]], *, within_s: float = 5.0, every_s: float = 0.01
+) -> T: ...
+@overload
+async def eventually(probe: Callable[[], T], *, within_s: float = 5.0, every_s: float = 0.01) -> T: ...
+async def eventually(probe: Callable[[], Any], *, within_s: float = 5.0, every_s: float = 0.01) -> Any:
     """Calls `probe` until it returns something true and returns that.
 
     An AssertionError of the probe counts as "not yet"; the last one is raised when time is up.
@@ -21,7 +25,7 @@ async def eventually(
         complaint: AssertionError | None = None
         try:
             outcome = probe()
-            value: T = await outcome if inspect.isawaitable(outcome) else outcome
+            value = await outcome if inspect.isawaitable(outcome) else outcome
         except AssertionError as error:
             complaint = error
         else:

@@ -160,7 +160,9 @@ class Catalog:
         exception = f"ERROR P0001 (raise_exception) invalid column for filter {parsed.column}"
         if found:
             try:
-                await self.rows(sql.SQL("select {}").format(typed_value(parsed, found[0][0])))
+                await self.rows(
+                    sql.SQL("select {}").format(typed_placeholder(parsed, found[0][0])), (parsed.value,)
+                )
             except psycopg.OperationalError:
                 raise
             except psycopg.Error as error:
@@ -181,10 +183,10 @@ class Catalog:
         return self._connection
 
 
-def typed_value(condition: Filter, sql_type: str) -> sql.Composed:
-    """Returns the value of a filter as SQL of the column's type (of its array type for `in`)."""
+def typed_placeholder(condition: Filter, sql_type: str) -> sql.Composed:
+    """Returns SQL for the filter's value, of the column's type (of its array type for `in`)."""
     array = sql.SQL("[]") if condition.operator is Operator.IN else sql.SQL("")
-    return sql.SQL("{}::{}{}").format(sql.Literal(condition.value), sql.SQL(sql_type), array)
+    return sql.SQL("%s::text::{}{}").format(sql.SQL(sql_type), array)
 
 
 def _described(error: psycopg.Error) -> str:

@@ -6,7 +6,7 @@ small values only, silence where row security hides the row.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 from psycopg import sql
 
 from worker.sandbox.gateway.bindings import Filter
-from worker.sandbox.gateway.catalog import Catalog, Table, TableColumn, typed_value
+from worker.sandbox.gateway.catalog import Catalog, Table, TableColumn, typed_placeholder
 from worker.sandbox.gateway.replication import Operation, RowChange, Transaction
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
@@ -76,16 +76,15 @@ class Renderer:
             asked = [each for each in changes if condition.column in _row(each.change)]
             if column is None or not asked:
                 continue
-            test = sql.SQL("{} {} ({})").format(
+            query = sql.SQL(
+                "select coalesce({} {} ({}), false) from unnest(%s::text[]) with ordinality as r(c0, n) order by n"
+            ).format(
                 _cast("c0", column),
                 sql.SQL(condition.operator.sql),
-                typed_value(condition, column.sql_type),
-            )
-            query = sql.SQL(
-                "select coalesce({}, false) from unnest(%s::text[]) with ordinality as r(c0, n) order by n"
+                typed_placeholder(condition, column.sql_type),
             )
             values = [_row(each.change)[condition.column] for each in asked]
-            answers = await self._catalog.rows(query.format(test), [values], prepare=True)
+            answers = await self._catalog.rows(query, [condition.value, values], prepare=True)
             for each, (passes,) in zip(asked, answers, strict=True):
                 if passes:
                     each.passed.add(condition)
@@ -191,8 +190,8 @@ def _row(change: RowChange) -> Mapping[str, str | None]:
     return change.new if change.new is not None else change.old or {}
 
 
-def _envelope_bytes(table: Table, columns: Iterable[TableColumn]) -> int:
-    """What wal2json's message of a row has beyond the values: the limit is on all of it."""
+def _envelope_bytes(table: Table, columns: Sequence[TableColumn]) -> int:
+    """What wal2json's message of a row has beyond our record: the server's limit is on all of it."""
     described = {
         "pk": [
             {"name": column.name, "type": column.sql_type, "typeoid": column.type_oid}
@@ -203,12 +202,13 @@ def _envelope_bytes(table: Table, columns: Iterable[TableColumn]) -> int:
         "action": "I",
         "schema": table.relation.schema,
         "columns": [
-            {"name": "", "type": column.sql_type, "value": "", "typeoid": column.type_oid}
+            {"name": column.name, "type": column.sql_type, "value": 0, "typeoid": column.type_oid}
             for column in columns
         ],
         "timestamp": "2026-01-01 00:00:00.000000+00",
     }
-    return len(json.dumps(described).encode())
+    counted_twice = dict.fromkeys([column.name for column in columns], 0)
+    return len(json.dumps(described).encode()) - len(json.dumps(counted_twice).encode())
 
 
 def _data(

@@ -56,7 +56,7 @@ class Gateway:
         sessions: set[Session] = set()
         catalog = Catalog(dsn)
         broadcast = Broadcast(Renderer(catalog), sessions)
-        pacer = Pacer(delivery, Random(seed), broadcast.put)
+        pacer = Pacer(delivery, timing, Random(seed), broadcast.put)
         stream = ReplicationStream(dsn, pacer.take, reattach_s=timing.reattach_s)
         project = Project(jwt_secret, timing, catalog, stream)
         proxy = RestProxy(postgrest_socket)

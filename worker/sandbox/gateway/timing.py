@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -20,6 +20,8 @@ class GatewayTiming:
     resubscribe_s: float = 2.0  # between a new access token and the second "Subscribed to PostgreSQL"
     idle_s: float = 66.0  # of silence before a socket is closed
     reattach_s: float = 0.1  # between attempts to attach to PostgreSQL's log again
+    poll_every_s: float = 0.5  # hosted delivery: between two looks at the log
+    poll_answer_s: float = 0.008  # hosted delivery: from a look to the frames
 
 
 class DeliveryMode(StrEnum):
@@ -27,10 +29,6 @@ class DeliveryMode(StrEnum):
 
     IMMEDIATE = "immediate"
     HOSTED = "hosted"
-
-
-_ANSWER_S: Final = 0.008
-_POLL_EVERY_S: Final = 0.5
 
 
 class Pacer(Generic[T]):
@@ -41,8 +39,11 @@ class Pacer(Generic[T]):
     is drawn at random.
     """
 
-    def __init__(self, mode: DeliveryMode, random: Random, deliver: Callable[[T], None]) -> None:
+    def __init__(
+        self, mode: DeliveryMode, timing: GatewayTiming, random: Random, deliver: Callable[[T], None]
+    ) -> None:
         self._mode = mode
+        self._timing = timing
         self._random = random
         self._deliver = deliver
         self._waiting: list[T] = []
@@ -59,16 +60,16 @@ class Pacer(Generic[T]):
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
-        next_look = self._last_look + _POLL_EVERY_S
+        next_look = self._last_look + self._timing.poll_every_s
         if next_look <= loop.time():
-            next_look = loop.time() + self._random.uniform(0, _POLL_EVERY_S)
+            next_look = loop.time() + self._random.uniform(0, self._timing.poll_every_s)
         loop.call_at(next_look, self._look)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         self._last_look = loop.time()
         arrived, self._waiting = self._waiting, []
-        loop.call_later(_ANSWER_S, self._hand_on, arrived)
+        loop.call_later(self._timing.poll_answer_s, self._hand_on, arrived)
 
     def _hand_on(self, arrived: list[T]) -> None:
         for item in arrived:
