@@ -16,6 +16,7 @@ from worker.sandbox.exchange.population import Population, population_markets
 from worker.sandbox.exchange.recording import Recording, Replay
 from worker.sandbox.exchange.rules import Rules, SettlementDelays
 from worker.sandbox.exchange.server import SimulatedExchange
+from worker.sandbox.exchange.tape import Tape
 
 
 def _arguments() -> argparse.Namespace:
@@ -60,7 +61,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         if recording is not None:
             replay = Replay(recording, exchange.house)
             replay.warm_up()
-            background.append(tasks.create_task(_play(replay, arguments.speed)))
+            background.append(tasks.create_task(_play(replay, arguments.speed, exchange.tape)))
         line = json.dumps({"http_url": exchange.http_url, "ws_url": exchange.ws_url})
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
@@ -69,9 +70,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
             task.cancel()
 
 
-async def _play(replay: Replay, speed: float) -> None:
-    async for _ in replay.run(speed=speed):
-        pass
+async def _play(replay: Replay, speed: float, tape: Tape) -> None:
+    async for entry in replay.run(speed=speed):
+        tape.add(entry)
 
 
 async def _until_stopped(*, watch_stdin: bool) -> None:

@@ -51,6 +51,7 @@ class AdminApi:
             web.get(f"{self._prefix}markets", self.markets),
             web.get(f"{self._prefix}journal", self.journal),
             web.get(f"{self._prefix}accepted", self.accepted),
+            web.get(f"{self._prefix}prints", self.prints),
             *(web.post(f"{self._prefix}{name}", _handler(verb)) for name, verb in verbs.items()),
         ]
 
@@ -87,6 +88,22 @@ class AdminApi:
 
     async def accepted(self, _request: web.Request) -> web.Response:
         return answer(self._venue.journal.accepted_ids())
+
+    async def prints(self, request: web.Request) -> web.Response:
+        """Prints of a replay from number `since` on."""
+        return answer(
+            [
+                {
+                    "number": number,
+                    "ms": entry.ms,
+                    "token": entry.token,
+                    "side": entry.side,
+                    "price": price_text(entry.price),
+                    "shares": amount_text(entry.shares),
+                }
+                for number, entry in self._venue.tape.since(int(request.query.get("since", "0")))
+            ]
+        )
 
     def _fund(self, body: Json) -> Json:
         credentials = self._venue.fund(body["address"], body["usd"])

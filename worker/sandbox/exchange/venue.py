@@ -11,6 +11,7 @@ from worker.sandbox.exchange.house import House
 from worker.sandbox.exchange.journal import Journal
 from worker.sandbox.exchange.orders import Side
 from worker.sandbox.exchange.streams import Streams
+from worker.sandbox.exchange.tape import Tape
 from worker.sandbox.exchange.units import micro, price_of
 
 
@@ -22,6 +23,7 @@ class Venue:
         self.journal = Journal()
         self.faults = FaultScript(seed)
         self.streams = Streams(engine)
+        self.tape = Tape()
 
     def fund(self, address: str, usd: Decimal | int | str) -> Credentials:
         """Deposits collateral and makes sure the address has an API key."""
