@@ -146,7 +146,6 @@ ANSWERS: tuple[_Row, ...] = (
     _Row(_400, "invalid token id", _K.REFUSED, _R.BAD_REQUEST),
     _Row(_400, "invalid side", _K.REFUSED, _R.BAD_REQUEST),
     _Row(_400, "invalid market", _K.REFUSED, _R.BAD_REQUEST),
-    _Row(_400, "invalid orderid", _K.REFUSED, _R.BAD_REQUEST),
     # refused for who we are: nothing of this wallet will pass until a human has looked
     _Row(_400, "invalid signature_type", _K.REFUSED, _R.BAD_SIGNATURE, halts=True),
     _Row(_400, "invalid signature", _K.REFUSED, _R.BAD_SIGNATURE, halts=True),

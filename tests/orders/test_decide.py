@@ -1,0 +1,328 @@
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.orders.builders import (
+    CONDITION,
+    NO,
+    NOW,
+    YES,
+    a_book,
+    a_capital,
+    a_market,
+    a_signal,
+    a_strategy,
+    ft_wallet_row,
+    signal_row,
+    strategy_row,
+)
+from worker.orders.capital import Capital
+from worker.orders.decide import Holdings, Plan, decide, defer, is_fresh, screen
+from worker.orders.market import Book, Market
+from worker.orders.policy import DecisionPolicy
+from worker.orders.reasons import SkipReason
+from worker.orders.signal import Malformed, Signal, parse_signal
+from worker.orders.skips import Skip
+from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
+from worker.orders.terms import Mode, OrderType, Side
+
+D = Decimal
+POLICY = DecisionPolicy(mode=Mode.LIVE)
+
+
+def judge(
+    signal: Signal | None = None,
+    strategy: Strategy | None = None,
+    market: Market | None = None,
+    book: Book | None = None,
+    capital: Capital | None = None,
+    *,
+    policy: DecisionPolicy = POLICY,
+    now: datetime = NOW,
+    holdings: Holdings | None = None,
+) -> Plan | Skip:
+    return decide(
+        signal or a_signal(),
+        strategy or a_strategy(),
+        market or a_market(),
+        book,
+        capital or a_capital(),
+        policy,
+        now,
+        holdings,
+    )
+
+
+def plan(*args: Any, **kwargs: Any) -> Plan:
+    outcome = judge(*args, **kwargs)
+    assert isinstance(outcome, Plan), outcome
+    return outcome
+
+
+def skip(*args: Any, **kwargs: Any) -> Skip:
+    outcome = judge(*args, **kwargs)
+    assert isinstance(outcome, Skip), outcome
+    return outcome
+
+
+def aged(**age: float) -> Signal:
+    return a_signal(created_at=(NOW - timedelta(**age)).isoformat())
+
+
+def test_a_fresh_signal_becomes_a_plan_without_a_look_at_the_book() -> None:
+    made = plan()
+    assert made.token.token_id == YES
+    assert made.side is Side.BUY
+    assert made.order_type is OrderType.FAK
+    assert (made.base_price, made.limit_price) == (D("0.50"), D("0.51"))
+    assert made.bet_usd == made.reservation.usd == D("10.00")
+    assert made.amounts.spend_usd == D("10.00")
+    assert made.expires_at is None
+
+
+def test_the_same_case_is_judged_the_same_twice() -> None:
+    assert plan() == plan()
+
+
+def test_the_label_chooses_the_token_whatever_its_case() -> None:
+    assert plan(a_signal(token_label="no")).token.token_id == NO
+
+
+def test_a_label_that_the_market_does_not_have_is_refused_and_never_guessed() -> None:
+    refused = skip(a_signal(token_label="Maybe"))
+    assert refused.reason is SkipReason.TOKEN_LABEL_MISMATCH
+    assert (refused.value, refused.limit) == ("Maybe", "Yes | No")
+
+
+def test_a_label_that_two_outcomes_share_is_refused() -> None:
+    assert skip(market=a_market(labels=("Yes", "YES "))).reason is SkipReason.TOKEN_LABEL_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ({"signal": a_signal(outcome="WON")}, SkipReason.FT_NOT_OPEN),
+        ({"signal": a_signal(outcome=None)}, SkipReason.FT_NOT_OPEN),
+        ({"strategy": a_strategy(ft_wallet=None)}, SkipReason.UNKNOWN_WALLET),
+        ({"strategy": a_strategy(controls=["kill"])}, SkipReason.KILL_SWITCH),
+        ({"strategy": a_strategy(is_active=False)}, SkipReason.STRATEGY_INACTIVE),
+        ({"strategy": a_strategy(is_paused=True)}, SkipReason.STRATEGY_PAUSED),
+        ({"strategy": a_strategy(shadow_mode=True)}, SkipReason.SHADOW_MODE),
+        ({"strategy": a_strategy(circuit_breaker_active=True)}, SkipReason.BREAKER_ACTIVE),
+        ({"signal": aged(hours=25)}, SkipReason.SIGNAL_TOO_OLD),
+        ({"signal": aged(minutes=3)}, SkipReason.SIGNAL_STALE),
+        ({"signal": a_signal(side="SELL")}, SkipReason.SELL_NO_POSITION),
+        (
+            {"strategy": a_strategy(ft_wallet=ft_wallet_row(allocation_method="KELLY"))},
+            SkipReason.UNSUPPORTED_ALLOCATION,
+        ),
+        ({"capital": a_capital(available="0.50")}, SkipReason.INSUFFICIENT_CAPITAL),
+        ({"market": a_market(closed=True, accepting=False)}, SkipReason.MARKET_CLOSED),
+        ({"signal": a_signal(entry_price="0.9999")}, SkipReason.PRICE_OUT_OF_BAND),
+        ({"signal": a_signal(entry_price="0.0401")}, SkipReason.NO_TICK_ROOM),
+        ({"book": a_book(asks={"0.05": "100"})}, SkipReason.PRICE_MOVED),
+        (
+            {
+                "strategy": a_strategy(ft_wallet=ft_wallet_row(bet_size="1")),
+                "market": a_market(fee_rate="0.05"),
+            },
+            SkipReason.BELOW_MIN_SIZE,
+        ),
+        ({"strategy": a_strategy(max_position_size_usd="5")}, SkipReason.MAX_POSITION_SIZE),
+        ({"strategy": a_strategy(max_total_exposure_usd="5")}, SkipReason.MAX_TOTAL_EXPOSURE),
+    ],
+)
+def test_each_no_is_final_and_says_what_it_saw(case: dict[str, Any], reason: SkipReason) -> None:
+    refused = skip(**case)
+    assert refused.reason is reason
+    assert not refused.deferred
+    assert refused.snapshot["entry_price"]
+    assert refused.snapshot["available_usd"]
+
+
+def test_a_malformed_row_keeps_its_own_reason() -> None:
+    malformed = parse_signal(signal_row(side=None))
+    assert isinstance(malformed, Malformed)
+    assert screen(malformed, a_strategy(), POLICY, NOW) == Skip(SkipReason.UNKNOWN_SIDE, value="NULL")
+
+
+def test_an_invalid_strategy_skips_its_signals_with_its_problem() -> None:
+    invalid = parse_strategy(strategy_row(order_type="MARKET"))
+    assert isinstance(invalid, InvalidStrategy)
+    refused = screen(a_signal(), invalid, POLICY, NOW)
+    assert refused == Skip(SkipReason.STRATEGY_INVALID, value=invalid.problem)
+
+
+def test_the_screen_lets_through_what_only_the_market_can_refuse() -> None:
+    assert screen(a_signal(), a_strategy(), POLICY, NOW) is None
+
+
+def test_ages_are_counted_from_the_insert_and_not_from_the_traders_trade() -> None:
+    traded_long_ago = a_signal(order_time=(NOW - timedelta(days=3)).isoformat())
+    assert isinstance(judge(traded_long_ago), Plan)
+
+
+def test_the_edges_of_freshness_and_age_are_inside() -> None:
+    assert is_fresh(aged(minutes=2), POLICY, NOW)
+    assert not is_fresh(aged(minutes=2, microseconds=1), POLICY, NOW)
+    offer = a_book(asks={"0.51": "100"})
+    assert isinstance(judge(aged(hours=24), book=offer), Plan)
+    assert skip(aged(hours=24, seconds=1), book=offer).reason is SkipReason.SIGNAL_TOO_OLD
+
+
+def test_a_stale_signal_executes_on_an_offer_inside_its_cap_and_on_nothing_else() -> None:
+    stale = aged(hours=2)
+    assert isinstance(judge(stale, book=a_book(asks={"0.51": "100"})), Plan)
+    assert skip(stale, book=a_book(asks={"0.52": "100"})).reason is SkipReason.SIGNAL_STALE
+    assert skip(stale, book=a_book()).reason is SkipReason.SIGNAL_STALE
+    assert skip(stale, book=None).reason is SkipReason.SIGNAL_STALE
+
+
+def test_a_signal_from_a_clock_that_is_ahead_is_fresh() -> None:
+    ahead = a_signal(created_at=(NOW + timedelta(seconds=3)).isoformat())
+    assert isinstance(judge(ahead), Plan)
+    deferred = defer(SkipReason.EXCHANGE_UNREACHABLE, ahead, POLICY, NOW)
+    assert deferred.retry_at == NOW + POLICY.quick_retry.first
+
+
+def test_a_market_that_pauses_is_asked_again_while_the_signal_is_fresh_and_given_up_then() -> None:
+    paused = a_market(accepting=False)
+    deferred = skip(market=paused)
+    assert deferred.reason is SkipReason.MARKET_NOT_READY
+    assert deferred.retry_at is not None
+    assert NOW < deferred.retry_at <= NOW + timedelta(seconds=15)
+    assert deferred.expires_at == a_signal().created_at + POLICY.fresh_for
+    assert not skip(aged(minutes=3), market=paused).deferred
+
+
+def test_an_unreachable_exchange_is_asked_again_until_the_signal_is_too_old_for_anything() -> None:
+    signal = aged(hours=2)
+    deferred = defer(SkipReason.EXCHANGE_UNREACHABLE, signal, POLICY, NOW, value="timeout")
+    assert deferred.deferred
+    assert deferred.expires_at == signal.created_at + POLICY.backfill_max_age
+    too_old = defer(SkipReason.EXCHANGE_UNREACHABLE, aged(hours=24), POLICY, NOW)
+    assert not too_old.deferred
+
+
+def test_tries_thin_out_as_the_signal_ages_and_never_pass_the_expiry() -> None:
+    waits = [
+        (deferred.retry_at or NOW) - NOW
+        for seconds in (1, 10, 40, 600)
+        for deferred in [defer(SkipReason.EXCHANGE_UNREACHABLE, aged(seconds=seconds), POLICY, NOW)]
+    ]
+    assert waits == sorted(waits)
+    assert waits[0] == POLICY.quick_retry.first
+    assert waits[-1] == POLICY.quick_retry.cap
+    nearly = defer(SkipReason.EXCHANGE_DISABLED, aged(hours=23, minutes=59, seconds=59), POLICY, NOW)
+    assert nearly.retry_at == nearly.expires_at == NOW + timedelta(seconds=1)
+
+
+def test_a_gtd_order_states_an_expiry_that_the_exchange_accepts() -> None:
+    made = plan(strategy=a_strategy(order_type="GTD"))
+    assert made.expires_at == NOW + timedelta(minutes=11)  # the exchange drops it a minute early
+    short = replace(POLICY, gtd_lifetime=timedelta(seconds=5))
+    made = plan(strategy=a_strategy(order_type="GTD"), policy=short)
+    assert made.expires_at is not None
+    assert made.expires_at - NOW > timedelta(seconds=180)
+    assert plan(strategy=a_strategy(order_type="GTC")).expires_at is None
+
+
+SELL = a_signal(side="SELL")
+
+
+def test_a_sell_without_a_position_is_never_a_buy() -> None:
+    for holdings in (None, Holdings(D(0))):
+        refused = skip(SELL, holdings=holdings)
+        assert refused.reason is SkipReason.SELL_NO_POSITION
+        assert not refused.deferred
+
+
+def test_a_sell_waits_for_shares_that_are_not_confirmed() -> None:
+    waiting = skip(SELL, holdings=Holdings(D(0), unsettled_shares=D(7)))
+    assert waiting.reason is SkipReason.POSITION_UNSETTLED
+    assert waiting.deferred
+
+
+def test_a_sell_gives_the_traders_fraction_of_the_confirmed_shares_and_no_dollars() -> None:
+    made = plan(SELL, holdings=Holdings(D(20), unsettled_shares=D(5), sell_fraction=D("0.5")))
+    assert made.side is Side.SELL
+    assert made.amounts.shares == made.reservation.shares == D(10)
+    assert made.reservation.usd == made.bet_usd == 0
+    assert made.limit_price == D("0.49")
+    assert plan(SELL, holdings=Holdings(D(20), sell_fraction=D(3))).amounts.shares == D(20)
+
+
+def test_limits_and_breakers_never_block_an_exit() -> None:
+    strategy = a_strategy(circuit_breaker_active=True, max_position_size_usd="0", max_total_exposure_usd="0")
+    exit_plan = plan(SELL, strategy, capital=a_capital(available="0"), holdings=Holdings(D(20)))
+    assert exit_plan.amounts.shares == D(20)
+
+
+def test_pause_and_kill_block_exits_too() -> None:
+    held = Holdings(D(20))
+    assert skip(SELL, a_strategy(is_paused=True), holdings=held).reason is SkipReason.STRATEGY_PAUSED
+    assert skip(SELL, a_strategy(controls=["kill"]), holdings=held).reason is SkipReason.KILL_SWITCH
+
+
+def test_a_snapshot_has_a_fixed_set_of_short_texts() -> None:
+    crowded = a_book(asks={str(D(n) / 1000): "1" for n in range(300, 1000)}, bids={"0.2": "1"})
+    seen = plan(book=crowded).snapshot
+    assert len(seen) <= 16
+    assert all(len(value) <= 32 for value in seen.values())
+    assert seen["best_ask"] == "0.3"
+    assert seen["limit_price"] == "0.51"
+
+
+def test_the_skip_shows_how_far_the_judgement_came() -> None:
+    assert "limit_price" in skip(strategy=a_strategy(max_position_size_usd="5")).snapshot
+    assert "limit_price" not in skip(market=a_market(closed=True)).snapshot
+
+
+@given(
+    st.decimals(min_value="0.0001", max_value="0.9999", places=4),
+    st.sampled_from(["0.1", "0.01", "0.005", "0.0025", "0.001", "0.0001"]),
+    st.sampled_from(list(OrderType)),
+    st.decimals(min_value="0.01", max_value=500, places=2),
+    st.decimals(min_value=0, max_value=1000, places=2),
+    st.decimals(min_value=0, max_value="0.1", places=3),
+    st.decimals(min_value=0, max_value=20, places=3),
+)
+@settings(max_examples=3000)
+def test_no_plan_can_cost_more_than_the_bet_the_caps_and_the_capital(
+    entry: Decimal,
+    tick: str,
+    order_type: OrderType,
+    bet: Decimal,
+    available: Decimal,
+    fee_rate: Decimal,
+    slippage_pct: Decimal,
+) -> None:
+    strategy = a_strategy(
+        order_type=order_type.value,
+        slippage_tolerance_pct=str(slippage_pct),
+        max_order_size_usd="100.00",
+        max_position_size_usd="80.00",
+        max_total_exposure_usd="90.00",
+        ft_wallet=ft_wallet_row(bet_size=str(bet), max_bet="1000"),
+    )
+    outcome = judge(
+        a_signal(entry_price=str(entry)),
+        strategy,
+        a_market(tick=tick, fee_rate=str(fee_rate)),
+        capital=a_capital(available=str(available), exposure="15.00"),
+    )
+    if isinstance(outcome, Skip):
+        assert outcome.reason.final
+        return
+    cost = outcome.reservation.usd
+    assert 0 < cost <= outcome.bet_usd <= min(available, D("100.00"))
+    assert cost <= D("75.00")  # the exposure cap less what is exposed; the position cap is wider
+    assert outcome.limit_price % D(tick) == 0
+    cap = max(outcome.base_price * (1 + strategy.slippage), outcome.base_price + D(tick))
+    assert outcome.limit_price <= cap
+    assert outcome.market.condition_id == CONDITION

@@ -1,0 +1,108 @@
+from decimal import Decimal
+
+import pytest
+
+from tests.orders.builders import a_book, a_capital, a_strategy, ft_wallet_row
+from worker.orders import guards
+from worker.orders.reasons import SkipReason
+from worker.orders.skips import Skip
+from worker.orders.terms import Mode, Side
+
+D = Decimal
+
+
+def test_the_best_price_is_found_in_any_order_of_levels_and_ghosts_are_no_offer() -> None:
+    book = a_book(
+        bids={"0.48": "30", "0.50": "40", "0.51": "0"}, asks={"0.54": "30", "0.52": "25", "0.515": "0"}
+    )
+    backwards = a_book(bids={"0.50": "40", "0.48": "30"}, asks={"0.52": "25", "0.54": "30"})
+    for each in (book, backwards):
+        assert guards.best_price(each, Side.BUY) == D("0.52")
+        assert guards.best_price(each, Side.SELL) == D("0.50")
+    assert guards.best_price(a_book(), Side.BUY) is None
+    assert guards.best_price(None, Side.SELL) is None
+
+
+def test_an_old_signal_needs_an_offer_inside_its_cap() -> None:
+    book = a_book(bids={"0.49": "10"}, asks={"0.51": "10"})
+    assert guards.offered(book, Side.BUY, D("0.51")) is None
+    assert guards.offered(book, Side.BUY, D("0.50")) == Skip(SkipReason.SIGNAL_STALE, "0.51", "0.50")
+    assert guards.offered(book, Side.SELL, D("0.49")) is None
+    assert guards.offered(book, Side.SELL, D("0.50")) == Skip(SkipReason.SIGNAL_STALE, "0.49", "0.50")
+
+
+@pytest.mark.parametrize("book", [None, a_book()])
+def test_no_book_is_no_offer(book: None) -> None:
+    skip = guards.offered(book, Side.BUY, D("0.99"))
+    assert skip is not None
+    assert skip.reason is SkipReason.SIGNAL_STALE
+
+
+def collapsed(best_ask: str, base: str, **wallet: object) -> Skip | None:
+    ft_wallet = a_strategy(ft_wallet=ft_wallet_row(**wallet)).ft_wallet
+    assert ft_wallet is not None
+    return guards.not_collapsed(a_book(asks={best_ask: "100"}), Side.BUY, D(base), ft_wallet)
+
+
+def test_a_collapsed_price_is_no_bargain() -> None:
+    assert collapsed("0.10", "0.50") is None  # exactly 80 % down is still inside
+    assert collapsed("0.09", "0.50") == Skip(SkipReason.PRICE_MOVED, value="0.09", limit="0.1000")
+
+
+def test_a_price_below_the_floor_is_dead_unless_the_trader_entered_there() -> None:
+    assert collapsed("0.03", "0.05") == Skip(SkipReason.PRICE_MOVED, value="0.03", limit="0.0400")
+    assert collapsed("0.03", "0.045") is None
+
+
+def test_the_dead_market_guard_can_be_switched_off_and_stops_no_exit() -> None:
+    assert collapsed("0.01", "0.50", dead_market_guard=False) is None
+    ft_wallet = a_strategy().ft_wallet
+    assert ft_wallet is not None
+    assert guards.not_collapsed(a_book(bids={"0.01": "5"}), Side.SELL, D("0.5"), ft_wallet) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"max_order_size_usd": "9.99"}, SkipReason.ABOVE_MAX_ORDER_SIZE),
+        ({"max_position_size_usd": "9.99"}, SkipReason.MAX_POSITION_SIZE),
+        ({"max_total_exposure_usd": "29.99"}, SkipReason.MAX_TOTAL_EXPOSURE),
+    ],
+)
+def test_a_limit_trips_one_cent_beyond_itself(columns: dict[str, str], reason: SkipReason) -> None:
+    capital = a_capital(available="50.00", exposure="20.00")
+    column, ceiling = next(iter(columns.items()))
+    reached = {column: str(D(ceiling) + D("0.01"))}
+    assert guards.within_limits(D("10.00"), a_strategy(**reached), capital) is None
+    skip = guards.within_limits(D("10.00"), a_strategy(**columns), capital)
+    assert skip is not None
+    assert skip.reason is reason
+    assert skip.limit == ceiling
+
+
+def test_available_capital_is_a_limit_too() -> None:
+    assert guards.within_limits(D("10.00"), a_strategy(), a_capital(available="10.00")) is None
+    skip = guards.within_limits(D("10.00"), a_strategy(), a_capital(available="9.99"))
+    assert skip == Skip(SkipReason.INSUFFICIENT_CAPITAL, value="10.00", limit="9.99")
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"controls": ["kill"], "is_active": False, "is_paused": True}, SkipReason.KILL_SWITCH),
+        ({"is_active": False, "is_paused": True}, SkipReason.STRATEGY_INACTIVE),
+        ({"is_paused": True, "shadow_mode": True}, SkipReason.STRATEGY_PAUSED),
+        ({"controls": ["pause"]}, SkipReason.STRATEGY_PAUSED),
+        ({"shadow_mode": True, "circuit_breaker_active": True}, SkipReason.SHADOW_MODE),
+        ({"circuit_breaker_active": True}, SkipReason.BREAKER_ACTIVE),
+    ],
+)
+def test_the_strongest_switch_gives_the_reason(columns: dict[str, object], reason: SkipReason) -> None:
+    skip = guards.switches(a_strategy(**columns), Side.BUY, Mode.LIVE)
+    assert skip is not None
+    assert skip.reason is reason
+
+
+def test_a_breaker_stops_no_exit_and_a_shadow_strategy_trades_on_paper() -> None:
+    assert guards.switches(a_strategy(circuit_breaker_active=True), Side.SELL, Mode.LIVE) is None
+    assert guards.switches(a_strategy(shadow_mode=True), Side.BUY, Mode.PAPER) is None
