@@ -108,15 +108,13 @@ async def test_is_ready_for_logical_replication_within_five_seconds(*, wheel: bo
         assert ("pg_stat_statements" in preloaded) == binaries.has_statement_statistics
 
 
-async def test_over_tcp_only_those_who_know_the_password_come_in(cluster: Postgres) -> None:
-    name = await cluster.create_database()
-    try:
-        async with await psycopg.AsyncConnection.connect(cluster.tcp_dsn(name)):
+async def test_over_tcp_only_those_who_know_the_password_come_in() -> None:
+    async with Postgres.private() as postgres:
+        name = await postgres.create_database()
+        async with await psycopg.AsyncConnection.connect(postgres.tcp_dsn(name)):
             pass
         with pytest.raises(psycopg.OperationalError, match="password"):
-            await psycopg.AsyncConnection.connect(cluster.tcp_dsn(name), password="guessed")
-    finally:
-        await cluster.drop_database(name)
+            await psycopg.AsyncConnection.connect(postgres.tcp_dsn(name), password="guessed")
 
 
 @pytest.mark.parametrize("immediate", [False, True], ids=["orderly", "crash"])
