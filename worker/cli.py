@@ -75,6 +75,44 @@ def check(*, config: Config = None, as_json: Json = False) -> None:
     raise typer.Exit(code)
 
 
+@app.command()
+def demo(
+    *,
+    signals: Annotated[int, typer.Option(min=0, help="End after so many signals; 0: until Ctrl-C.")] = 60,
+    rate: Annotated[float, typer.Option(min=0.1, max=200, help="Signals per second.")] = 4.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same markets and traders.")] = 0,
+    recording: Annotated[
+        Path | None,
+        typer.Option(help="Replay these books and prints (events.csv.gz) as market and signals, at --rate."),
+    ] = None,
+    hosted: Annotated[
+        bool, typer.Option("--hosted", help="Deliver signals as late as hosted Supabase Realtime does.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Watch copy trades happen on this machine: no account, no key, nothing leaves it.
+
+    Starts a private Supabase project, a simulated exchange, three strategies and the production worker, and
+    streams signals at it. Ends with a summary that the database and the exchange's journal vouch for.
+    """
+    from worker.sandbox.demo import DemoPlan, run_demo  # noqa: PLC0415 - the sandbox is an extra
+    from worker.sandbox.demo_table import summary_of  # noqa: PLC0415
+    from worker.sandbox.errors import SandboxError  # noqa: PLC0415
+
+    plan = DemoPlan(signals=signals, rate_per_s=rate, seed=seed, recording=recording, hosted=hosted)
+    try:
+        report = asyncio.run(run_demo(plan, talk))
+    except SandboxError as error:
+        talk.print(f"[red]error:[/] {escape(str(error))}")
+        raise typer.Exit(ExitCode.CRASH) from None
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_json()) + "\n")
+    else:
+        talk.print(summary_of(report))
+    failed = report.missed or report.duplicates or report.undecided
+    raise typer.Exit(ExitCode.CRASH if failed else ExitCode.OK)
+
+
 async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding], ExitCode]":
     from worker.preflight import Grade, preflight  # noqa: PLC0415 - as in `run`
 

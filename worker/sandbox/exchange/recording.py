@@ -77,6 +77,12 @@ class Recording:
     def start_ms(self) -> int:
         return self.rows[0].ms
 
+    @property
+    def prints_per_s(self) -> float:
+        """How often somebody trades, on average over the whole recording."""
+        prints = sum(isinstance(row, Print) for row in self.rows)
+        return prints * 1000 / (self.rows[-1].ms - self.rows[0].ms)
+
 
 class Replay:
     """Plays a recording into a house. `now_ms` is the recording's time reached so far."""

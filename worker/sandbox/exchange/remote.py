@@ -55,6 +55,12 @@ class RemoteExchange:
     async def quote(self, token: str, side: str, price: str, shares: str) -> None:
         await self.call("level", token=token, side=side, price=price, shares=shares)
 
+    async def book(self, token: str) -> dict[str, Any]:
+        """The public order book of a token, as any client reads it."""
+        async with self._session.get(f"{self.http_url}/book", params={"token_id": token}) as response:
+            response.raise_for_status()
+            return dict(await response.json())
+
     async def call(self, verb: str, **body: Any) -> Any:
         """One verb of the control panel. Raises aiohttp.ClientResponseError when it is refused."""
         async with self._session.post(f"{self.http_url}/_sim/{verb}", json=body) as response:

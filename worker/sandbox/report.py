@@ -1,0 +1,163 @@
+"""What came of a run, judged by the database and by the exchange's journal, never by the worker's memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from worker.sandbox.exchange.journal import ACCEPTED
+from worker.sandbox.world import World
+
+_PAIRS = """
+select a.exchange_order_id, a.strategy_id, a.ft_order_id, a.state,
+       pg_xact_commit_timestamp(f.xmin) as committed_at,
+       a.answer -> 'timing' ->> 'own_ms' as own_ms
+from public.lt_order_attempts a join public.ft_orders f on f.order_id = a.ft_order_id
+"""
+_ORDERS = """
+select status, signal_size_usd, coalesce(fill_rate, 0) as fill_rate from public.lt_orders
+"""
+_REASONS = """
+select reason, count(*) as number from public.lt_decisions where state = 'skipped' group by reason order by 2 desc, 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """In milliseconds; None where there was nothing to measure."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    max: float | None
+
+    @classmethod
+    def of(cls, samples: Iterable[float]) -> "Percentiles":
+        ordered = sorted(samples)
+        if not ordered:
+            return cls(None, None, None, None)
+
+        def at(share: float) -> float:
+            return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
+
+        return cls(at(0.50), at(0.95), at(0.99), round(ordered[-1], 2))
+
+
+@dataclass(frozen=True, slots=True)
+class FillRate:
+    """Shares of what was ordered: by orders filled whole, and by dollars."""
+
+    by_count: float | None
+    by_usd: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """`commit_to_wire`: commit of the signal's row to receipt of its order; `own_time`: the worker's part of it."""
+
+    commit_to_wire: Percentiles
+    own_time: Percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    signals: int
+    decisions: int
+    executed: int
+    skipped: int
+    skip_reasons: Mapping[str, int]
+    deferred: int
+    undecided: int
+    missed: int
+    duplicates: int
+    filled: int
+    fill_rate: FillRate
+    orders_per_signal: float | None
+    latency_ms: Latency
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def report_on(world: World) -> Report:
+    """Count everything that there is now."""
+    async with await psycopg.AsyncConnection.connect(
+        world.supabase.dsn, autocommit=True, row_factory=dict_row
+    ) as database:
+        signals = (await _rows(database, "select count(*) as number from public.ft_orders"))[0]["number"]
+        total = (
+            await _rows(database, "select public.lt_equation('{\"mode\": \"live\"}') -> 'total' as total")
+        )[0]["total"]
+        reasons = {row["reason"]: row["number"] for row in await _rows(database, _REASONS)}
+        pairs = await _rows(database, _PAIRS)
+        orders = await _rows(database, _ORDERS)
+    arrivals, accepted = await _journal(world)
+    return Report(
+        signals=signals,
+        decisions=total["executed"] + total["skipped"] + total["deferred"],
+        executed=total["executed"],
+        skipped=total["skipped"],
+        skip_reasons=reasons,
+        deferred=total["deferred"],
+        undecided=total["undecided"],
+        missed=total["missed"],
+        duplicates=_duplicates(pairs, accepted),
+        filled=sum(order["status"] == "FILLED" for order in orders),
+        fill_rate=_fill_rate(orders),
+        orders_per_signal=round(len(pairs) / signals, 3) if signals else None,
+        latency_ms=Latency(
+            commit_to_wire=Percentiles.of(
+                arrivals[pair["exchange_order_id"]] - _ms(pair["committed_at"])
+                for pair in pairs
+                if pair["exchange_order_id"] in arrivals
+            ),
+            own_time=Percentiles.of(float(pair["own_ms"]) for pair in pairs if pair["own_ms"]),
+        ),
+    )
+
+
+async def _rows(database: psycopg.AsyncConnection[dict[str, Any]], query: str) -> list[dict[str, Any]]:
+    return await (await database.execute(query.encode())).fetchall()
+
+
+async def _journal(world: World) -> tuple[dict[str, float], list[str]]:
+    """First arrival of every order id, in Unix milliseconds, and the ids that the exchange accepted."""
+    arrivals: dict[str, float] = {}
+    accepted: dict[str, None] = {}
+    after = -1
+    while receipts := await world.exchange.read("journal", after=after):
+        for receipt in receipts:
+            after = receipt["sequence"]
+            for order_id, outcome in zip(receipt["order_ids"], receipt["outcomes"], strict=True):
+                if order_id is None:
+                    continue
+                arrivals.setdefault(order_id, receipt["arrived_ns"] / 1e6)
+                if outcome in ACCEPTED:
+                    accepted[order_id] = None
+    return arrivals, list(accepted)
+
+
+def _duplicates(pairs: Sequence[Mapping[str, Any]], accepted: Iterable[str]) -> int:
+    """Accepted orders that no attempt knows, and accepted orders of a pair beyond its first."""
+    pair_of = {pair["exchange_order_id"]: (pair["strategy_id"], pair["ft_order_id"]) for pair in pairs}
+    per_pair = Counter(pair_of.get(order_id) for order_id in accepted)
+    strays = per_pair.pop(None, 0)
+    return strays + sum(number - 1 for number in per_pair.values())
+
+
+def _fill_rate(orders: Sequence[Mapping[str, Any]]) -> FillRate:
+    ordered_usd = sum((order["signal_size_usd"] for order in orders), Decimal(0))
+    if not ordered_usd:
+        return FillRate(None, None)
+    filled_usd = sum((order["signal_size_usd"] * order["fill_rate"] for order in orders), Decimal(0))
+    whole = sum(order["status"] == "FILLED" for order in orders)
+    return FillRate(round(whole / len(orders), 4), round(float(filled_usd / ordered_usd), 4))
+
+
+def _ms(moment: datetime) -> float:
+    return moment.timestamp() * 1000

@@ -1,0 +1,95 @@
+"""The production worker as a child process, pointed at a sandbox by its environment: `polycopy-worker run --live`.
+
+It says that it is ready as it says it to systemd, and it ends with whoever started it.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from worker.sandbox.processes import ChildProcess
+from worker.sandbox.workspace import workspace
+
+_READY_WITHIN_S = 30.0
+
+
+class WorkerProcess:
+    """One life of the worker. `kill` and a new `start` are what a crash looks like from outside."""
+
+    def __init__(self, child: ChildProcess, notices: socket.socket) -> None:
+        self._child = child
+        self._notices = notices
+        self._read = 0
+        self.status = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, environment: Mapping[str, str], *arguments: str, ready: bool = True
+    ) -> AsyncIterator["WorkerProcess"]:
+        """Starts `run` with these arguments; with `ready`, waits until it serves. Stops it at exit."""
+        with workspace() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+            address = folder / "notify"
+            notices.bind(str(address))
+            notices.setblocking(False)
+            worker = cls(_spawn(environment, address, arguments), notices)
+            try:
+                if ready:
+                    await worker.wait_ready()
+                yield worker
+            finally:
+                await worker.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._child.exit_code
+
+    async def wait_ready(self) -> None:
+        """Raises ProcessError with the end of its log if it ends first, TimeoutError if it says nothing."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_READY_WITHIN_S):
+            while True:
+                self._child.raise_if_ended()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        notice = (await loop.sock_recv(self._notices, 4096)).decode()
+                        self.status = notice.rpartition("STATUS=")[2] or self.status
+                        if "READY=1" in notice:
+                            return
+
+    def new_lines(self) -> list[str]:
+        """What it has logged since the last call, whole lines only."""
+        text = self._child.output()[self._read :]
+        whole = text[: text.rfind("\n") + 1]
+        self._read += len(whole)
+        return whole.splitlines()
+
+    def log(self) -> str:
+        return self._child.output()
+
+    def kill(self) -> None:
+        """SIGKILL: no drain, no last word."""
+        self._child.kill()
+
+    async def stop(self) -> int | None:
+        """SIGTERM, and SIGKILL after ten seconds. Returns the exit code."""
+        await self._child.stop(first=signal.SIGTERM, patience_s=10.0)
+        return self._child.exit_code
+
+
+def _spawn(environment: Mapping[str, str], address: Path, arguments: tuple[str, ...]) -> ChildProcess:
+    return ChildProcess.start(
+        [sys.executable, "-m", "worker", "run", *arguments],
+        name="the worker",
+        environment={**environment, "NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"},
+        end_signal=signal.SIGTERM,
+    )
