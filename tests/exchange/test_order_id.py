@@ -1,7 +1,6 @@
 """The id is checked against four things nobody here wrote: Solidity's vector, two clients, and a typed-data encoder."""
 
 import dataclasses
-import warnings
 from typing import Any
 
 import pytest
@@ -12,6 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polymarket._internal.actions.orders.typed_data import build_order_typed_data
 from polymarket._internal.actions.orders.types import UnsignedOrder
+from py_clob_client_v2.order_utils.exchange_order_builder_v2 import ExchangeOrderBuilderV2
+from py_clob_client_v2.order_utils.model.order_data_v2 import OrderV2
+from py_clob_client_v2.order_utils.model.side import Side as ClientSide
+from py_clob_client_v2.order_utils.model.signature_type_v2 import SignatureTypeV2
 
 from worker.exchange.order_id import (
     CHAIN_ID,
@@ -24,13 +27,6 @@ from worker.exchange.order_id import (
     struct_hash,
 )
 from worker.orders.terms import ExchangeVersion, Side, TokenId
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from py_clob_client_v2.order_utils.exchange_order_builder_v2 import ExchangeOrderBuilderV2
-    from py_clob_client_v2.order_utils.model.order_data_v2 import OrderV2
-    from py_clob_client_v2.order_utils.model.side import Side as ClientSide
-    from py_clob_client_v2.order_utils.model.signature_type_v2 import SignatureTypeV2
 
 EOA, DEPOSIT_WALLET = 0, 3
 

@@ -2,10 +2,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.orders.builders import WALLET, a_strategy, capital_row, ft_wallet_row, strategy_row
 from worker.errors import SchemaError
-from worker.orders.strategy import AllocationMethod, InvalidStrategy, parse_strategy
+from worker.orders.strategy import AllocationMethod, InvalidStrategy, Strategy, parse_strategy
 from worker.orders.terms import OrderType
 
 
@@ -114,3 +116,26 @@ def test_a_dead_market_floor_of_zero_is_zero() -> None:
 def test_capital_that_is_not_whole_is_an_error_of_the_schema_and_not_a_zero() -> None:
     with pytest.raises(SchemaError, match="available_usd"):
         parse_strategy(strategy_row(capital=capital_row(available_usd=None)))
+
+
+def test_a_kelly_fraction_of_nothing_is_a_quarter_as_on_the_paper_side() -> None:
+    for nothing in (None, "0"):
+        wallet = a_strategy(ft_wallet=ft_wallet_row(kelly_fraction=nothing)).ft_wallet
+        assert wallet is not None
+        assert wallet.kelly_fraction == Decimal("0.25")
+
+
+JSON_VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just([]) | st.just({})
+)
+
+
+@given(st.sampled_from(sorted(set(strategy_row()) - {"ft_wallet", "controls", "capital"})), JSON_VALUES)
+def test_no_setting_can_make_the_reader_raise(column: str, value: Any) -> None:
+    assert isinstance(parse_strategy(strategy_row(**{column: value})), Strategy | InvalidStrategy)
+
+
+@given(st.sampled_from(sorted(ft_wallet_row())), JSON_VALUES)
+def test_no_setting_of_the_paper_wallet_can_make_the_reader_raise(column: str, value: Any) -> None:
+    row = strategy_row(ft_wallet=ft_wallet_row(**{column: value}))
+    assert isinstance(parse_strategy(row), Strategy | InvalidStrategy)

@@ -120,7 +120,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
 
 def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
     min_bet, max_bet = _ordered(row, "min_bet", "max_bet")
-    method = row.get("allocation_method")
+    method = str(row.get("allocation_method"))
     if method not in set(AllocationMethod):
         raise _InvalidError(
             f"ft_wallets.allocation_method: expected one of {', '.join(AllocationMethod)}, was {method!r}"
@@ -132,7 +132,7 @@ def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
         allocation_method=AllocationMethod(method),
         min_bet_usd=min_bet,
         max_bet_usd=max_bet,
-        kelly_fraction=exact_decimal(row.get("kelly_fraction")) or _DEFAULT_KELLY_FRACTION,
+        kelly_fraction=_or_default(row, "kelly_fraction", Decimal(0)) or _DEFAULT_KELLY_FRACTION,
         dead_market_guard=row.get("dead_market_guard") is not False,
         dead_market_floor=_or_default(row, "dead_market_floor", Decimal("0.04")),
         dead_market_max_drift=_or_default(row, "dead_market_max_drift_pct", Decimal(80)) / _PERCENT,
