@@ -125,7 +125,7 @@ def test_a_kelly_fraction_of_nothing_is_a_quarter_as_on_the_paper_side() -> None
         assert wallet.kelly_fraction == Decimal("0.25")
 
 
-JSON_VALUES = (
+JSON_VALUES: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just([]) | st.just({})
 )
 
