@@ -264,6 +264,17 @@ async def test_a_rate_limit_in_the_reply_to_a_join_is_one_too(server: Phoenix) -
         assert asyncio.get_running_loop().time() - started >= 0.35
 
 
+async def test_a_connection_whose_token_has_expired_is_replaced_at_once(server: Phoenix) -> None:
+    heard = Heard()
+    slow = replace(FAST, refused_s=30.0, rate_limited_s=30.0)
+    async with feed_of(server, heard, slow):
+        await live(heard)
+        join = server.joined("ft_orders")[0]
+        await join.system("error", "Token has expired 0 seconds ago")
+        await join.close()
+        await live(heard, 2)
+
+
 async def test_a_refused_key_is_said_loudly(server: Phoenix) -> None:
     server.status = HTTPStatus.FORBIDDEN
     heard = Heard()

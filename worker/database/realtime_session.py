@@ -39,18 +39,11 @@ _RATE_LIMITED = (
     "ClientJoinRateLimitReached",
     "DatabaseConnectionRateLimitReached",
     "IncreaseConnectionPool",
-    "Too many",
+    "Too many messages per second",
 )
-_REFUSED = (
-    "Unauthorized",
-    "InvalidJWT",
-    "MalformedJWT",
-    "Jwt",
-    "Token has expired",
-    "The token provided",
-    "Fields `role` and `exp`",
-    "RealtimeDisabledForTenant",
-)
+# Not "Token has expired": the platform ends a connection after a day, and a new one gets a new token. A key that has
+# really expired is refused at the next connect.
+_REFUSED = ("Unauthorized", "InvalidJWT", "MalformedJWT", "JwtSign", "RealtimeDisabledForTenant")
 
 
 class LossKind(StrEnum):
@@ -270,6 +263,7 @@ class RealtimeSession:
             self._renewal.set_result(None)
 
     def _in(self, delay_s: float, callback: Callable[..., None], *args: str) -> None:
+        self._timers = [timer for timer in self._timers if timer.when() > self._loop.time()]
         self._timers.append(self._loop.call_later(delay_s, callback, *args))
 
 
