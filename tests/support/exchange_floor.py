@@ -3,14 +3,17 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from itertools import count
+from typing import Any, Self
 
 from pydantic import SecretStr
 
+from tests.support.exchange_plans import plan
 from worker.exchange.polymarket import PolymarketExchange
 from worker.exchange.signer import Account, LocalSigner
+from worker.orders.ports import Envelope
 from worker.orders.terms import ConditionId, OrderId, TokenId, WalletAddress
 from worker.sandbox.exchange import (
     Receipt,
@@ -24,6 +27,7 @@ from worker.settings import ExchangeSettings
 
 KEY = SecretStr("0x" + "4c" * 32)
 OTHER_KEY = SecretStr("0x" + "5d" * 32)
+_DAYS = count(1)
 FAST_SETTLEMENT = SettlementDelays(to_mined_s=0.02, to_confirmed_s=0.02, retry_s=0.02)
 
 
@@ -49,6 +53,13 @@ class Floor:
     @property
     def wallet(self) -> WalletAddress:
         return self.account.wallet
+
+    def with_market(self, **market: Any) -> Self:
+        """The same exchange and wallet, and a new market that nobody has traded yet."""
+        listed = synthetic_market(f"Will it rain on day {next(_DAYS)}?", **market)
+        self.venue.engine.list_market(listed)
+        yes, no = (TokenId(token) for token in listed.tokens)
+        return replace(self, condition_id=ConditionId(listed.condition), yes=yes, no=no)
 
     def offer(self, price: str, shares: str, *, token: TokenId | None = None) -> None:
         """Somebody sells."""
@@ -85,20 +96,27 @@ def settings_for(venue: SimulatedExchange, **changed: Any) -> ExchangeSettings:
 async def open_floor(
     rules: Rules | None = None, *, funds_usd: int = 1000, **market: Any
 ) -> AsyncIterator[Floor]:
-    listed = synthetic_market("Will it rain tomorrow?", **market)
-    rules = rules or Rules(settlement=FAST_SETTLEMENT)
-    async with SimulatedExchange.start([listed], rules=rules) as venue:
+    async with SimulatedExchange.start(rules=rules or Rules(settlement=FAST_SETTLEMENT)) as venue:
         account = account_of()
         venue.fund(account.wallet, funds_usd)
-        yes, no = (TokenId(token) for token in listed.tokens)
-        condition = ConditionId(listed.condition)
-        yield Floor(venue, settings_for(venue), account, condition, yes, no)
+        empty = Floor(venue, settings_for(venue), account, ConditionId(""), TokenId(""), TokenId(""))
+        yield empty.with_market(**market)
 
 
 @asynccontextmanager
-async def polymarket(floor: Floor, **options: Any) -> AsyncIterator[PolymarketExchange]:
-    exchange = await PolymarketExchange.open(floor.settings, [floor.account], WallClock(), **options)
+async def polymarket(
+    floor: Floor, *, settings: ExchangeSettings | None = None, **options: Any
+) -> AsyncIterator[PolymarketExchange]:
+    exchange = await PolymarketExchange.open(
+        settings or floor.settings, [floor.account], WallClock(), **options
+    )
     try:
         yield exchange
     finally:
         await exchange.aclose()
+
+
+async def prepared(floor: Floor, exchange: PolymarketExchange, **wanted: Any) -> Envelope:
+    """An order for this floor's market, ready to be sent; `wanted` as for `plan`."""
+    market = await exchange.market(floor.condition_id)
+    return await exchange.prepare(floor.wallet, plan(market, **{"limit_price": "0.50"} | wanted))

@@ -370,6 +370,8 @@ def _answer_of_failure(error: Exception) -> Answer:
     words = str(error) or type(error).__name__
     match error:
         case RequestRejectedError():
+            if error.code is not None:
+                words = f"{words} [{error.code}]"
             return Answer(error.status, error=words, retry_after_s=_seconds(error.retry_after))
         case RateLimitError():
             limiter = error.rate_limit is not None
