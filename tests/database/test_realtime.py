@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -98,6 +99,10 @@ def is_of_a_server(task: asyncio.Task[Any]) -> bool:
 
 async def live(heard: Heard, times: int = 1) -> None:
     await eventually(lambda: heard.times(FeedState.LIVE) >= times)
+
+
+def reached(heard: Heard, state: FeedState) -> bool:
+    return state in heard.words
 
 
 async def test_it_goes_through_connecting_and_joined_to_live_and_hands_on_inserts(server: Phoenix) -> None:
@@ -399,7 +404,7 @@ async def test_stopping_in_any_phase_leaves_nothing_behind(server: Phoenix) -> N
         server.on_join = Join.reply if stop_in is FeedState.JOINED else None
         server.status = HTTPStatus.BAD_GATEWAY if stop_in is FeedState.LOST else None
         async with feed_of(server, heard):  # checks for leftover tasks at its end
-            await eventually(lambda heard=heard, phase=stop_in: phase in heard.words)  # type: ignore[misc]
+            await eventually(partial(reached, heard, stop_in))
     await eventually(lambda: all(socket.state.name == "CLOSED" for socket in server.sockets))
 
 
