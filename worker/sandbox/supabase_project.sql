@@ -27,6 +27,14 @@ create schema if not exists auth;
 create schema if not exists extensions;
 grant usage on schema public, auth, extensions to anon, authenticated, service_role;
 
+do $statistics$
+begin
+  if current_setting('shared_preload_libraries') like '%pg_stat_statements%' then
+    create extension if not exists pg_stat_statements schema extensions;
+  end if;
+end
+$statistics$;
+
 create or replace function auth.jwt() returns jsonb
 language sql stable
 return coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb;

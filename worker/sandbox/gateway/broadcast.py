@@ -43,8 +43,10 @@ class Broadcast:
             (session, channel, channel.reader)
             for session in self._sessions
             for channel in session.channels
-            if channel.subscriptions
+            if any(map(channel.may_hear, transaction.changes))
         ]
+        if not listeners:
+            return
         heard = tuple(
             change
             for change in transaction.changes

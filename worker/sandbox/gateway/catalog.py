@@ -6,9 +6,8 @@ the current one, because PostgreSQL announces a new one after every change of th
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -16,22 +15,23 @@ from psycopg import sql
 from worker.sandbox.gateway.bindings import Binding, Filter, Operator
 from worker.sandbox.gateway.pgoutput import Relation
 from worker.sandbox.gateway.replication import PUBLICATION
+from worker.sandbox.gateway.views import TableColumn, TableView
+
+T = TypeVar("T")
 
 _RETRY_S: Final = 0.2
-_COLUMNS: Final = """
+_VIEW: Final = """
 select a.attname, t.typname, a.atttypid::int8, format_type(a.atttypid, a.atttypmod),
-       coalesce(a.attnum = any(i.indkey), false), c.relrowsecurity
+       coalesce(a.attnum = any(i.indkey), false),
+       has_column_privilege(r.oid, a.attrelid, a.attnum, 'SELECT'),
+       c.relrowsecurity and not (r.rolbypassrls or r.rolsuper)
 from pg_attribute a
 join pg_class c on c.oid = a.attrelid
 join pg_type t on t.oid = a.atttypid
+join pg_roles r on r.rolname = %s
 left join pg_index i on i.indrelid = a.attrelid and i.indisprimary
 where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
 order by a.attnum
-"""
-_READABLE: Final = """
-select a.attname from pg_attribute a
-where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
-  and has_column_privilege(%s, a.attrelid, a.attnum, 'SELECT')
 """
 _PUBLISHED: Final = """
 select exists (
@@ -46,28 +46,6 @@ where a.attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) and a.attn
 """
 
 
-@dataclass(frozen=True, slots=True)
-class TableColumn:
-    """`type_name` is the catalog's short name, `sql_type` what a cast needs."""
-
-    name: str
-    type_name: str
-    type_oid: int
-    sql_type: str
-    in_primary_key: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    relation: Relation
-    columns: tuple[TableColumn, ...]
-    row_security: bool
-
-    @property
-    def primary_key(self) -> frozenset[str]:
-        return frozenset(column.name for column in self.columns if column.in_primary_key)
-
-
 class Catalog:
     """Answers are PostgreSQL's at the moment of asking."""
 
@@ -75,8 +53,7 @@ class Catalog:
         self._dsn = dsn
         self._connection: psycopg.AsyncConnection | None = None
         self._lock = asyncio.Lock()
-        self._tables: dict[int, Table] = {}
-        self._readable: dict[tuple[Relation, str], frozenset[str]] = {}
+        self._views: dict[tuple[int, str], TableView] = {}
 
     async def close(self) -> None:
         async with self._lock:
@@ -84,58 +61,53 @@ class Catalog:
                 await self._connection.close()
 
     async def rows(
-        self, query: str | sql.Composed, parameters: Sequence[Any] = (), *, prepare: bool | None = None
+        self,
+        query: str | bytes | sql.Composed,
+        parameters: Sequence[Any] = (),
+        *,
+        prepare: bool | None = None,
     ) -> list[tuple[Any, ...]]:
-        """Raises psycopg.OperationalError when PostgreSQL is away; the next call connects anew."""
+        """Raises psycopg.OperationalError while PostgreSQL is away."""
         statement = query.encode() if isinstance(query, str) else query
-        async with self._lock:
-            connection = await self._connected()
+
+        async def ask(connection: psycopg.AsyncConnection) -> list[tuple[Any, ...]]:
             cursor = await connection.execute(statement, parameters or None, prepare=prepare)
             return await cursor.fetchall()
 
-    async def table(self, relation: Relation) -> Table:
-        known = self._tables.get(relation.oid)
+        return await self._asking(ask)
+
+    async def view(self, relation: Relation, role: str) -> TableView:
+        """Returns the table as `role` may read it."""
+        known = self._views.get((relation.oid, role))
         if known is not None and known.relation is relation:
             return known
-        found = await self.rows(_COLUMNS, (relation.oid,))
-        columns = tuple(TableColumn(*row[:5]) for row in found)
-        table = Table(relation, columns, row_security=bool(found) and found[0][5])
-        self._tables[relation.oid] = table
-        self._readable = {key: value for key, value in self._readable.items() if key[0].oid != relation.oid}
-        return table
+        found = await self.rows(_VIEW, (role, relation.oid))
+        columns = tuple(TableColumn(*row[:6]) for row in found)
+        view = TableView(relation, columns, hides_rows=bool(found) and found[0][6])
+        self._views[relation.oid, role] = view
+        return view
 
-    async def readable(self, table: Table, role: str) -> frozenset[str]:
-        """Returns the columns that `role` may select."""
-        key = (table.relation, role)
-        if key not in self._readable:
-            found = await self.rows(_READABLE, (table.relation.oid, role))
-            self._readable[key] = frozenset(name for (name,) in found)
-        return self._readable[key]
-
-    async def bypasses_row_security(self, role: str) -> bool:
-        found = await self.rows("select rolbypassrls or rolsuper from pg_roles where rolname = %s", (role,))
-        return bool(found and found[0][0])
-
-    async def visible(self, table: Table, role: str, claims: str, row: Mapping[str, str | None]) -> bool:
+    async def visible(self, view: TableView, role: str, claims: str, row: Mapping[str, str | None]) -> bool:
         """Whether row security shows the row with this primary key to `role` with these claims."""
-        key = [column for column in table.columns if column.in_primary_key]
         question = sql.SQL("select exists (select from {} where {})").format(
-            sql.Identifier(table.relation.schema, table.relation.table),
+            sql.Identifier(view.relation.schema, view.relation.table),
             sql.SQL(" and ").join(
                 sql.SQL("{} = %s::text::{}").format(sql.Identifier(column.name), sql.SQL(column.sql_type))
-                for column in key
+                for column in view.primary_key
             ),
         )
-        async with self._lock:
-            connection = await self._connected()
+
+        async def look(connection: psycopg.AsyncConnection) -> bool:
             async with connection.transaction():
                 await connection.execute(
                     "select set_config('request.jwt.claims', %s, true), set_config('role', %s, true)",
                     (claims, role),
                 )
-                cursor = await connection.execute(question, [row[column.name] for column in key])
+                cursor = await connection.execute(question, [row[column.name] for column in view.primary_key])
                 found = await cursor.fetchone()
-        return bool(found and found[0])
+            return bool(found and found[0])
+
+        return await self._asking(look)
 
     async def objection(self, binding: Binding, parsed: Filter | None, role: str) -> str | None:
         """Returns why the server would not subscribe to `binding`, None if it would.
@@ -171,8 +143,15 @@ class Catalog:
                 return None
         return f"{refusal} An exception happened so please check your connect parameters: {described}. Exception: {exception}"
 
-    async def _connected(self) -> psycopg.AsyncConnection:
-        if self._connection is None or self._connection.closed:
+    async def _asking(self, ask: Callable[[psycopg.AsyncConnection], Awaitable[T]]) -> T:
+        """Asks, and once more over a new connection when PostgreSQL has ended the old one meanwhile."""
+        async with self._lock:
+            if self._connection is not None and not self._connection.closed:
+                try:
+                    return await ask(self._connection)
+                except psycopg.OperationalError:
+                    if not self._connection.closed:
+                        raise
             self._connection = await psycopg.AsyncConnection.connect(
                 self._dsn,
                 autocommit=True,
@@ -180,7 +159,7 @@ class Catalog:
                 # Type names come out qualified, and values as the hosted server writes them.
                 options="-c search_path= -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres",
             )
-        return self._connection
+            return await ask(self._connection)
 
 
 def typed_placeholder(condition: Filter, sql_type: str) -> sql.Composed:

@@ -9,13 +9,15 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from psycopg import sql
 
 from worker.sandbox.gateway.bindings import Filter
-from worker.sandbox.gateway.catalog import Catalog, Table, TableColumn, typed_placeholder
+from worker.sandbox.gateway.catalog import Catalog, typed_placeholder
 from worker.sandbox.gateway.replication import Operation, RowChange, Transaction
+from worker.sandbox.gateway.views import TableColumn, TableView
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
 
@@ -24,8 +26,6 @@ select coalesce(jsonb_object_agg(key, value), '{}')::text from jsonb_each(%s::js
 where value <> 'null' and octet_length(value::text) <= 64
 """
 _NOT_A_NUMBER: Final = frozenset({"numeric", "float4", "float8"})
-_UNAUTHORIZED: Final = "Error 401: Unauthorized"
-_NO_PRIMARY_KEY: Final = "Error 400: Bad Request, no primary key"
 _TOO_LARGE: Final = "Error 413: Payload Too Large"
 
 Columns = tuple[str, ...]
@@ -55,80 +55,63 @@ class Renderer:
     async def render(
         self, transaction: Transaction, readers: Collection[Reader], filters: Collection[Filter]
     ) -> list[RenderedChange]:
-        """Renders every change, in order. Raises psycopg.Error when PostgreSQL cannot be asked."""
+        """Renders every change, in order, for at least one reader.
+
+        Raises psycopg.Error when PostgreSQL cannot be asked.
+        """
         rendered = [RenderedChange(change) for change in transaction.changes]
         by_relation: dict[int, list[RenderedChange]] = {}
         for each in rendered:
             by_relation.setdefault(id(each.change.relation), []).append(each)
         for changes in by_relation.values():
-            table = await self._catalog.table(changes[0].change.relation)
-            await self._filter(table, changes, filters)
-            for reader in readers:
-                await self._render(table, changes, reader, transaction.committed_at)
+            relation = changes[0].change.relation
+            views = {reader: await self._catalog.view(relation, reader.role) for reader in readers}
+            for reader, view in views.items():
+                await self._render(view, changes, reader, transaction.committed_at)
+            for condition in filters:
+                await self._filter(next(iter(views.values())), changes, condition)
         return rendered
 
-    async def _filter(
-        self, table: Table, changes: Sequence[RenderedChange], filters: Collection[Filter]
-    ) -> None:
-        columns = {column.name: column for column in table.columns}
-        for condition in filters:
-            column = columns.get(condition.column)
-            asked = [each for each in changes if condition.column in _row(each.change)]
-            if column is None or not asked:
-                continue
-            query = sql.SQL(
-                "select coalesce({} {} ({}), false) from unnest(%s::text[]) with ordinality as r(c0, n) order by n"
-            ).format(
-                _cast("c0", column),
-                sql.SQL(condition.operator.sql),
-                typed_placeholder(condition, column.sql_type),
-            )
-            values = [_row(each.change)[condition.column] for each in asked]
-            answers = await self._catalog.rows(query, [condition.value, values], prepare=True)
-            for each, (passes,) in zip(asked, answers, strict=True):
-                if passes:
-                    each.passed.add(condition)
+    async def _filter(self, view: TableView, changes: Sequence[RenderedChange], condition: Filter) -> None:
+        """Notes which changes pass; one that does not carry the column does not."""
+        asked = [each for each in changes if condition.column in _row(each.change)]
+        column = next((each for each in view.columns if each.name == condition.column), None)
+        if column is None or not asked:
+            return
+        values = [_row(each.change)[condition.column] for each in asked]
+        query = _filter_query(condition, column)
+        answers = await self._catalog.rows(query, [condition.value, values], prepare=True)
+        for each, (passes,) in zip(asked, answers, strict=True):
+            if passes:
+                each.passed.add(condition)
 
     async def _render(
-        self, table: Table, changes: Sequence[RenderedChange], reader: Reader, committed_at: datetime
+        self, view: TableView, changes: Sequence[RenderedChange], reader: Reader, committed_at: datetime
     ) -> None:
-        readable = await self._catalog.readable(table, reader.role)
-        refusal = None
-        if not table.primary_key:
-            refusal = _NO_PRIMARY_KEY
-        elif not table.primary_key <= readable:
-            refusal = _UNAUTHORIZED
-        if refusal is not None:
+        if view.refusal is not None:
             for each in changes:
-                each.data[reader] = _data(each.change, record="{}", columns="[]", error=refusal)
+                each.data[reader] = _data(each.change, record="{}", columns="[]", error=view.refusal)
             return
-        if table.row_security and not await self._catalog.bypasses_row_security(reader.role):
-            changes = [each for each in changes if await self._shows(table, reader, each.change)]
-        shown = [column for column in table.columns if column.name in readable]
-        columns_json = json.dumps(
-            [{"name": column.name, "type": column.type_name} for column in shown], ensure_ascii=False
-        )
-        records = await self._records(shown, [each.change.new for each in changes])
-        old_records = await self._records(shown, [each.change.old for each in changes])
-        envelope = _envelope_bytes(table, shown)
+        if view.hides_rows:
+            changes = [each for each in changes if await self._shows(view, reader, each.change)]
+        records = await self._records(view.shown, [each.change.new for each in changes])
+        old_records = await self._records(view.shown, [each.change.old for each in changes])
         for each, record, old_record in zip(changes, records, old_records, strict=True):
-            error = None
-            if len((record or old_record or "").encode()) + envelope > MAX_RECORD_BYTES:
-                error = _TOO_LARGE
-                record, old_record = [await self._small_values(text) for text in (record, old_record)]  # noqa: PLW2901
+            size = len((record or old_record or "").encode()) + view.envelope_bytes
+            fits = size <= MAX_RECORD_BYTES
             each.data[reader] = _data(
                 each.change,
-                record=record,
-                columns=columns_json,
-                error=error,
+                record=record if fits else await self._small_values(record),
+                old_record=old_record if fits else await self._small_values(old_record),
+                columns=view.described,
+                error=None if fits else _TOO_LARGE,
                 committed_at=committed_at,
-                old_record=old_record,
             )
 
-    async def _shows(self, table: Table, reader: Reader, change: RowChange) -> bool:
+    async def _shows(self, view: TableView, reader: Reader, change: RowChange) -> bool:
         if change.new is None:
             return True  # a deleted row cannot be looked at; the server sends its key to everybody
-        return await self._catalog.visible(table, reader.role, reader.claims, change.new)
+        return await self._catalog.visible(view, reader.role, reader.claims, change.new)
 
     async def _records(
         self, columns: Sequence[TableColumn], rows: Sequence[Mapping[str, str | None] | None]
@@ -141,8 +124,8 @@ class Renderer:
                 present = tuple(column.name for column in columns if column.name in row)
                 groups.setdefault(present, []).append(index)
         for present, indexes in groups.items():
-            chosen = [column for column in columns if column.name in present]
-            arrays = [[(rows[index] or {})[name] for index in indexes] for name in present]
+            chosen = tuple(column for column in columns if column.name in present)
+            arrays = [[(rows[index] or {})[column.name] for index in indexes] for column in chosen]
             answers = await self._catalog.rows(_records_query(chosen), arrays, prepare=True)
             for index, (text,) in zip(indexes, answers, strict=True):
                 records[index] = text
@@ -155,9 +138,11 @@ class Renderer:
         return text
 
 
-def _records_query(columns: Sequence[TableColumn]) -> sql.Composed:
+@lru_cache(maxsize=256)
+def _records_query(columns: tuple[TableColumn, ...]) -> bytes:
+    """SQL that takes one array of texts for each column and returns each row as jsonb."""
     names = [f"c{index}" for index in range(len(columns))]
-    return sql.SQL(
+    query = sql.SQL(
         "select to_jsonb(o)::text from unnest({}) with ordinality as r({}, n), "
         "lateral (select {}) as o order by n"
     ).format(
@@ -168,6 +153,20 @@ def _records_query(columns: Sequence[TableColumn]) -> sql.Composed:
             for name, column in zip(names, columns, strict=True)
         ),
     )
+    return query.as_bytes()
+
+
+@lru_cache(maxsize=256)
+def _filter_query(condition: Filter, column: TableColumn) -> bytes:
+    """SQL that takes the filter's value and an array of texts and tells of each whether it passes."""
+    query = sql.SQL(
+        "select coalesce({} {} ({}), false) from unnest(%s::text[]) with ordinality as r(c0, n) order by n"
+    ).format(
+        _cast("c0", column),
+        sql.SQL(condition.operator.sql),
+        typed_placeholder(condition, column.sql_type),
+    )
+    return query.as_bytes()
 
 
 def _as_logged(name: str, column: TableColumn) -> sql.Composed:
@@ -188,27 +187,6 @@ def _cast(name: str, column: TableColumn) -> sql.Composed:
 
 def _row(change: RowChange) -> Mapping[str, str | None]:
     return change.new if change.new is not None else change.old or {}
-
-
-def _envelope_bytes(table: Table, columns: Sequence[TableColumn]) -> int:
-    """What wal2json's message of a row has beyond our record: the server's limit is on all of it."""
-    described = {
-        "pk": [
-            {"name": column.name, "type": column.sql_type, "typeoid": column.type_oid}
-            for column in table.columns
-            if column.in_primary_key
-        ],
-        "table": table.relation.table,
-        "action": "I",
-        "schema": table.relation.schema,
-        "columns": [
-            {"name": column.name, "type": column.sql_type, "value": 0, "typeoid": column.type_oid}
-            for column in columns
-        ],
-        "timestamp": "2026-01-01 00:00:00.000000+00",
-    }
-    counted_twice = dict.fromkeys([column.name for column in columns], 0)
-    return len(json.dumps(described).encode()) - len(json.dumps(counted_twice).encode())
 
 
 def _data(

@@ -12,6 +12,7 @@ PREFIX: Final = "/rest/v1"
 
 _UPSTREAM: Final = "http://postgrest"
 _CONNECTIONS: Final = 100
+_KEPT_S: Final = 15.0  # PostgREST drops connections that are idle for 30 s: never be the one to find out
 _OWN_HEADERS: Final = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding"})
 _NEVER_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -21,7 +22,7 @@ class RestProxy:
 
     def __init__(self, socket: Path) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(socket), limit=_CONNECTIONS, keepalive_timeout=60),
+            connector=aiohttp.UnixConnector(str(socket), limit=_CONNECTIONS, keepalive_timeout=_KEPT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_NEVER_ADDED,
             auto_decompress=False,
