@@ -167,9 +167,10 @@ class RealtimeSession:
                     await self._client.realtime.close()
             except (OSError, TimeoutError, WebSocketException) as error:
                 _log.info("stream.close_failed", session=self._name, error=repr(error))
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+            finally:
+                for task in self._background:
+                    task.cancel()
+            await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _connect(self) -> AsyncClient:
         # `timeout` is taken by the realtime client but missing from the options' type.
