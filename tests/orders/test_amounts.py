@@ -123,6 +123,13 @@ def test_a_resting_order_below_the_markets_shares_is_too_small_and_an_immediate_
     assert isinstance(buy("2.54", "0.51", order_type=OrderType.GTD, minimum="1"), Ticket)
 
 
+def test_a_resting_buy_that_would_cross_for_less_than_a_dollar_is_too_small() -> None:
+    assert buy("0.99", "0.10", order_type=OrderType.GTC) == Skip(
+        SkipReason.BELOW_MIN_SIZE, value="0.990 USD", limit="1 USD"
+    )
+    assert isinstance(buy("1.00", "0.10", order_type=OrderType.GTC), Ticket)
+
+
 def test_dust_is_not_sold() -> None:
     assert sell("0.009", "0.50") == Skip(SkipReason.BELOW_MIN_SIZE, value="0.00 shares", limit="0.01 shares")
     assert isinstance(sell("0.01", "0.50"), Ticket)

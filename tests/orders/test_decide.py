@@ -259,7 +259,9 @@ def test_a_sell_gives_the_traders_fraction_of_the_confirmed_shares_and_no_dollar
 
 def test_limits_and_breakers_never_block_an_exit() -> None:
     strategy = a_strategy(circuit_breaker_active=True, max_position_size_usd="0", max_total_exposure_usd="0")
-    exit_plan = plan(SELL, strategy, capital=a_capital(available="0"), holdings=Holdings(D(20)))
+    exit_plan = plan(
+        SELL, strategy, capital=a_capital(available="-1", exposure="50"), holdings=Holdings(D(20))
+    )
     assert exit_plan.amounts.shares == D(20)
 
 

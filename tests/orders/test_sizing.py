@@ -33,7 +33,9 @@ def test_the_paper_wallets_bounds_come_before_the_strategys() -> None:
 
 
 def test_a_bet_is_whole_cents() -> None:
-    assert bet(bet_size="1.23", bet_allocation_weight="0.55") == D("0.68").max(D("1.00"))
+    assert bet(bet_size="2.47", bet_allocation_weight="0.50") == D(
+        "1.24"
+    )  # 1.235: half up, as the paper side
     assert bet(bet_size="3.33", bet_allocation_weight="0.55") == D("1.83")
     assert bet(bet_size="2.50", most="2.005") == D("2.00")
 

@@ -81,9 +81,8 @@ def _immediate_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decima
     spend = floor_to(bet / (1 + fee_rate), CENT)
     if spend < min_usd:
         return _too_small(f"{plain(spend)} USD", f"{plain(min_usd)} USD")
-    taken_shares = floor_to(
-        spend / limit, _TAKEN_SHARE_STEP
-    )  # rounded up, the price implied would miss the ask
+    # Rounded up, the shares would imply a price below the limit and miss an ask that stands at it.
+    taken_shares = floor_to(spend / limit, _TAKEN_SHARE_STEP)
     return Ticket(
         Amounts(_base_units(spend), _base_units(taken_shares), spend_usd=spend),
         Reservation(usd=spend + ceil_to(spend * fee_rate, CENT)),
