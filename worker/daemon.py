@@ -245,7 +245,7 @@ class Daemon:
     def _make_pending(self) -> Pending:
         adapters, pending = self._adapters, self._settings.pending
         return Pending(
-            resolver=Resolver(adapters.exchange, adapters.ledger, adapters.clock),
+            resolver=Resolver(adapters.exchange, adapters.ledger),
             ledger=adapters.ledger,
             wallets=self._wallets,
             clock=adapters.clock,

@@ -1,10 +1,12 @@
 """Attempts as they cross the edge: recorded after every answer, read back to be looked up or sent again."""
 
+from decimal import Decimal
 from typing import Any
 
 from worker.database.values import (
     Row,
     count_of,
+    decimal_of,
     moment_of,
     moment_text,
     number_text,
@@ -73,4 +75,19 @@ def parse_attempt(row: Row) -> Attempt:
         state=word_of(row, "state", AttemptState),
         created_at=moment_of(row, "created_at"),
         lookups=count_of(row, "lookups"),
+        closed=optional_moment_of(row, "closed_at") is not None,
+        stated_shares=_stated_shares(row, envelope.side),
+        filled_shares=decimal_of(row, "filled_shares"),
+        final_shares=decimal_of(row, "final_shares"),
     )
+
+
+def _stated_shares(row: Row, side: Side) -> Decimal | None:
+    """What the exchange's answer said: a buyer takes shares, a seller makes them."""
+    answer = row.get("answer")
+    amount = (
+        answer.get("taking_amount" if side is Side.BUY else "making_amount")
+        if isinstance(answer, dict)
+        else None
+    )
+    return Decimal(amount) if isinstance(amount, str) and amount else None

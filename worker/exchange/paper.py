@@ -10,8 +10,9 @@ paper trades are final at once. Orders live in memory, the oldest forgotten firs
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from eth_utils.crypto import keccak
@@ -31,7 +32,6 @@ from worker.orders.terms import ConditionId, OrderId, OrderType, Side, TokenId, 
 from worker.settings import ExchangeSettings
 
 _MARK = b"paper"
-_REMEMBERED_ORDERS = 20_000
 
 # The exchange's own words: `orders/outcomes.py` knows them.
 _NO_MATCH = (
@@ -59,6 +59,7 @@ class PaperExchange:
         lanes: Lanes | None = None,
         salt: Callable[[], int] = random_salt,
         timestamp_ms: Callable[[], int] = wall_clock_ms,
+        remembers: int = 20_000,
     ) -> None:
         self._keep_warm_every_s = settings.keep_warm_every_s
         self._market_data = MarketData(
@@ -68,6 +69,7 @@ class PaperExchange:
         self._bankroll_usd = bankroll_usd
         self._salt = salt
         self._timestamp_ms = timestamp_ms
+        self._remembers = remembers
         self._kept: OrderedDict[OrderId, _Kept] = OrderedDict()
 
     async def market(self, condition_id: ConditionId) -> Market:
@@ -135,6 +137,12 @@ class PaperExchange:
             return OrderView(order_id, found=False)
         matched = sum((fill.shares for fill in kept.fills), Decimal(0))
         return OrderView(order_id, found=True, status=kept.status, size_matched=matched, fills=kept.fills)
+
+    async def fills(
+        self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
+    ) -> Mapping[OrderId, Sequence[Fill]]:
+        del wallet, since
+        return {order_id: self._kept[order_id].fills for order_id in order_ids if order_id in self._kept}
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         del wallet
@@ -205,7 +213,7 @@ class PaperExchange:
 
     def _keep(self, order_id: OrderId, kept: _Kept) -> None:
         self._kept[order_id] = kept
-        while len(self._kept) > _REMEMBERED_ORDERS:
+        while len(self._kept) > self._remembers:
             self._kept.popitem(last=False)
 
 

@@ -9,8 +9,9 @@ amounts ourselves and hand them to `post_order`.
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
 
@@ -47,7 +48,7 @@ from worker.exchange.signer import Account, ApiCredentials, Signer
 from worker.exchange.trades import fill_of, plain_status, touches
 from worker.orders.decide import Plan
 from worker.orders.market import Book, Market
-from worker.orders.ports import Answer, Clock, Envelope, OrderView, WalletBalance
+from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, WalletBalance
 from worker.orders.terms import ConditionId, OrderId, TokenId, TradeId, WalletAddress
 from worker.settings import ExchangeSettings
 
@@ -165,6 +166,20 @@ class PolymarketExchange:
             fills=tuple(fills),
         )
 
+    async def fills(
+        self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
+    ) -> Mapping[OrderId, Sequence[Fill]]:
+        await self._lanes.lookup.take()
+        trades = await self._trades_since(self._desk(wallet).client, int(since.timestamp()))
+        return {
+            order_id: [
+                fill_of(trade, order_id, await self._market_data.market_whatever_its_age(_market_of(trade)))
+                for trade in trades
+                if touches(trade, order_id)
+            ]
+            for order_id in order_ids
+        }
+
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         client = self._desk(wallet).client
         async with self._reading(f"DELETE order {order_id}"):
@@ -250,7 +265,12 @@ class PolymarketExchange:
         else:
             oldest_s = self._timestamp_ms() // 1000 - _TRADES_LOOK_BACK_S
             market, since_s = None, self._sent_at_s.get(order_id, oldest_s)
-        async with self._reading(f"GET trades of order {order_id}"):
+        return await self._trades_since(client, since_s, market=market)
+
+    async def _trades_since(
+        self, client: AsyncSecureClient, since_s: int, *, market: str | None = None
+    ) -> list[ClobTrade]:
+        async with self._reading("GET trades of the account"):
             pages = client.list_account_trades(market=market, after=str(since_s - _CLOCK_MARGIN_S))
             return [trade async for page in pages for trade in page.items]
 

@@ -4,15 +4,19 @@ One mechanism for a lost answer, a crash, a takeover and an order that is still 
 down and proves nothing: the attempt becomes `unknown`, is looked up again, and is shown to the operator.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import structlog
 
 from worker.orders.lifecycle import AttemptState, FillState
-from worker.orders.ports import Attempt, AttemptRecord, Clock, Exchange, Ledger, OrderView
+from worker.orders.ports import Attempt, AttemptRecord, Exchange, Fill, Ledger, OrderView
+from worker.orders.terms import OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
+
+DUST_SHARES = Decimal("0.01")  # amounts in answers are cut off, those of trades are not
 
 # How the exchange names the states of an order it knows.
 _STATES = {
@@ -32,11 +36,56 @@ class Resolution:
     settled: bool  # nothing more can be learned: closed, and every fill final or reversed
 
 
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """What the trades of an attempt amount to; closed once they are all that the answer had stated."""
+
+    filled_shares: Decimal
+    final_shares: Decimal
+    closed: bool
+
+    @classmethod
+    def of(cls, fills: Sequence[Fill], stated_shares: Decimal | None) -> "_Booked":
+        seen = sum((fill.shares for fill in fills), Decimal(0))
+        filled = sum((fill.shares for fill in fills if fill.state is not FillState.REVERSED), Decimal(0))
+        final = sum((fill.shares for fill in fills if fill.state is FillState.FINAL), Decimal(0))
+        return cls(filled, final, closed=stated_shares is not None and stated_shares - seen <= DUST_SHARES)
+
+
 class Resolver:
-    def __init__(self, exchange: Exchange, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, exchange: Exchange, ledger: Ledger) -> None:
         self._exchange = exchange
         self._ledger = ledger
-        self._clock = clock
+
+    async def settle(
+        self, wallet: WalletAddress, attempts: Sequence[Attempt]
+    ) -> Mapping[OrderId, Resolution]:
+        """Book the trades of matched attempts, all of a wallet's in one reading; what is new is recorded.
+
+        Raises `ExchangeUnreachable`.
+        """
+        fills = await self._exchange.fills(
+            wallet,
+            [attempt.envelope.order_id for attempt in attempts],
+            since=min(attempt.created_at for attempt in attempts),
+        )
+        resolutions = {}
+        for attempt in attempts:
+            order_id = attempt.envelope.order_id
+            booked = _Booked.of(fills.get(order_id, ()), attempt.stated_shares)
+            if booked != _Booked(attempt.filled_shares, attempt.final_shares, closed=attempt.closed):
+                await self._ledger.record(
+                    AttemptRecord(
+                        order_id=order_id,
+                        state=attempt.state,
+                        note="trades read",
+                        fills=tuple(fills.get(order_id, ())),
+                        closed=booked.closed,
+                    )
+                )
+            settled = booked.closed and booked.filled_shares == booked.final_shares
+            resolutions[order_id] = Resolution(attempt.state, settled)
+        return resolutions
 
     async def resolve(self, attempt: Attempt) -> Resolution:
         """One look-up, recorded. Raises `ExchangeUnreachable`: a failed look-up is not a "not found"."""
@@ -80,4 +129,4 @@ def _is_complete(state: AttemptState, view: OrderView) -> bool:
         return False
     if view.size_matched is None:
         return bool(view.fills)
-    return abs(sum((fill.shares for fill in view.fills), Decimal(0)) - view.size_matched) <= Decimal("0.01")
+    return abs(sum((fill.shares for fill in view.fills), Decimal(0)) - view.size_matched) <= DUST_SHARES

@@ -5,17 +5,20 @@ restart or a takeover forgets nothing.
 """
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from worker.errors import DatabaseError, ExchangeError
-from worker.execution.resolve import Resolver
+from worker.execution.resolve import Resolution, Resolver
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
 from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import Attempt, Clock, Ledger
-from worker.orders.terms import OrderId
+from worker.orders.terms import OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
@@ -125,26 +128,42 @@ class Pending:
         return pace is None or pace.due_s <= self._clock.monotonic()
 
     async def _look_up_all(self, attempts: list[Attempt]) -> None:
+        """Matched orders of a wallet in one reading of its trades; every other order by itself."""
+        matched: defaultdict[WalletAddress, list[Attempt]] = defaultdict(list)
+        others: list[Attempt] = []
+        for attempt in attempts:
+            known = attempt.state is AttemptState.MATCHED and attempt.stated_shares is not None
+            (matched[attempt.envelope.wallet] if known else others).append(attempt)
         places = asyncio.Semaphore(_CONCURRENCY)
 
         async def one(attempt: Attempt) -> None:
             async with places:
-                await self._look_up(attempt)
+                await self._noting([attempt], self._look_up(attempt))
 
         async with asyncio.TaskGroup() as group:
-            for attempt in attempts:
+            for wallet, of_wallet in matched.items():
+                group.create_task(self._noting(of_wallet, self._resolver.settle(wallet, of_wallet)))
+            for attempt in others:
                 group.create_task(one(attempt))
 
-    async def _look_up(self, attempt: Attempt) -> None:
-        order_id = attempt.envelope.order_id
+    async def _look_up(self, attempt: Attempt) -> Mapping[OrderId, Resolution]:
+        return {attempt.envelope.order_id: await self._resolver.resolve(attempt)}
+
+    async def _noting(
+        self, attempts: list[Attempt], work: Coroutine[Any, Any, Mapping[OrderId, Resolution]]
+    ) -> None:
+        """Do the look-up, and see that what is not settled by it comes up again, later each time."""
+        resolutions: Mapping[OrderId, Resolution] = {}
         try:
-            resolution = await self._resolver.resolve(attempt)
+            resolutions = await work
         except (ExchangeError, DatabaseError) as error:
-            log.warning("order.lookup_failed", order_id=order_id, error=str(error))
-        else:
-            if resolution.settled:
+            log.warning("order.lookup_failed", orders=len(attempts), error=str(error))
+        for attempt in attempts:
+            order_id = attempt.envelope.order_id
+            resolution = resolutions.get(order_id)
+            if resolution is not None and resolution.settled:
                 self._pace.pop(order_id, None)
-                return
-        last = self._pace.get(order_id)
-        wait_s = min(last.wait_s * 2, self._timing.most_s) if last else self._timing.first_s
-        self._pace[order_id] = _Pace(self._clock.monotonic() + wait_s, wait_s)
+                continue
+            last = self._pace.get(order_id)
+            wait_s = min(last.wait_s * 2, self._timing.most_s) if last else self._timing.first_s
+            self._pace[order_id] = _Pace(self._clock.monotonic() + wait_s, wait_s)

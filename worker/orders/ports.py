@@ -4,7 +4,7 @@
 contract suite in `tests/contracts/` that runs on all of them. Nothing here knows HTTP, SQL or an SDK.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -141,6 +141,15 @@ class Exchange(Protocol):
         """The order and all its trades, both read now."""
         ...
 
+    async def fills(
+        self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
+    ) -> Mapping[OrderId, Sequence[Fill]]:
+        """Every trade of these orders since then, in one reading of the wallet's trades.
+
+        An order that is missing from the answer has no trade that can be seen yet, which proves nothing.
+        """
+        ...
+
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         """True if the exchange says that it cancelled; False if it says that it did not."""
         ...
@@ -239,6 +248,10 @@ class Attempt:
     state: AttemptState
     created_at: datetime
     lookups: int
+    closed: bool
+    stated_shares: Decimal | None  # what the answer said was traded; None where it said nothing
+    filled_shares: Decimal  # booked so far and not reversed
+    final_shares: Decimal
 
 
 @dataclass(frozen=True, slots=True)

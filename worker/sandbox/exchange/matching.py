@@ -73,9 +73,9 @@ def plan(
                 continue
             if budget is not None:
                 wanted = budget * PRICE_ONE // price
-            fill = _meet(maker, token, terms.side, book_price, price, min(wanted, maker.remaining), budget)
-            if fill is None:
+            if wanted == 0:
                 return Plan(tuple(fills), complete=True)
+            fill = _meet(maker, token, book_price, price, min(wanted, maker.remaining))
             fills.append(fill)
             if fill.shares == wanted:
                 return Plan(tuple(fills), complete=True)
@@ -85,21 +85,12 @@ def plan(
     return Plan(tuple(fills), complete=False)
 
 
-def _meet(
-    maker: Order,
-    token: TokenId,
-    side: Side,
-    book_price: Price,
-    price: Price,
-    shares: Micro,
-    budget: Micro | None,
-) -> Fill | None:
-    """One maker's fill, or None when what is left of the budget no longer buys anything."""
-    while shares > 0:
-        maker_usd = maker.maker_usd(shares)
-        # Same token: shares change hands. Complementary tokens: a set is minted or merged for a dollar.
-        taker_usd = maker_usd if maker.token == token else shares - maker_usd
-        if budget is None or side is Side.SELL or taker_usd <= budget:
-            return Fill(maker, book_price, price, shares, maker_usd, taker_usd)
-        shares -= 1
-    return None
+def _meet(maker: Order, token: TokenId, book_price: Price, price: Price, shares: Micro) -> Fill:
+    """One maker's fill. The taker's dollars differ from shares x price by less than a millionth.
+
+    So a budget that covers shares x price covers them: it is a whole number of millionths itself.
+    """
+    maker_usd = maker.maker_usd(shares)
+    # Same token: shares change hands. Complementary tokens: a set is minted or merged for a dollar.
+    taker_usd = maker_usd if maker.token == token else shares - maker_usd
+    return Fill(maker, book_price, price, shares, maker_usd, taker_usd)
