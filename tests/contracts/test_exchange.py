@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -185,6 +186,21 @@ async def test_an_order_that_was_never_sent_is_not_found_and_cannot_be_cancelled
     assert not view.found
     assert view.fills == ()
     assert not await setup.exchange.cancel(setup.floor.wallet, NO_ORDER)
+
+
+async def test_the_fills_of_many_orders_are_read_at_once(setup: Setup) -> None:
+    setup.floor.offer("0.50", "1000")
+    since = datetime.now(UTC)
+    first, _ = await _send(setup, limit_price="0.50", bet_usd="10")
+    second, _ = await _send(setup, limit_price="0.50", bet_usd="20")
+    resting, _ = await _send(setup, limit_price="0.40", order_type=OrderType.GTC)
+    fills = await setup.exchange.fills(setup.floor.wallet, [first, resting, NO_ORDER], since=since)
+    assert fills.keys() == {first}
+    assert {fill.order_id for fill in fills[first]} == {first}
+    alone = (await setup.exchange.lookup(setup.floor.wallet, first)).fills
+    assert {fill.trade_id for fill in fills[first]} == {fill.trade_id for fill in alone}
+    both = await setup.exchange.fills(setup.floor.wallet, [first, second], since=since)
+    assert both.keys() == {first, second}
 
 
 async def test_the_same_envelope_twice_is_a_duplicate_and_trades_once(setup: Setup) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.exchange_plans import SOME_TIME, listed_market
-from worker.exchange.trades import fill_of, fill_state, plain_status, taker_fee_usd, touches
+from worker.exchange.trades import fill_of, fill_state, orders_of, plain_status, taker_fee_usd
 from worker.orders.lifecycle import FillState
 from worker.orders.terms import OrderId, Side
 
@@ -79,11 +79,9 @@ def test_an_order_met_in_two_pieces_by_one_trade_is_one_fill() -> None:
     assert fill.shares == Decimal(7)
 
 
-def test_a_trade_touches_its_taker_and_its_makers_and_nobody_else() -> None:
+def test_a_trade_is_of_its_taker_and_its_makers_and_of_nobody_else() -> None:
     trade = Listed(maker_orders=(Entry(order_id=THEIRS),))
-    assert touches(trade, OURS)
-    assert touches(trade, THEIRS)
-    assert not touches(trade, NOBODYS)
+    assert orders_of(trade) == {OURS, THEIRS}
     with pytest.raises(ValueError, match="Expected a trade of order"):
         fill_of(trade, NOBODYS, MARKET)
 

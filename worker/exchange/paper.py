@@ -142,7 +142,8 @@ class PaperExchange:
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
     ) -> Mapping[OrderId, Sequence[Fill]]:
         del wallet, since
-        return {order_id: self._kept[order_id].fills for order_id in order_ids if order_id in self._kept}
+        known = ((order_id, self._kept.get(order_id)) for order_id in order_ids)
+        return {order_id: kept.fills for order_id, kept in known if kept is not None and kept.fills}
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         del wallet

@@ -45,7 +45,7 @@ from worker.exchange.envelopes import order_fields, random_salt, seal, wall_cloc
 from worker.exchange.lanes import Lanes
 from worker.exchange.market_data import MarketData, VenueHealth, refuse_unless_success
 from worker.exchange.signer import Account, ApiCredentials, Signer
-from worker.exchange.trades import fill_of, plain_status, touches
+from worker.exchange.trades import fill_of, orders_of, plain_status
 from worker.orders.decide import Plan
 from worker.orders.market import Book, Market
 from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, WalletBalance
@@ -153,11 +153,8 @@ class PolymarketExchange:
         client = self._desk(wallet).client
         await self._lanes.lookup.take()
         order = await self._order(client, order_id)
-        trades = [trade for trade in await self._trades(client, order_id, order) if touches(trade, order_id)]
-        fills = [
-            fill_of(trade, order_id, await self._market_data.market_whatever_its_age(_market_of(trade)))
-            for trade in trades
-        ]
+        trades = await self._trades_of(client, order_id, order)
+        fills = (await self._fills_among(trades, {order_id})).get(order_id, ())
         return OrderView(
             order_id=order_id,
             found=order is not None or bool(fills),
@@ -169,16 +166,10 @@ class PolymarketExchange:
     async def fills(
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
     ) -> Mapping[OrderId, Sequence[Fill]]:
+        client = self._desk(wallet).client
         await self._lanes.lookup.take()
-        trades = await self._trades_since(self._desk(wallet).client, int(since.timestamp()))
-        return {
-            order_id: [
-                fill_of(trade, order_id, await self._market_data.market_whatever_its_age(_market_of(trade)))
-                for trade in trades
-                if touches(trade, order_id)
-            ]
-            for order_id in order_ids
-        }
+        trades = await self._trades_since(client, int(since.timestamp()))
+        return await self._fills_among(trades, order_ids)
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         client = self._desk(wallet).client
@@ -256,7 +247,7 @@ class PolymarketExchange:
                     raise
         return None
 
-    async def _trades(
+    async def _trades_of(
         self, client: AsyncSecureClient, order_id: OrderId, order: OpenOrder | None
     ) -> list[ClobTrade]:
         """The account's trades since the order, of its market where that is known."""
@@ -273,6 +264,16 @@ class PolymarketExchange:
         async with self._reading("GET trades of the account"):
             pages = client.list_account_trades(market=market, after=str(since_s - _CLOCK_MARGIN_S))
             return [trade async for page in pages for trade in page.items]
+
+    async def _fills_among(
+        self, trades: Sequence[ClobTrade], order_ids: Collection[OrderId]
+    ) -> dict[OrderId, list[Fill]]:
+        fills: dict[OrderId, list[Fill]] = {}
+        for trade in trades:
+            for order_id in orders_of(trade).intersection(order_ids):
+                market = await self._market_data.market_whatever_its_age(ConditionId(trade.condition_id))
+                fills.setdefault(order_id, []).append(fill_of(trade, order_id, market))
+        return fills
 
     async def _closed_only(self, wallet: WalletAddress) -> bool:
         async with self._reading(f"GET closed-only mode of {wallet}"):
@@ -419,7 +420,3 @@ def _was_null(error: UnexpectedResponseError) -> bool:
     return isinstance(cause, ValidationError) and [
         (each["loc"], each["input"]) for each in cause.errors(include_url=False)
     ] == [((), None)]
-
-
-def _market_of(trade: ClobTrade) -> ConditionId:
-    return ConditionId(trade.condition_id)

@@ -62,13 +62,15 @@ def execute(order: ShadowOrder, book: Book) -> Execution:
         beyond = (
             level.price > order.limit_price if order.side is Side.BUY else level.price < order.limit_price
         )
-        if beyond or left <= 0:
+        if beyond:
             break
         wanted_shares = floor_to(left / level.price, _UNIT) if order.spend_usd is not None else left
         shares = min(wanted_shares, level.size_shares)
         if shares <= 0:
             break
-        usd = shares * level.price
+        usd = floor_to(shares * level.price, _UNIT)
         taken.append(Taken(level.price, shares, usd))
         left -= usd if order.spend_usd is not None else shares
+        if shares < level.size_shares:
+            break
     return Execution(tuple(taken), complete=left < CENT)

@@ -60,12 +60,15 @@ class Trade(Protocol):
     def matched_at(self) -> datetime: ...
 
 
-def touches(trade: Trade, order_id: OrderId) -> bool:
-    return trade.taker_order_id == order_id or any(entry.order_id == order_id for entry in trade.maker_orders)
+def orders_of(trade: Trade) -> frozenset[OrderId]:
+    """Every order that traded in it, ours or not."""
+    return frozenset(
+        OrderId(each) for each in (trade.taker_order_id, *(m.order_id for m in trade.maker_orders))
+    )
 
 
 def fill_of(trade: Trade, order_id: OrderId, market: Market) -> Fill:
-    """Our part of a trade that touches the order. `market` is the trade's: its fees are what a taker pays."""
+    """Our part of a trade that is one of `orders_of`'s. `market` is the trade's: its fees are what a taker pays."""
     state = fill_state(trade.status)
     if trade.taker_order_id == order_id:
         return Fill(

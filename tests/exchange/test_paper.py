@@ -1,0 +1,165 @@
+"""Paper trading: like the real thing, except that nothing is sent."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.support.exchange_floor import Floor, WallClock, open_floor
+from tests.support.exchange_plans import SOME_WALLET, plan
+from worker.exchange.paper import PaperExchange, paper_order_id
+from worker.exchange.polymarket import PolymarketExchange
+from worker.orders.lifecycle import FillState
+from worker.orders.ports import Fill
+from worker.orders.terms import OrderType
+from worker.sandbox.exchange.faults import Action, Fault
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@asynccontextmanager
+async def paper_on(floor: Floor, **options: Any) -> AsyncIterator[PaperExchange]:
+    exchange = PaperExchange(floor.settings, WallClock(), bankroll_usd=Decimal(5000), **options)
+    try:
+        yield exchange
+    finally:
+        await exchange.aclose()
+
+
+async def test_nothing_that_could_trade_is_ever_sent() -> None:
+    async with open_floor() as floor, paper_on(floor) as exchange:
+        floor.offer("0.50", "1000")
+        market = await exchange.market(floor.condition_id)
+        for order_type in OrderType:
+            envelope = await exchange.prepare(
+                floor.wallet, plan(market, limit_price="0.50", order_type=order_type)
+            )
+            assert (await exchange.submit(envelope)).status == "matched"
+            await exchange.lookup(floor.wallet, envelope.order_id)
+            await exchange.cancel(floor.wallet, envelope.order_id)
+        await exchange.balance(floor.wallet)
+        asked = {(method, path) for (method, path), times in floor.venue.journal.counts.items() if times}
+    assert asked == {("GET", "/book"), ("GET", "/clob-markets/"), ("GET", "/markets/")}
+
+
+async def test_a_paper_id_shows_what_it_is_and_a_paper_body_is_not_signed(floor: Floor) -> None:
+    async with paper_on(floor) as exchange:
+        market = await exchange.market(floor.condition_id)
+        envelope = await exchange.prepare(floor.wallet, plan(market, limit_price="0.50"))
+    assert bytes.fromhex(envelope.order_id[2:12]) == b"paper"
+    assert len(envelope.order_id) == 66
+    assert "signature" not in envelope.body
+
+
+async def test_the_same_order_always_has_the_same_id(floor: Floor) -> None:
+    async with paper_on(floor, salt=lambda: 7, timestamp_ms=lambda: 1795361411000) as exchange:
+        market = await exchange.market(floor.condition_id)
+        wanted = plan(market, limit_price="0.50")
+        first, second = [await exchange.prepare(floor.wallet, wanted) for _ in range(2)]
+    assert first == second
+    assert first.order_id == paper_order_id(first.body)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_shadow_fills_are_those_that_the_exchange_would_have_made(
+    floor: Floor, exchange: PolymarketExchange, seed: int
+) -> None:
+    dice = random.Random(seed)
+    for cents in dice.sample(range(40, 60), 6):
+        floor.offer(f"0.{cents}", str(dice.randint(5, 60)))
+    order_type = dice.choice([OrderType.FAK, OrderType.GTC])
+    async with paper_on(floor) as paper:
+        market = await paper.market(floor.condition_id)
+        wanted = plan(market, limit_price=f"0.{dice.randint(45, 59)}", order_type=order_type, bet_usd="60")
+        shadow = await paper.prepare(floor.wallet, wanted)
+        on_paper = await paper.submit(shadow)
+        shadow_view = await paper.lookup(floor.wallet, shadow.order_id)
+    real = await exchange.prepare(floor.wallet, wanted)
+    for_real = await exchange.submit(real)
+    real_view = await exchange.lookup(floor.wallet, real.order_id)
+    assert on_paper.status == for_real.status
+    assert (on_paper.making_amount, on_paper.taking_amount) == (
+        for_real.making_amount,
+        for_real.taking_amount,
+    )
+    assert shadow_view.status == real_view.status
+    assert _terms(shadow_view.fills) == _terms(real_view.fills)
+
+
+async def test_paper_trades_are_final_at_once(floor: Floor) -> None:
+    floor.offer("0.50", "1000")
+    async with paper_on(floor) as exchange:
+        market = await exchange.market(floor.condition_id)
+        envelope = await exchange.prepare(floor.wallet, plan(market, limit_price="0.50"))
+        answer = await exchange.submit(envelope)
+        view = await exchange.lookup(floor.wallet, envelope.order_id)
+    assert {fill.state for fill in view.fills} == {FillState.FINAL}
+    assert tuple(fill.trade_id for fill in view.fills) == answer.trade_ids
+
+
+async def test_after_a_restart_a_paper_order_is_not_found_and_its_envelope_still_opens(floor: Floor) -> None:
+    floor.offer("0.50", "1000")
+    async with paper_on(floor) as before:
+        market = await before.market(floor.condition_id)
+        envelope = await before.prepare(floor.wallet, plan(market, limit_price="0.50"))
+        await before.submit(envelope)
+    async with paper_on(floor) as after:
+        assert not (await after.lookup(floor.wallet, envelope.order_id)).found
+        assert (await after.submit(envelope)).status == "matched"
+
+
+async def test_an_order_that_is_not_of_paper_is_refused(floor: Floor, exchange: PolymarketExchange) -> None:
+    market = await exchange.market(floor.condition_id)
+    signed = await exchange.prepare(floor.wallet, plan(market, limit_price="0.50"))
+    async with paper_on(floor) as paper:
+        answer = await paper.submit(signed)
+    assert (answer.http_status, answer.connected) == (None, False)
+    assert "not a paper order" in answer.error
+
+
+async def test_the_real_exchange_never_sends_an_order_of_paper(
+    floor: Floor, exchange: PolymarketExchange
+) -> None:
+    posted = len(floor.venue.journal.orders)
+    async with paper_on(floor) as paper:
+        market = await paper.market(floor.condition_id)
+        envelope = await paper.prepare(floor.wallet, plan(market, limit_price="0.50"))
+    answer = await exchange.submit(replace(envelope, wallet=floor.wallet))
+    assert (answer.http_status, answer.connected) == (None, False)
+    assert len(floor.venue.journal.orders) == posted
+
+
+async def test_without_a_book_to_look_at_nothing_was_sent(floor: Floor) -> None:
+    async with paper_on(floor) as exchange:
+        market = await exchange.market(floor.condition_id)
+        envelope = await exchange.prepare(floor.wallet, plan(market, limit_price="0.50"))
+        floor.venue.faults.add(Fault(action=Action.DROP_BEFORE, method="GET", path="/book"))
+        answer = await exchange.submit(envelope)
+    assert (answer.http_status, answer.connected) == (None, False)
+
+
+async def test_the_balance_is_the_bankroll_of_any_wallet(floor: Floor) -> None:
+    async with paper_on(floor) as exchange:
+        balance = await exchange.balance(SOME_WALLET)
+    assert balance.collateral_usd == Decimal(5000)
+
+
+async def test_memory_is_bounded_and_the_oldest_order_is_forgotten_first(floor: Floor) -> None:
+    floor.offer("0.50", "1000")
+    async with paper_on(floor, remembers=2) as exchange:
+        market = await exchange.market(floor.condition_id)
+        envelopes = [await exchange.prepare(floor.wallet, plan(market, limit_price="0.50")) for _ in range(3)]
+        for envelope in envelopes:
+            await exchange.submit(envelope)
+        found = [(await exchange.lookup(floor.wallet, envelope.order_id)).found for envelope in envelopes]
+    assert found == [False, True, True]
+
+
+def _terms(fills: tuple[Fill, ...]) -> list[tuple[Any, ...]]:
+    return sorted(
+        (fill.price, fill.shares, fill.fee_usd, fill.side, fill.role, fill.token_id) for fill in fills
+    )
