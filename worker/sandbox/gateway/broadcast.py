@@ -4,17 +4,17 @@
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable
 
 import psycopg
+import structlog
 
 from worker.sandbox.gateway import phoenix
 from worker.sandbox.gateway.channels import Session
 from worker.sandbox.gateway.rendering import Renderer
 from worker.sandbox.gateway.replication import Transaction
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Broadcast:
@@ -35,7 +35,7 @@ class Broadcast:
                 await self.publish(transaction)
             except psycopg.Error as error:
                 # As on the hosted server: what cannot be read is lost, and no client is told.
-                _log.warning("realtime.transaction_lost: %s", error)
+                _log.warning("transaction.lost", error=str(error))
 
     async def publish(self, transaction: Transaction) -> None:
         """Sends every change of `transaction` to the channels that hear it."""

@@ -173,14 +173,12 @@ class Session:
                 pass
 
     def _join(self, frame: ClientFrame) -> None:
-        config = frame.payload.get("config")
-        params = config.get("postgres_changes") if isinstance(config, dict) else None
         try:
             token = self._join_token(frame)
         except _JoinRefusedError as refusal:
             self._start(self._refuse(frame, str(refusal)))
             return
-        channel = Channel(frame, token, map(Binding.parse, params or ()))
+        channel = Channel(frame, token, map(Binding.parse, frame.bindings))
         replaced = self._channels.pop(frame.topic, None)
         self._channels[frame.topic] = channel
         response = {"postgres_changes": [binding.echoed for binding in channel.bindings]}

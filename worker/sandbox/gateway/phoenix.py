@@ -20,6 +20,13 @@ class ClientFrame:
     join_ref: str | None
     payload: Mapping[str, Any]
 
+    @property
+    def bindings(self) -> list[Mapping[str, Any]]:
+        """What a join asks to hear."""
+        config = self.payload.get("config")
+        asked = config.get("postgres_changes") if isinstance(config, dict) else None
+        return [binding for binding in asked if isinstance(binding, dict)] if isinstance(asked, list) else []
+
 
 def parse(text: str) -> ClientFrame | None:
     """Returns the frame, or None for what the server drops without a word."""

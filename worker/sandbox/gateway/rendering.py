@@ -143,8 +143,8 @@ def _records_query(columns: tuple[TableColumn, ...]) -> bytes:
     """SQL that takes one array of texts for each column and returns each row as jsonb."""
     names = [f"c{index}" for index in range(len(columns))]
     query = sql.SQL(
-        "select to_jsonb(o)::text from unnest({}) with ordinality as r({}, n), "
-        "lateral (select {}) as o order by n"
+        "select to_jsonb(o.*)::text from unnest({}) with ordinality as r({}, n), "
+        "lateral (select {}) as o order by r.n"
     ).format(
         sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(columns)),
         sql.SQL(", ").join(map(sql.Identifier, names)),
@@ -160,7 +160,7 @@ def _records_query(columns: tuple[TableColumn, ...]) -> bytes:
 def _filter_query(condition: Filter, column: TableColumn) -> bytes:
     """SQL that takes the filter's value and an array of texts and tells of each whether it passes."""
     query = sql.SQL(
-        "select coalesce({} {} ({}), false) from unnest(%s::text[]) with ordinality as r(c0, n) order by n"
+        "select coalesce({} {} ({}), false) from unnest(%s::text[]) with ordinality as r(c0, n) order by r.n"
     ).format(
         _cast("c0", column),
         sql.SQL(condition.operator.sql),

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 
 from worker.sandbox.gateway import phoenix, rest_proxy
@@ -21,6 +22,8 @@ from worker.sandbox.gateway.tokens import TokenRefusedError
 from worker.sandbox.processes import LOOPBACK
 
 WEBSOCKET_PATH: Final = "/realtime/v1/websocket"
+
+_log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MAX_FRAME_BYTES: Final = 5 * 1024 * 1024
@@ -101,14 +104,23 @@ def _application(project: Project, sessions: set[Session], proxy: RestProxy) -> 
 
 @asynccontextmanager
 async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs `work` beside the block. A task group would wrap the block's own errors into a group."""
+    """Runs `work` beside the block; its failure is logged at once and raised at the end.
+
+    A task group would wrap the errors of the block itself.
+    """
     task = asyncio.create_task(work)
+    task.add_done_callback(_report)
     try:
         yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("gateway.failed", error=repr(task.exception()))
 
 
 @asynccontextmanager
