@@ -7,7 +7,7 @@ import pytest
 from eth_account.messages import encode_typed_data
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polymarket._internal.actions.orders.typed_data import build_order_typed_data
 from polymarket._internal.actions.orders.types import UnsignedOrder
@@ -29,6 +29,8 @@ from worker.exchange.order_id import (
 from worker.orders.terms import ExchangeVersion, Side, TokenId
 
 EOA, DEPOSIT_WALLET = 0, 3
+
+unhurried = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # EIP712Digest.t.sol of the exchange's own repository.
 SOLIDITY_ORDER = OrderStruct(
@@ -87,7 +89,7 @@ def test_the_domain_separators_are_the_measured_ones(version: ExchangeVersion, s
 
 
 @given(orders(), st.sampled_from([ExchangeVersion.STANDARD, ExchangeVersion.NEG_RISK, ExchangeVersion.V3]))
-@settings(max_examples=300, deadline=None)
+@unhurried
 def test_another_client_computes_the_same_id(order: OrderStruct, version: ExchangeVersion) -> None:
     builder = ExchangeOrderBuilderV2(
         VERIFYING_CONTRACTS[version],
@@ -113,7 +115,7 @@ def test_another_client_computes_the_same_id(order: OrderStruct, version: Exchan
 
 
 @given(orders(), st.sampled_from(list(ExchangeVersion)))
-@settings(max_examples=300, deadline=None)
+@unhurried
 def test_the_official_sdks_typed_data_has_the_same_digest(
     order: OrderStruct, version: ExchangeVersion
 ) -> None:
@@ -143,7 +145,7 @@ def sdk_fields(order: OrderStruct, version: ExchangeVersion) -> dict[str, Any]:
 
 
 @given(orders())
-@settings(max_examples=200)
+@unhurried
 def test_the_three_contracts_never_agree_on_an_id(order: OrderStruct) -> None:
     assert len({order_id(order, version) for version in ExchangeVersion}) == 3
 

@@ -90,8 +90,8 @@ def test_available_capital_is_a_limit_too() -> None:
     ("columns", "reason"),
     [
         ({"controls": ["kill"], "is_active": False, "is_paused": True}, SkipReason.KILL_SWITCH),
-        ({"is_active": False, "is_paused": True}, SkipReason.STRATEGY_INACTIVE),
-        ({"is_paused": True, "shadow_mode": True}, SkipReason.STRATEGY_PAUSED),
+        ({"is_active": False, "is_paused": True}, SkipReason.STRATEGY_PAUSED),
+        ({"is_active": False, "shadow_mode": True}, SkipReason.STRATEGY_INACTIVE),
         ({"controls": ["pause"]}, SkipReason.STRATEGY_PAUSED),
         ({"shadow_mode": True, "circuit_breaker_active": True}, SkipReason.SHADOW_MODE),
         ({"circuit_breaker_active": True}, SkipReason.BREAKER_ACTIVE),

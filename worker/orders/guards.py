@@ -21,13 +21,13 @@ _ENTRY_ABOVE_FLOOR = Decimal("0.01")
 
 
 def switches(strategy: Strategy, side: Side, mode: Mode) -> Skip | None:
-    """Kill, pause and the rest, strongest first. A breaker stops entries and never an exit."""
+    """Kill, pause and the rest, strongest first and in the claim's order. A breaker stops entries and never an exit."""
     if strategy.is_killed:
         return Skip(SkipReason.KILL_SWITCH)
-    if not strategy.is_active:
-        return Skip(SkipReason.STRATEGY_INACTIVE)
     if strategy.is_paused:
         return Skip(SkipReason.STRATEGY_PAUSED)
+    if not strategy.is_active:
+        return Skip(SkipReason.STRATEGY_INACTIVE)
     if strategy.shadow_mode and mode is Mode.LIVE:
         return Skip(SkipReason.SHADOW_MODE)
     if strategy.breaker_active and side is Side.BUY:

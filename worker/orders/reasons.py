@@ -85,8 +85,8 @@ class SkipReason(StrEnum):
         "The paper wallet that the strategy follows does not exist.",
     )
     KILL_SWITCH = "kill_switch", Stage.STRATEGY, "Trading was killed by an operator."
-    STRATEGY_INACTIVE = "strategy_inactive", Stage.STRATEGY, "The strategy is not active."
     STRATEGY_PAUSED = "strategy_paused", Stage.STRATEGY, "The strategy was paused."
+    STRATEGY_INACTIVE = "strategy_inactive", Stage.STRATEGY, "The strategy is not active."
     SHADOW_MODE = "shadow_mode", Stage.STRATEGY, "The strategy only trades on paper."
     BREAKER_ACTIVE = "breaker_active", Stage.STRATEGY, "The strategy's circuit breaker is open."
 
