@@ -108,7 +108,8 @@ create table if not exists public.lt_order_attempts (
   constraint lt_order_attempts_side_known check (side in ('BUY', 'SELL')),
   constraint lt_order_attempts_price_is_probability check (limit_price > 0 and limit_price < 1),
   constraint lt_order_attempts_target_given check (
-    coalesce(amount_usd, shares) > 0 and (side = 'BUY' or amount_usd is null)),
+    num_nonnulls(amount_usd, shares) = 1 and coalesce(amount_usd, shares) > 0
+    and (side = 'BUY' or amount_usd is null)),
   constraint lt_order_attempts_reserve_not_negative check (reserve_usd >= 0 and reserve_shares >= 0),
   constraint lt_order_attempts_reserve_covers_order check (
     case side when 'BUY' then reserve_usd >= coalesce(amount_usd, shares * limit_price)

@@ -134,12 +134,15 @@ from (
   ) resolved
 ) c;
 
+-- In plpgsql, here and in whatever else the claim calls: it keeps its plan for the session, where a SQL
+-- function would plan these views anew each time.
 create or replace function public.lt_capital_of(for_strategy_id text, in_mode text)
 returns jsonb
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
+begin
   -- A strategy that is gone owns nothing: callers get the same seven numbers in any case.
-  select jsonb_build_object(
+  return (select jsonb_build_object(
     'initial_usd', public.lt_text(coalesce(sum(c.initial_usd), 0)),
     'realised_usd', public.lt_text(coalesce(sum(c.realised_usd), 0)),
     'locked_usd', public.lt_text(coalesce(sum(c.locked_usd), 0)),
@@ -148,7 +151,8 @@ as $$
     'available_usd', public.lt_text(coalesce(sum(c.available_usd), 0)),
     'exposure_usd', public.lt_text(coalesce(sum(c.exposure_usd), 0)))
   from public.lt_capital_now c
-  where c.strategy_id = for_strategy_id and c.mode = in_mode
+  where c.strategy_id = for_strategy_id and c.mode = in_mode);
+end
 $$;
 
 create or replace function public.lt_capital(p jsonb)

@@ -46,30 +46,41 @@ as $$
 $$;
 
 -- Every (strategy, signal) with work left at `at`: never decided, or deferred and due. `since` null: the whole
--- horizon.
+-- horizon. Asked every second, so nothing is left to the planner's guesses, which are wild until the tables have
+-- statistics: window by window, each a range of one index, and per signal one probe of the decisions' key (a
+-- scalar subquery stays a probe; `not exists` would become a join, and once was quadratic).
 create or replace function public.lt_work_left(
   in_mode text, for_strategy_id text, since timestamptz, at timestamptz)
 returns table (strategy_id text, ft_order_id uuid, signal_at timestamptz)
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
-  select w.strategy_id, o.order_id, o.created_at
-  from public.lt_scope_windows w
-  join public.ft_orders o
-    on o.wallet_id = w.ft_wallet_id
-    and o.created_at >= greatest(w.window_from, since)
-    and (w.window_to is null or o.created_at < w.window_to)
-  where (for_strategy_id is null or w.strategy_id = for_strategy_id)
-    and not exists (
-      select from public.lt_decisions d
-      where d.strategy_id = w.strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode)
-  union all
+#variable_conflict use_column
+declare
+  part public.lt_scope_windows;
+begin
+  for part in
+    select w.* from public.lt_scope_windows w
+    where (for_strategy_id is null or w.strategy_id = for_strategy_id)
+      and (since is null or w.window_to is null or w.window_to > since)
+  loop
+    return query
+    select part.strategy_id, o.order_id, o.created_at
+    from public.ft_orders o
+    where o.wallet_id = part.ft_wallet_id
+      and o.created_at >= greatest(part.window_from, since) and o.created_at < coalesce(part.window_to, 'infinity')
+      and (select d.state from public.lt_decisions d
+           where d.strategy_id = part.strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode) is null;
+  end loop;
+
   -- Deferrals come from their own small index and are not bound by `since`: each must come to its end.
+  return query
   select d.strategy_id, o.order_id, o.created_at
   from public.lt_decisions d
   join public.ft_orders o on o.order_id = d.ft_order_id
   where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= at
     and (for_strategy_id is null or d.strategy_id = for_strategy_id)
-    and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
+    and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id);
+end
 $$;
 
 -- {mode, limit, strategy_id?, window_s?} -> {now, work: [{signal, strategy_ids}], more}

@@ -194,9 +194,10 @@ $$;
 -- one scheme two rows are two trades, however alike: one transaction may hold several fills.
 create or replace function public.lt_duplicate_of(signal public.ft_orders, for_strategy_id text, in_mode text)
 returns text
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
-  select twin.order_id::text
+begin
+  return (select twin.order_id::text
   from public.ft_orders twin
   where twin.condition_id = signal.condition_id and twin.wallet_id = signal.wallet_id
     and twin.order_id <> signal.order_id and twin.side = signal.side and twin.token_label = signal.token_label
@@ -207,16 +208,18 @@ as $$
       select from public.lt_decisions d
       where d.strategy_id = for_strategy_id and d.ft_order_id = twin.order_id and d.mode = in_mode
         and d.state = 'executed')
-  limit 1
+  limit 1);
+end
 $$;
 
 -- What a balance seen at `as_of` does not show yet: open reservations, and fills that had not settled then.
 -- Of an open attempt's reservation the part that had settled is in the balance already.
 create or replace function public.lt_wallet_claims_usd(wallet text, in_mode text, as_of timestamptz)
 returns numeric
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
-  select coalesce(sum(greatest(
+begin
+  return (select coalesce(sum(greatest(
     case when a.closed_at is null then a.reserve_usd - filled.seen_usd else 0 end, filled.unseen_usd)), 0)
   from public.lt_order_attempts a
   cross join lateral (
@@ -234,7 +237,8 @@ as $$
       union
       select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'
       union
-      select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of)
+      select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of));
+end
 $$;
 
 create or replace function public.lt_claim(p jsonb)

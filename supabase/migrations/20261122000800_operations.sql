@@ -125,21 +125,22 @@ declare
   summed    jsonb;
   timeless  bigint;
 begin
-  with signals as (
+  with windows as materialized (
+    select * from public.lt_scope_windows
+  ), signals as (
     select w.strategy_id, count(*) as seen
-    from public.lt_scope_windows w
+    from windows w
     join public.ft_orders o on o.wallet_id = w.ft_wallet_id
-      and o.created_at >= greatest(w.window_from, since) and (w.window_to is null or o.created_at < w.window_to)
+      and o.created_at >= greatest(w.window_from, since) and o.created_at < coalesce(w.window_to, 'infinity')
     group by w.strategy_id
   ), undecided as (
     select w.strategy_id, count(*) as undecided,
       count(*) filter (where o.created_at < clock_timestamp() - interval '5 seconds') as missed
-    from public.lt_scope_windows w
+    from windows w
     join public.ft_orders o on o.wallet_id = w.ft_wallet_id
-      and o.created_at >= greatest(w.window_from, since) and (w.window_to is null or o.created_at < w.window_to)
-    where not exists (
-      select from public.lt_decisions d
-      where d.strategy_id = w.strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode)
+      and o.created_at >= greatest(w.window_from, since) and o.created_at < coalesce(w.window_to, 'infinity')
+    where (select d.state from public.lt_decisions d
+           where d.strategy_id = w.strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode) is null
     group by w.strategy_id
   ), decided as (
     select d.strategy_id,
@@ -147,21 +148,19 @@ begin
       count(*) filter (where d.state = 'skipped')  as skipped,
       count(*) filter (where d.state = 'deferred') as deferred
     from public.lt_decisions d
+    left join (
+      select w.strategy_id, range_agg(tstzrange(w.window_from, w.window_to)) as times from windows w group by w.strategy_id
+    ) scope using (strategy_id)
     where d.mode = in_mode
       -- Pairs seeded from before our time are decided but were never in scope. A decision without a time is
       -- nobody's: it counts, so that it is seen.
-      and (d.signal_at is null
-           or (since is null or d.signal_at >= since) and exists (
-             select from public.lt_scope_windows w
-             where w.strategy_id = d.strategy_id and d.signal_at >= w.window_from
-               and (w.window_to is null or d.signal_at < w.window_to)))
+      and (d.signal_at is null or d.signal_at <@ scope.times and (since is null or d.signal_at >= since))
     group by d.strategy_id
   ), counts as (
     select strategy_id, coalesce(seen, 0) as seen, coalesce(executed, 0) as executed,
       coalesce(skipped, 0) as skipped, coalesce(deferred, 0) as deferred,
       coalesce(undecided, 0) as undecided, coalesce(missed, 0) as missed
-    from (select s.strategy_id from public.lt_scope_windows s
-          union select strategy_id from decided) known
+    from (select strategy_id from windows union select strategy_id from decided) known
     left join signals using (strategy_id)
     left join undecided using (strategy_id)
     left join decided using (strategy_id)
