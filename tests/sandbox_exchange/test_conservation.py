@@ -34,12 +34,14 @@ class Step:
 
 steps = st.builds(
     Step,
-    kind=st.sampled_from(["limit", "limit", "market", "market", "fok", "cancel", "level", "print", "time"]),
+    kind=st.sampled_from(
+        ["limit", "limit", "limit", "market", "market", "fok", "cancel", "level", "print", "time"]
+    ),
     who=st.integers(0, 2),
     token=st.integers(0, 1),
     side=st.sampled_from(list(Side)),
-    cents=st.integers(1, 99),
-    hundredths=st.integers(100, 30_000),
+    cents=st.integers(42, 58),
+    hundredths=st.integers(500, 4_000),
 )
 
 
@@ -116,7 +118,7 @@ def check_orders(venue: Venue) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    sequence=st.lists(steps, max_size=40),
+    sequence=st.lists(steps, min_size=10, max_size=40),
     fates=st.lists(st.sampled_from(list(Fate)), min_size=1, max_size=5),
 )
 def test_money_and_shares_are_conserved_whatever_is_traded(sequence: list[Step], fates: list[Fate]) -> None:

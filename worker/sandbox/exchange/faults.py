@@ -43,6 +43,10 @@ class Fault:
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def breaks_connection(self) -> bool:
+        return self.action in {Action.DROP_BEFORE, Action.DROP_AFTER}
+
     def answer(self) -> web.Response:
         return web.Response(
             status=self.status, text=self.body, content_type=self.content_type, headers=self.headers

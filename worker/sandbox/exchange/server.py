@@ -98,7 +98,8 @@ class SimulatedExchange(Venue):
         if fault is not None:
             receipt.fault = fault.action.value
         response = await self.faults.act(fault, request, handler)
-        receipt.answered(response.status)
+        if fault is None or not fault.breaks_connection:
+            receipt.answered(response.status)
         return response
 
     @web.middleware

@@ -1,0 +1,234 @@
+"""Scripted misfortune around requests, and what the journal can say afterwards."""
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from time import monotonic, time_ns
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.exchange_clients import Trader
+from worker.sandbox.exchange.auth import sign_request
+from worker.sandbox.exchange.faults import Action, Fault, lognormal_latency
+from worker.sandbox.exchange.markets import synthetic_market
+from worker.sandbox.exchange.orders import Side, SignedOrder
+from worker.sandbox.exchange.server import SimulatedExchange
+from worker.sandbox.exchange.wire import Json
+
+MARKET = synthetic_market("Faults")
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[SimulatedExchange]:
+    async with SimulatedExchange.start([MARKET]) as running:
+        yield running
+
+
+@pytest.fixture
+def trader(exchange: SimulatedExchange) -> Trader:
+    return Trader(exchange)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+def body_of(signed: SignedOrder, owner: str, order_type: str = "GTC") -> Json:
+    return {
+        "deferExec": False,
+        "order": {
+            "salt": signed.salt,
+            "maker": signed.maker,
+            "signer": signed.signer,
+            "tokenId": signed.token,
+            "makerAmount": str(signed.maker_amount),
+            "takerAmount": str(signed.taker_amount),
+            "side": signed.side.value,
+            "expiration": str(signed.expiration_s),
+            "signatureType": signed.signature_type,
+            "timestamp": str(signed.timestamp_ms),
+            "metadata": "0x" + signed.metadata.hex(),
+            "builder": "0x" + signed.builder.hex(),
+            "signature": "0x" + signed.signature.hex(),
+        },
+        "orderType": order_type,
+        "owner": owner,
+    }
+
+
+async def post(
+    session: aiohttp.ClientSession, trader: Trader, url: str, body: Any, path: str = "/order"
+) -> tuple[int, Any]:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    stamp = str(trader.venue.engine.keys.server_time_s())
+    headers = {
+        "POLY_ADDRESS": trader.address,
+        "POLY_API_KEY": trader.credentials.key,
+        "POLY_PASSPHRASE": trader.credentials.passphrase,
+        "POLY_TIMESTAMP": stamp,
+        "POLY_SIGNATURE": sign_request(trader.credentials.secret, stamp, "POST", path, raw),
+    }
+    async with session.post(url + path, data=raw, headers=headers) as response:
+        return response.status, await response.json(content_type=None)
+
+
+def bid(trader: Trader) -> Json:
+    signed = trader.sign(MARKET.tokens[0], Side.BUY, 5_000_000, 10_000_000)
+    return body_of(signed, trader.credentials.key)
+
+
+async def test_a_drop_before_processing_and_one_after_look_the_same_and_are_not(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    before, after = bid(trader), bid(trader)
+    exchange.faults.add(Fault(action=Action.DROP_BEFORE))
+    exchange.faults.add(Fault(action=Action.DROP_AFTER))
+    for body in (before, after):
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await post(session, trader, exchange.http_url, body)
+    assert len(exchange.engine.orders) == 1
+    assert (await post(session, trader, exchange.http_url, before))[0] == 200
+    status, answer = await post(session, trader, exchange.http_url, after)
+    assert status == 400
+    assert answer["error"].endswith("is invalid. Duplicated.")
+    assert len(exchange.journal.accepted_ids()) == 2
+    assert [receipt.fault for receipt in exchange.journal.orders] == ["drop_before", "drop_after", None, None]
+
+
+async def test_a_restart_answers_425_and_processes_nothing(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    exchange.faults.add(
+        Fault(action=Action.ANSWER_INSTEAD, status=425, body='{"error":"Too Early"}', times=2)
+    )
+    body = bid(trader)
+    answers = [(await post(session, trader, exchange.http_url, body))[0] for _ in range(3)]
+    assert answers == [425, 425, 200]
+    assert len(exchange.journal.accepted_ids()) == 1
+
+
+async def test_a_500_after_processing_hides_an_accepted_order(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    exchange.faults.add(
+        Fault(action=Action.ANSWER_AFTER, status=500, body='{"error":"could not run the execution"}')
+    )
+    status, _ = await post(session, trader, exchange.http_url, bid(trader))
+    assert (status, len(exchange.engine.orders)) == (500, 1)
+
+
+async def test_an_order_can_arrive_after_its_sender_gave_up(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    exchange.faults.add(Fault(action=Action.PROCESS_LATE, seconds=0.2))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await post(session, trader, exchange.http_url, bid(trader))
+    assert exchange.engine.orders == {}
+    await eventually(lambda: len(exchange.engine.orders) == 1)
+
+
+async def test_a_late_answer_was_processed_at_once(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    exchange.faults.add(Fault(action=Action.ANSWER_LATE, seconds=0.2))
+    began = monotonic()
+    sending = asyncio.create_task(post(session, trader, exchange.http_url, bid(trader)))
+    await eventually(lambda: len(exchange.engine.orders) == 1, within_s=0.15)
+    assert (await sending)[0] == 200
+    assert monotonic() - began >= 0.2
+
+
+async def test_a_fault_strikes_only_what_it_matches_and_as_often_as_it_says(
+    exchange: SimulatedExchange,
+) -> None:
+    exchange.faults.add(Fault(action=Action.DROP_BEFORE, method="DELETE", path="/order"))
+    exchange.faults.add(Fault(action=Action.DROP_AFTER, times=None, probability=0.5))
+    struck = [exchange.faults.strike("POST", "/order") for _ in range(400)]
+    assert 140 < sum(fault is not None for fault in struck) < 260
+    assert exchange.faults.strike("GET", "/book") is None
+    first, second = (exchange.faults.strike("DELETE", "/order") for _ in range(2))
+    assert first is not None
+    assert second is None
+
+
+async def test_latency_delays_every_answer(
+    exchange: SimulatedExchange, session: aiohttp.ClientSession
+) -> None:
+    exchange.faults.latency_s = lognormal_latency(0.1, sigma=0.0)
+    began = monotonic()
+    async with session.get(f"{exchange.http_url}/ok") as response:
+        assert response.status == 200
+    assert monotonic() - began >= 0.1
+
+
+async def test_the_journal_keeps_the_bytes_the_time_and_what_became_of_each_order(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    sent_ns = time_ns()
+    batch = [bid(trader), {**bid(trader), "owner": "somebody else"}]
+    status, answers = await post(session, trader, exchange.http_url, batch, path="/orders")
+    (receipt,) = exchange.journal.orders
+    assert (status, receipt.status, receipt.path) == (200, 200, "/orders")
+    assert receipt.outcomes == ["live", "the order owner has to be the owner of the API KEY"]
+    accepted, refused = receipt.order_ids
+    assert accepted == answers[0]["orderID"]
+    assert refused is not None
+    assert (exchange.journal.accepted_ids(), answers[1]["orderID"]) == ([accepted], "")
+    first_ns = exchange.journal.first_arrival_ns(accepted or "")
+    assert first_ns is not None
+    assert sent_ns <= first_ns <= time_ns()
+    assert exchange.journal.accepted_ids_by_body() == {receipt.body: {accepted}}
+    assert trader.credentials.secret not in str(receipt.headers)
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"),
+    [
+        ({"side": "HOLD"}, "Invalid order payload"),
+        ({"salt": "1"}, "Invalid order payload"),
+        ({"makerAmount": 5_000_000}, "Invalid order payload"),
+        ({"metadata": "0x00"}, "Invalid order payload"),
+        ({"signature": "0x00"}, "invalid signature"),
+        ({"feeRateBps": "0"}, "order_version_mismatch"),
+    ],
+)
+async def test_a_body_of_another_shape_is_refused(
+    exchange: SimulatedExchange,
+    trader: Trader,
+    session: aiohttp.ClientSession,
+    change: Json,
+    answer: str,
+) -> None:
+    body = bid(trader)
+    body["order"].update(change)
+    assert await post(session, trader, exchange.http_url, body) == (400, {"error": answer})
+    assert exchange.engine.orders == {}
+
+
+async def test_what_is_not_json_is_refused(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    status, answer = await post(session, trader, exchange.http_url, b"{not json")
+    assert (status, answer) == (400, {"error": "Invalid order payload"})
+
+
+async def test_a_request_signed_with_another_secret_is_unauthorized(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    trader.credentials = dataclasses.replace(trader.credentials, secret="c2VjcmV0")
+    status, answer = await post(session, trader, exchange.http_url, bid(trader))
+    assert (status, answer) == (401, {"error": "Unauthorized/Invalid api key"})
+
+
+async def test_a_batch_of_more_than_fifteen_is_refused(
+    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+) -> None:
+    status, answer = await post(session, trader, exchange.http_url, [{}] * 16, path="/orders")
+    assert (status, answer) == (400, {"error": "Too many orders in payload: 16, max allowed: 15"})
