@@ -45,7 +45,7 @@ from worker.exchange.envelopes import order_fields, random_salt, seal, wall_cloc
 from worker.exchange.lanes import Lanes
 from worker.exchange.market_data import MarketData, VenueHealth, refuse_unless_success
 from worker.exchange.signer import Account, ApiCredentials, Signer
-from worker.exchange.trades import fill_of, orders_of, plain_status
+from worker.exchange.trades import fill_of, orders_of, plain_status, standing_shares
 from worker.orders.decide import Plan
 from worker.orders.market import Book, Market
 from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, WalletBalance
@@ -57,7 +57,9 @@ _log = structlog.get_logger(__name__)
 _BASE_UNITS = Decimal(1_000_000)
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _REMEMBERED_ORDERS = 20_000
-_CLOCK_MARGIN_S = 60  # trades are looked for from this long before the order: clocks differ
+_CLOCK_MARGIN_S = 60  # trades are looked for from this long before we sent the order: clocks differ
+_FEW_TRADES = 4
+_MOST_PAGES = 500
 _TRADES_LOOK_BACK_S = 25 * 3600  # for an order of which neither the exchange nor this process knows the age
 
 
@@ -167,8 +169,7 @@ class PolymarketExchange:
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
     ) -> Mapping[OrderId, Sequence[Fill]]:
         client = self._desk(wallet).client
-        await self._lanes.lookup.take()
-        trades = await self._trades_since(client, int(since.timestamp()))
+        trades = await self._list_trades(client, after=str(int(since.timestamp()) - _CLOCK_MARGIN_S))
         return await self._fills_among(trades, order_ids)
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
@@ -250,20 +251,35 @@ class PolymarketExchange:
     async def _trades_of(
         self, client: AsyncSecureClient, order_id: OrderId, order: OpenOrder | None
     ) -> list[ClobTrade]:
-        """The account's trades since the order, of its market where that is known."""
-        if order is not None:
-            market, since_s = str(order.condition_id), int(order.created_at.timestamp())
-        else:
-            oldest_s = self._timestamp_ms() // 1000 - _TRADES_LOOK_BACK_S
-            market, since_s = None, self._sent_at_s.get(order_id, oldest_s)
-        return await self._trades_since(client, since_s, market=market)
+        """Every trade of the order, and perhaps others: by their ids where the order names a few, else by listing.
 
-    async def _trades_since(
-        self, client: AsyncSecureClient, since_s: int, *, market: str | None = None
-    ) -> list[ClobTrade]:
-        async with self._reading("GET trades of the account"):
-            pages = client.list_account_trades(market=market, after=str(since_s - _CLOCK_MARGIN_S))
-            return [trade async for page in pages for trade in page.items]
+        A busy wallet trades many times in the seconds around one order, so a listing costs far more than the order.
+        """
+        if order is None:
+            oldest_s = self._timestamp_ms() // 1000 - _TRADES_LOOK_BACK_S
+            since_s = self._sent_at_s.get(order_id, oldest_s) - _CLOCK_MARGIN_S
+            return await self._list_trades(client, after=str(since_s))
+        if 0 < len(order.associate_trades) <= _FEW_TRADES:
+            named = [
+                trade for each in order.associate_trades for trade in await self._list_trades(client, id=each)
+            ]
+            if sum(standing_shares(trade, order_id) for trade in named) >= order.size_matched:
+                return named
+        since_s = int(order.created_at.timestamp()) - 1  # both times are the exchange's own
+        return await self._list_trades(client, market=str(order.condition_id), after=str(since_s))
+
+    async def _list_trades(self, client: AsyncSecureClient, **narrowed: str) -> list[ClobTrade]:
+        pages = client.list_account_trades(**narrowed)
+        trades: list[ClobTrade] = []
+        for _ in range(_MOST_PAGES):
+            await self._lanes.lookup.take()
+            async with self._reading("GET trades of the account"):
+                page = await pages.first_page()
+            trades.extend(page.items)
+            if not page.has_more:
+                return trades
+            pages = pages.from_cursor(page.next_cursor)
+        raise ExchangeUnreachable(f"The account's trades have more than {_MOST_PAGES} pages: {narrowed}.")
 
     async def _fills_among(
         self, trades: Sequence[ClobTrade], order_ids: Collection[OrderId]

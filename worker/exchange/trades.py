@@ -100,6 +100,15 @@ def fill_of(trade: Trade, order_id: OrderId, market: Market) -> Fill:
     )
 
 
+def standing_shares(trade: Trade, order_id: OrderId) -> Decimal:
+    """What the trade gave the order; nothing if it failed."""
+    if fill_state(trade.status) is FillState.REVERSED:
+        return Decimal(0)
+    if trade.taker_order_id == order_id:
+        return trade.size
+    return sum((each.matched_amount for each in trade.maker_orders if each.order_id == order_id), Decimal(0))
+
+
 def fill_state(trade_status: str) -> FillState:
     """Money has moved for good only when CONFIRMED; a FAILED trade never happened. All else may still turn."""
     match plain_status(trade_status):

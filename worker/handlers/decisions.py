@@ -14,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 _BATCH_MOST = 200
 _GATHER_S = 0.02
+_BACKOFF_FIRST_S = 0.1
 _BACKOFF_MOST_S = 5.0
 
 
@@ -31,21 +32,21 @@ class DecisionWriter:
         await written
 
     async def run(self) -> None:
-        wait_s = 0.1
+        wait_s = _BACKOFF_FIRST_S
         while True:
             await self._some.wait()
             await asyncio.sleep(_GATHER_S)
-            batch = [entry for entry in self._waiting[:_BATCH_MOST] if not entry[1].cancelled()]
+            # Decisions that arrive during the call belong to the next batch.
+            batch = self._waiting[:_BATCH_MOST]
             try:
-                if batch:
-                    await self._ledger.decide([decision for decision, _ in batch])
+                await self._ledger.decide([decision for decision, _ in batch])
             except DatabaseError as error:
                 log.warning("decisions.not_written", count=len(batch), error=str(error), again_in_s=wait_s)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _BACKOFF_MOST_S)
                 continue
-            wait_s = 0.1
-            del self._waiting[:_BATCH_MOST]
+            wait_s = _BACKOFF_FIRST_S
+            del self._waiting[: len(batch)]
             if not self._waiting:
                 self._some.clear()
             for _, written in batch:

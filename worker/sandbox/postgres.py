@@ -43,7 +43,6 @@ _SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum_naptime": "10s",
-    "unix_socket_permissions": "0777",  # the directory around it is closed to others
 }
 _ACCESS = f"local all all trust\nlocal replication all trust\nhost all all {LOOPBACK}/32 scram-sha-256\n"
 _PROJECT_SQL = Path(__file__).with_name("supabase_project.sql")
@@ -66,10 +65,10 @@ class Postgres:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, *, binaries: PostgresBinaries | None = None) -> AsyncIterator["Postgres"]:
+    async def start(cls) -> AsyncIterator["Postgres"]:
         """Uses the server of DATABASE_URL where that is set, else starts a private cluster."""
         url = os.environ.get("DATABASE_URL")
-        server = cls.existing(url) if url and binaries is None else cls.private(binaries)
+        server = cls.existing(url) if url else cls.private()
         async with server as postgres:
             yield postgres
 

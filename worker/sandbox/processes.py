@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 import os
 import pwd
+import random
 import signal
 import socket
 import stat
@@ -24,12 +25,13 @@ from pathlib import Path
 from time import monotonic
 from typing import IO
 
-from worker.sandbox.errors import ProcessError
+from worker.sandbox.errors import ProcessError, SandboxError
 
 LOOPBACK = "127.0.0.1"
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.005
+_PORTS = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,11 +66,12 @@ def unprivileged_account() -> Account | None:
 
 
 def free_port() -> int:
-    """Returns a loopback TCP port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a loopback TCP port that was free a moment ago, and that no outgoing connection will take."""
+    for port in random.SystemRandom().sample(_PORTS, k=100):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise SandboxError(f"Found no free TCP port between {_PORTS.start} and {_PORTS.stop}.")
 
 
 class ChildProcess:

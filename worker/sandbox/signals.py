@@ -74,13 +74,13 @@ async def random_trades(
 
 
 async def recorded_trades(exchange: RemoteExchange) -> AsyncGenerator[Trade, None]:
-    """Every print of the replay, as it comes."""
+    """Every print of the replay from now on, as it comes."""
     places = {
         token: (market["condition"], outcome, market["question"])
         for market in await exchange.read("markets")
         for token, outcome in zip(market["tokens"], market["outcomes"], strict=True)
     }
-    seen = 0
+    seen = max((entry["number"] + 1 for entry in await exchange.read("prints")), default=0)
     while True:
         for entry in await exchange.read("prints", since=seen):
             seen = entry["number"] + 1

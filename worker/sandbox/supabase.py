@@ -7,8 +7,9 @@ async with SupabaseSandbox.start() as supabase:
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from worker.sandbox.gateway.pacing import DeliveryMode
 from worker.sandbox.gateway.server import Gateway
-from worker.sandbox.gateway.timing import DeliveryMode, GatewayTiming
+from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.keys import ProjectKeys
 from worker.sandbox.migrations import apply_migrations
 from worker.sandbox.postgres import AUTHENTICATOR, Postgres

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from worker.sandbox.gateway.replication import Operation
+from worker.sandbox.gateway.changes import Operation
 
 _ANY: Final = "*"
 _IDS: Final = 2**27  # the range of Erlang's phash2
@@ -101,8 +101,8 @@ class Binding:
             id=identity,
             event=str(params.get("event", _ANY)),
             schema=str(params.get("schema", "public")),
-            table=params.get("table"),
-            filter_text=params.get("filter"),
+            table=_text(params.get("table")),
+            filter_text=_text(params.get("filter")),
             echoed={"id": identity, **{key: params[key] for key in sorted(params)}},
         )
 
@@ -128,5 +128,9 @@ def _refused(parts: list[str]) -> FilterRefusedError:
     return FilterRefusedError(f"Error parsing `filter` params: [{listed}]")
 
 
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
 def _quoted(text: str) -> str:
-    return json.dumps(str(text), ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False)

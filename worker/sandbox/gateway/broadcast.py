@@ -10,9 +10,9 @@ import psycopg
 import structlog
 
 from worker.sandbox.gateway import phoenix
-from worker.sandbox.gateway.channels import Session
+from worker.sandbox.gateway.changes import Transaction
 from worker.sandbox.gateway.rendering import Renderer
-from worker.sandbox.gateway.replication import Transaction
+from worker.sandbox.gateway.sessions import Session
 
 _log = structlog.get_logger(__name__)
 

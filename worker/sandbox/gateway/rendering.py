@@ -16,7 +16,7 @@ from psycopg import sql
 
 from worker.sandbox.gateway.bindings import Filter
 from worker.sandbox.gateway.catalog import Catalog, typed_placeholder
-from worker.sandbox.gateway.replication import Operation, RowChange, Transaction
+from worker.sandbox.gateway.changes import Operation, RowChange, Transaction
 from worker.sandbox.gateway.views import TableColumn, TableView
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
@@ -27,8 +27,6 @@ where value <> 'null' and octet_length(value::text) <= 64
 """
 _NOT_A_NUMBER: Final = frozenset({"numeric", "float4", "float8"})
 _TOO_LARGE: Final = "Error 413: Payload Too Large"
-
-Columns = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +116,14 @@ class Renderer:
     ) -> list[str | None]:
         """Returns each row as the text of a jsonb object, None for no row."""
         records: list[str | None] = [None] * len(rows)
-        groups: dict[Columns, list[int]] = {}
+        groups: dict[tuple[TableColumn, ...], list[int]] = {}
         for index, row in enumerate(rows):
             if row is not None:
-                present = tuple(column.name for column in columns if column.name in row)
+                present = tuple(column for column in columns if column.name in row)
                 groups.setdefault(present, []).append(index)
         for present, indexes in groups.items():
-            chosen = tuple(column for column in columns if column.name in present)
-            arrays = [[(rows[index] or {})[column.name] for index in indexes] for column in chosen]
-            answers = await self._catalog.rows(_records_query(chosen), arrays, prepare=True)
+            arrays = [[(rows[index] or {})[column.name] for index in indexes] for column in present]
+            answers = await self._catalog.rows(_records_query(present), arrays, prepare=True)
             for index, (text,) in zip(indexes, answers, strict=True):
                 records[index] = text
         return records

@@ -10,14 +10,16 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from worker.sandbox.errors import SandboxError
 from worker.sandbox.gateway import phoenix, rest_proxy
 from worker.sandbox.gateway.broadcast import Broadcast
 from worker.sandbox.gateway.catalog import Catalog
-from worker.sandbox.gateway.channels import SERVICE_RESTART, Project, Session
+from worker.sandbox.gateway.pacing import DeliveryMode, Pacer
 from worker.sandbox.gateway.rendering import Renderer
 from worker.sandbox.gateway.replication import ReplicationStream
 from worker.sandbox.gateway.rest_proxy import RestProxy
-from worker.sandbox.gateway.timing import DeliveryMode, GatewayTiming, Pacer
+from worker.sandbox.gateway.sessions import SERVICE_RESTART, Project, Session
+from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.gateway.tokens import TokenRefusedError
 from worker.sandbox.processes import LOOPBACK
 
@@ -28,15 +30,14 @@ _log = structlog.get_logger(__name__)
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _MAX_FRAME_BYTES: Final = 5 * 1024 * 1024
 _CLOSE_WITHIN_S: Final = 1.0
+_ATTACHED_WITHIN_S: Final = 10.0
 
 
 class Gateway:
     """A running gateway; `url` is what a client takes for the address of the project."""
 
-    def __init__(self, project: Project, sessions: set[Session], url: str) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self._project = project
-        self._sessions = sessions
 
     @classmethod
     @asynccontextmanager
@@ -65,12 +66,20 @@ class Gateway:
         proxy = RestProxy(postgrest_socket)
         try:
             async with _background(stream.run()), _background(broadcast.run()):
-                await stream.attached.wait()
+                await _attached(stream)
                 async with _serving(_application(project, sessions, proxy), port) as url:
-                    yield cls(project, sessions, url)
+                    yield cls(url)
         finally:
             await proxy.close()
             await catalog.close()
+
+
+async def _attached(stream: ReplicationStream) -> None:
+    try:
+        async with asyncio.timeout(_ATTACHED_WITHIN_S):
+            await stream.attached.wait()
+    except TimeoutError:
+        raise SandboxError(f"Cannot read the log of PostgreSQL: {stream.trouble}") from stream.trouble
 
 
 def _application(project: Project, sessions: set[Session], proxy: RestProxy) -> web.Application:

@@ -1,0 +1,225 @@
+"""The sockets: heartbeats, joins, leaves, tokens, and when a channel starts to hear changes.
+
+Follows what was recorded from supabase/realtime 2.129.8, its order of frames included. One writer per
+socket keeps that order; everything delayed is a task of the socket and ends with it.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiohttp import WSMsgType, web
+
+from worker.sandbox.gateway import phoenix
+from worker.sandbox.gateway.bindings import Binding, Filter, FilterRefusedError
+from worker.sandbox.gateway.catalog import Catalog
+from worker.sandbox.gateway.channels import Channel, Subscription
+from worker.sandbox.gateway.phoenix import HEARTBEAT_TOPIC, TOPIC_PREFIX, ClientFrame
+from worker.sandbox.gateway.replication import ReplicationStream
+from worker.sandbox.gateway.timing import GatewayTiming
+from worker.sandbox.gateway.tokens import Flaw, Token, TokenRefusedError, crash_reason
+
+NORMAL: Final = 1000
+SERVICE_RESTART: Final = 1012
+
+_REPLACED_KEYS: Final = "sb_"  # no token: the server goes on with the one it has
+_JOIN_CODES: Final = {Flaw.MALFORMED: "MalformedJWT", Flaw.SIGNATURE: "JwtSignatureError"}
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What every session needs of the project it belongs to."""
+
+    secret: str
+    timing: GatewayTiming
+    catalog: Catalog
+    stream: ReplicationStream
+
+    def verify(self, token: str | None) -> Token:
+        """Raises TokenRefusedError."""
+        return Token.verify(token, self.secret, datetime.now(UTC))
+
+
+class Session:
+    """One WebSocket: reads frames, answers them, and writes what it is told to send."""
+
+    def __init__(self, project: Project, socket: web.WebSocketResponse, token: Token) -> None:
+        self._project = project
+        self._socket = socket
+        self._token = token
+        self._channels: dict[str, Channel] = {}
+        self._outgoing: asyncio.Queue[str] = asyncio.Queue()
+        self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def channels(self) -> Iterable[Channel]:
+        return self._channels.values()
+
+    def send(self, frame: str) -> None:
+        self._outgoing.put_nowait(frame)
+
+    async def close(self, code: int) -> None:
+        await self._socket.close(code=code)
+
+    async def run(self) -> None:
+        """Serves the socket until one side closes it."""
+        try:
+            async with self._tasks:
+                self._start(self._write())
+                await self._read()
+                for task in self._running:
+                    task.cancel()
+        finally:
+            for channel in self._channels.values():
+                channel.end()
+            self._channels.clear()
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                message = await self._socket.receive(timeout=self._project.timing.idle_s)
+            except TimeoutError:
+                await self.close(NORMAL)
+                return
+            match message.type:
+                case WSMsgType.TEXT:
+                    frame = phoenix.parse(message.data)
+                    if frame is not None:
+                        self._handle(frame)
+                case WSMsgType.PING:
+                    await self._socket.pong(message.data)
+                case WSMsgType.CLOSE | WSMsgType.CLOSING | WSMsgType.CLOSED | WSMsgType.ERROR:
+                    return
+                case _:
+                    pass
+
+    async def _write(self) -> None:
+        with suppress(ConnectionError):
+            while True:
+                await self._socket.send_str(await self._outgoing.get())
+
+    def _handle(self, frame: ClientFrame) -> None:
+        channel = self._channels.get(frame.topic)
+        match frame.event:
+            case "heartbeat" if frame.topic == HEARTBEAT_TOPIC:
+                self.send(phoenix.reply_ok(frame))
+            case "phx_join" if frame.topic.startswith(TOPIC_PREFIX):
+                self._join(frame)
+            case "phx_leave" if channel is None:
+                self.send(phoenix.reply_ok(frame))
+            case "phx_leave" if channel is not None and frame.join_ref in {channel.join_ref, None}:
+                self.send(phoenix.reply_ok(frame))
+                self._close(channel)
+            case "access_token" if channel is not None:
+                self._renew(channel, frame)
+            case _ if channel is None:
+                self.send(phoenix.reply_error(frame, "unmatched topic"))
+            case _:
+                pass
+
+    def _join(self, frame: ClientFrame) -> None:
+        try:
+            token = self._join_token(frame)
+        except _JoinRefusedError as refusal:
+            self._start(self._refuse(frame, str(refusal)))
+            return
+        channel = Channel(frame, token, map(Binding.parse, frame.bindings))
+        replaced = self._channels.pop(frame.topic, None)
+        self._channels[frame.topic] = channel
+        response = {"postgres_changes": [binding.echoed for binding in channel.bindings]}
+        self.send(phoenix.reply_ok(frame, response))
+        if replaced is not None:
+            # The server's order: the reply first, then the close of the channel it replaces.
+            replaced.end()
+            self.send(phoenix.close(replaced.join_ref, replaced.topic))
+        self._watch_expiry(channel)
+        channel.subscribing = self._start(self._subscribe(channel, self._project.timing.system_ok_s))
+
+    def _join_token(self, frame: ClientFrame) -> Token:
+        if frame.topic == TOPIC_PREFIX:
+            raise _JoinRefusedError("TopicNameRequired: You must provide a topic name")
+        raw = frame.payload.get("access_token")
+        if not isinstance(raw, str) or raw.startswith(_REPLACED_KEYS) or raw == self._token.raw:
+            return self._token
+        crash = crash_reason(raw)
+        if crash is not None:
+            raise _JoinRefusedError(crash)
+        try:
+            return self._project.verify(raw)
+        except TokenRefusedError as error:
+            code = _JOIN_CODES.get(error.flaw, "InvalidJWTToken")
+            raise _JoinRefusedError(f"{code}: {error.text}") from error
+
+    async def _refuse(self, frame: ClientFrame, reason: str) -> None:
+        await asyncio.sleep(self._project.timing.join_error_s)
+        self.send(phoenix.reply_error(frame, reason))
+
+    async def _subscribe(self, channel: Channel, after_s: float) -> None:
+        """Makes the channel hear, and says so; one bad binding leaves all of them deaf."""
+        if not channel.bindings:
+            return
+        await asyncio.sleep(after_s)
+        await self._project.stream.attached.wait()
+        subscriptions = []
+        for binding in channel.bindings:
+            objection = None
+            condition = None
+            try:
+                condition = Filter.parse(binding.filter_text) if binding.filter_text else None
+            except FilterRefusedError as error:
+                objection = str(error)
+            else:
+                objection = await self._project.catalog.objection(binding, condition, channel.token.role)
+            if objection is not None:
+                self._say(channel, status="error", extension="postgres_changes", message=objection)
+                return
+            subscriptions.append(Subscription(binding, condition))
+        channel.subscriptions = tuple(subscriptions)
+        self._say(channel, status="ok", extension="postgres_changes", message="Subscribed to PostgreSQL")
+
+    def _renew(self, channel: Channel, frame: ClientFrame) -> None:
+        raw: Any = frame.payload.get("access_token")
+        if not isinstance(raw, str) or raw.startswith(_REPLACED_KEYS) or raw == channel.token.raw:
+            return
+        try:
+            channel.token = self._project.verify(raw)
+        except TokenRefusedError as error:
+            self._expel(channel, error.text)
+            return
+        self._watch_expiry(channel)
+        if channel.subscribing is not None:
+            channel.subscribing.cancel()
+        channel.subscribing = self._start(self._subscribe(channel, self._project.timing.resubscribe_s))
+
+    def _watch_expiry(self, channel: Channel) -> None:
+        if channel.expiry is not None:
+            channel.expiry.cancel()
+        left_s = channel.token.expires_at - datetime.now(UTC).timestamp()
+        loop = asyncio.get_running_loop()
+        channel.expiry = loop.call_later(left_s, self._expel, channel, "Token has expired 0 seconds ago")
+
+    def _expel(self, channel: Channel, message: str) -> None:
+        self._say(channel, status="error", extension="system", message=message)
+        self._close(channel)
+
+    def _close(self, channel: Channel) -> None:
+        del self._channels[channel.topic]
+        channel.end()
+        self.send(phoenix.close(channel.join_ref, channel.topic))
+
+    def _say(self, channel: Channel, *, status: str, extension: str, message: str) -> None:
+        self.send(phoenix.system(channel.topic, status=status, extension=extension, message=message))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+
+class _JoinRefusedError(Exception):
+    """The message is the reason the server replies."""
