@@ -112,14 +112,39 @@ async def test_a_market_that_closed_since_keeps_its_fills(floor: Floor, exchange
     assert (await exchange.lookup(floor.wallet, order_id)).fills
 
 
-async def test_every_page_of_trades_is_read() -> None:
-    rules = Rules(settlement=FAST_SETTLEMENT, page_size=1)
+@pytest.mark.parametrize("levels", [1, 3, 9])
+async def test_every_trade_is_read_however_many_there_are(levels: int) -> None:
+    rules = Rules(settlement=FAST_SETTLEMENT, page_size=2)
+    prices = [f"0.4{digit}" for digit in range(levels)]
     async with open_floor(rules) as floor, polymarket(floor) as exchange:
-        for price in ("0.45", "0.46", "0.47", "0.48"):
-            floor.offer(price, "10")
+        for price in prices:
+            floor.offer(price, "5")
         order_id = await sent(floor, exchange)
         view = await exchange.lookup(floor.wallet, order_id)
-    assert sorted(fill.price for fill in view.fills) == [Decimal(f"0.4{digit}") for digit in (5, 6, 7, 8)]
+    assert sorted(fill.price for fill in view.fills) == [Decimal(price) for price in prices]
+
+
+async def test_looking_one_order_up_does_not_read_the_wallets_other_trades(
+    floor: Floor, exchange: PolymarketExchange
+) -> None:
+    floor.offer("0.50", "1000")
+    orders = [await sent(floor, exchange, bet_usd="5") for _ in range(5)]
+    (trade,) = (await exchange.lookup(floor.wallet, orders[2])).fills
+    asked = floor.venue.journal.latest_others[-1]
+    assert (asked.path, asked.query) == ("/data/trades", f"id={trade.trade_id}")
+
+
+async def test_trades_that_an_order_does_not_name_are_found_all_the_same(
+    floor: Floor, exchange: PolymarketExchange
+) -> None:
+    for price in ("0.45", "0.46"):
+        floor.offer(price, "10")
+    order_id = await sent(floor, exchange)
+    forgetful = floor.venue.engine.orders[order_id]  # type: ignore[index]  # the venue's own type of id
+    forgotten = forgetful.trade_ids.pop()
+    view = await exchange.lookup(floor.wallet, order_id)
+    assert forgotten in {fill.trade_id for fill in view.fills}
+    assert len(view.fills) == 2
 
 
 @pytest.mark.parametrize("as_null", [False, True], ids=["404", "null"])

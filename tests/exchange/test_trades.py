@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.exchange_plans import SOME_TIME, listed_market
-from worker.exchange.trades import fill_of, fill_state, orders_of, plain_status, taker_fee_usd
+from worker.exchange.trades import (
+    fill_of,
+    fill_state,
+    orders_of,
+    plain_status,
+    standing_shares,
+    taker_fee_usd,
+)
 from worker.orders.lifecycle import FillState
 from worker.orders.terms import OrderId, Side
 
@@ -105,6 +112,16 @@ def test_only_a_confirmed_trade_is_final_and_only_a_failed_one_is_reversed(
 ) -> None:
     assert fill_of(replace(Listed(), status=status), OURS, MARKET).state is state
     assert fill_state(status) is state
+
+
+def test_a_failed_trade_gave_an_order_nothing() -> None:
+    ours_as_maker = Listed(
+        taker_order_id=THEIRS, maker_orders=(Entry(order_id=OURS, matched_amount=Decimal(4)),)
+    )
+    assert standing_shares(Listed(), OURS) == Decimal(10)
+    assert standing_shares(ours_as_maker, OURS) == Decimal(4)
+    assert standing_shares(ours_as_maker, NOBODYS) == 0
+    assert standing_shares(replace(Listed(), status="FAILED"), OURS) == 0
 
 
 @pytest.mark.parametrize("status", ["LIVE", "live", "ORDER_STATUS_LIVE", "order_status_live"])

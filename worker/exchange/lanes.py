@@ -7,12 +7,11 @@ over a window and never waits below it. Waiters queue behind an `asyncio.Lock`, 
 """
 
 import asyncio
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
 
 from asyncio_throttle.throttler import Throttler
 
+from worker.orders.terms import WalletAddress
 from worker.settings import ExchangeSettings
 
 _POLL_S = 0.005  # how late a waiter may notice that the window has moved on
@@ -58,21 +57,21 @@ class Lane:
         """Nothing to give back: a budget counts starts, not calls in flight."""
 
 
-@dataclass(frozen=True, slots=True)
 class Lanes:
-    """The worker's budgets. `submit` is taken by the money path before it prepares an order; the adapter takes
+    """The worker's budgets. The money path takes `submit(wallet)` before it prepares an order; the adapter takes
     `lookup` and `background` itself, so that neither a burst of look-ups nor warming can delay an order.
     """
 
-    submit: Lane
-    lookup: Lane
-    background: Lane
+    def __init__(self, settings: ExchangeSettings) -> None:
+        self._settings = settings
+        self._submit: dict[WalletAddress, Lane] = {}
+        self.lookup = Lane(settings.lookups_per_s, settings.lookups_per_s)
+        self.background = Lane(settings.background_per_s, settings.background_per_s)
 
-    @classmethod
-    def for_settings(cls, settings: ExchangeSettings) -> Self:
-        """Each lane as fast as its setting, with bursts of one second."""
-        return cls(
-            submit=Lane(settings.orders_per_s, settings.orders_per_s),
-            lookup=Lane(settings.lookups_per_s, settings.lookups_per_s),
-            background=Lane(settings.background_per_s, settings.background_per_s),
-        )
+    def submit(self, wallet: WalletAddress) -> Lane:
+        """The lane of one signer: the exchange meters the orders of each by themselves."""
+        lane = self._submit.get(wallet)
+        if lane is None:
+            lane = Lane(self._settings.orders_per_s, self._settings.orders_burst)
+            self._submit[wallet] = lane
+        return lane

@@ -62,9 +62,7 @@ class PaperExchange:
         remembers: int = 20_000,
     ) -> None:
         self._keep_warm_every_s = settings.keep_warm_every_s
-        self._market_data = MarketData(
-            settings, clock, background=(lanes or Lanes.for_settings(settings)).background
-        )
+        self._market_data = MarketData(settings, clock, background=(lanes or Lanes(settings)).background)
         self._clock = clock
         self._bankroll_usd = bankroll_usd
         self._salt = salt

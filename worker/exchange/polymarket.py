@@ -106,7 +106,7 @@ class PolymarketExchange:
         timestamp_ms: Callable[[], int] = wall_clock_ms,
     ) -> Self:
         """Authenticate every account. Raises `CredentialError` or `ExchangeUnreachable`, and leaves nothing open."""
-        lanes = lanes or Lanes.for_settings(settings)
+        lanes = lanes or Lanes(settings)
         market_data = MarketData(settings, clock, background=lanes.background)
         exchange = cls(settings, {}, market_data, clock, lanes=lanes, salt=salt, timestamp_ms=timestamp_ms)
         try:
