@@ -134,32 +134,41 @@ from (
   ) resolved
 ) c;
 
--- In plpgsql, here and in whatever else the claim calls: it keeps its plan for the session, where a SQL
--- function would plan these views anew each time.
-create or replace function public.lt_capital_of(for_strategy_id text, in_mode text)
+-- The seven numbers of an answer, after `spend_usd` more has been reserved. A strategy that is gone owns nothing.
+create or replace function public.lt_capital_json(capital public.lt_capital_now, spend_usd numeric default 0)
 returns jsonb
+language sql immutable security invoker set search_path = ''
+as $$
+  select jsonb_build_object(
+    'initial_usd', public.lt_text(coalesce(capital.initial_usd, 0)),
+    'realised_usd', public.lt_text(coalesce(capital.realised_usd, 0)),
+    'locked_usd', public.lt_text(coalesce(capital.locked_usd, 0) + spend_usd),
+    'cooldown_usd', public.lt_text(coalesce(capital.cooldown_usd, 0)),
+    'awaiting_redeem_usd', public.lt_text(coalesce(capital.awaiting_redeem_usd, 0)),
+    'available_usd', public.lt_text(coalesce(capital.available_usd, 0) - spend_usd),
+    'exposure_usd', public.lt_text(coalesce(capital.exposure_usd, 0) + spend_usd))
+$$;
+
+-- In plpgsql, here and in whatever else a claim calls: it keeps its plan for the session, where a SQL function
+-- would plan these views anew each time.
+create or replace function public.lt_capital_of(for_strategy_id text, in_mode text)
+returns public.lt_capital_now
 language plpgsql stable security invoker set search_path = ''
 as $$
+declare
+  capital public.lt_capital_now;
 begin
-  -- A strategy that is gone owns nothing: callers get the same seven numbers in any case.
-  return (select jsonb_build_object(
-    'initial_usd', public.lt_text(coalesce(sum(c.initial_usd), 0)),
-    'realised_usd', public.lt_text(coalesce(sum(c.realised_usd), 0)),
-    'locked_usd', public.lt_text(coalesce(sum(c.locked_usd), 0)),
-    'cooldown_usd', public.lt_text(coalesce(sum(c.cooldown_usd), 0)),
-    'awaiting_redeem_usd', public.lt_text(coalesce(sum(c.awaiting_redeem_usd), 0)),
-    'available_usd', public.lt_text(coalesce(sum(c.available_usd), 0)),
-    'exposure_usd', public.lt_text(coalesce(sum(c.exposure_usd), 0)))
-  from public.lt_capital_now c
-  where c.strategy_id = for_strategy_id and c.mode = in_mode);
+  select * into capital from public.lt_capital_now c where c.strategy_id = for_strategy_id and c.mode = in_mode;
+  return capital;
 end
 $$;
 
+-- {mode, strategy_id} -> {now, capital}
 create or replace function public.lt_capital(p jsonb)
 returns jsonb
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
   select jsonb_build_object(
     'now', clock_timestamp(),
-    'capital', public.lt_capital_of(p ->> 'strategy_id', p ->> 'mode'))
+    'capital', public.lt_capital_json(public.lt_capital_of(p ->> 'strategy_id', p ->> 'mode')))
 $$;

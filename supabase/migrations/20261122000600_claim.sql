@@ -8,7 +8,8 @@
 --   reason, value, limit: the refusal's words, the number that failed and the limit it met
 --   final:   the pair is decided by it; false leaves the pair as work
 --   money:   smaller numbers might pass (protocol: may be decided again once)
-create or replace function public.lt_claim_refusal(p jsonb, strategy public.lt_strategies, spent_usd numeric)
+create or replace function public.lt_claim_refusal(
+  p jsonb, strategy public.lt_strategies, capital public.lt_capital_now, spent_usd numeric)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC'
 as $$
@@ -25,7 +26,6 @@ declare
   signal     public.ft_orders;
   difference jsonb;
   twin       text;
-  capital    public.lt_capital_now;
   in_market  numeric;
   balance    public.lt_wallets;
   spendable  numeric;
@@ -143,7 +143,6 @@ begin
     return jsonb_build_object('reason', 'above_max_order_size', 'value', public.lt_text(spent_usd + reserve),
                               'limit', public.lt_text(strategy.max_order_size_usd), 'final', true, 'money', true);
   end if;
-  select * into capital from public.lt_capital_now c where c.strategy_id = strategy.strategy_id and c.mode = in_mode;
   if strategy.max_position_size_usd is not null then
     -- A position is what is held in one market, however many signals built it.
     select coalesce(sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd), 0) into in_market
@@ -252,6 +251,7 @@ declare
   pair_signal    uuid := (p ->> 'ft_order_id')::uuid;
   strategy       public.lt_strategies;
   attempt        public.lt_order_attempts;
+  capital        public.lt_capital_now;
   refusal        jsonb;
   recorded       boolean := false;
   claimed_order  text := p ->> 'lt_order_id';
@@ -268,8 +268,10 @@ begin
   if strategy.strategy_id is null then
     return jsonb_build_object('now', clock_timestamp(), 'granted', false, 'reason', 'strategy_inactive',
                               'value', 'missing', 'limit', null, 'recorded', false,
-                              'capital', public.lt_capital_of(pair_strategy, in_mode));
+                              'capital', public.lt_capital_json(capital));
   end if;
+
+  capital := public.lt_capital_of(pair_strategy, in_mode);
 
   -- A claim whose answer was lost is asked again with the same id and gets the same answer.
   select * into attempt from public.lt_order_attempts a
@@ -284,7 +286,7 @@ begin
     end if;
     return jsonb_build_object(
       'now', clock_timestamp(), 'granted', true, 'replayed', true, 'lt_order_id', attempt.lt_order_id,
-      'attempt_no', attempt.attempt_no, 'capital', public.lt_capital_of(pair_strategy, in_mode));
+      'attempt_no', attempt.attempt_no, 'capital', public.lt_capital_json(capital));
   end if;
 
   if claimed_order is not null then
@@ -298,7 +300,7 @@ begin
     end if;
   end if;
 
-  refusal := public.lt_claim_refusal(p, strategy, spent_usd);
+  refusal := public.lt_claim_refusal(p, strategy, capital, spent_usd);
   if refusal is not null then
     if (refusal ->> 'final')::boolean
        and not (coalesce((refusal ->> 'money')::boolean, false) and coalesce((p ->> 'may_redecide')::boolean, false))
@@ -307,7 +309,7 @@ begin
     end if;
     return jsonb_build_object(
       'now', clock_timestamp(), 'granted', false, 'reason', refusal -> 'reason', 'value', refusal -> 'value',
-      'limit', refusal -> 'limit', 'recorded', recorded, 'capital', public.lt_capital_of(pair_strategy, in_mode));
+      'limit', refusal -> 'limit', 'recorded', recorded, 'capital', public.lt_capital_json(capital));
   end if;
 
   if claimed_order is null then
@@ -333,7 +335,8 @@ begin
 
   return jsonb_build_object(
     'now', clock_timestamp(), 'granted', true, 'replayed', false, 'lt_order_id', claimed_order,
-    'attempt_no', next_no, 'capital', public.lt_capital_of(pair_strategy, in_mode));
+    'attempt_no', next_no,
+    'capital', public.lt_capital_json(capital, (p #>> '{order,reserve_usd}')::numeric));
 end
 $$;
 

@@ -220,7 +220,7 @@ as $$
           select jsonb_agg(distinct c.action order by c.action) from public.lt_controls c
           where c.cleared_at is null
             and c.scope in ('global', 'strategy:' || s.strategy_id, 'wallet:' || lower(s.wallet_address))), '[]'),
-        'capital', public.lt_capital_of(s.strategy_id, p_mode))
+        'capital', public.lt_capital_json(public.lt_capital_of(s.strategy_id, p_mode)))
       order by s.strategy_id), '[]'))
   from public.lt_strategies s
   left join public.ft_wallets w on w.wallet_id = s.ft_wallet_id
