@@ -51,7 +51,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
     access = DatabaseAccess.checked(settings.supabase_url, settings.supabase_key.get_secret_value())
     hide(access.key)
     clock = DatabaseClock()
-    lanes = Lanes.for_settings(settings.exchange)
+    lanes = Lanes(settings.exchange)
     timing = CallTiming(read_s=settings.database_timeout_s, call_s=settings.database_timeout_s + 1.0)
     async with await SupabaseDatabase.open(access, clock=clock, timing=timing) as database:
         ledger = SupabaseLedger(

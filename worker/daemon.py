@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 _STRATEGY_REFRESH_S = 5.0
 _WATCH_EVERY_S = 1.0
 _FEED_LATE_AFTER_S = 1.5
+_WARM_CONNECTIONS = 4
+_WARM_EVERY_S = 60.0
 
 
 class Daemon:
@@ -63,7 +65,7 @@ class Daemon:
             exchange=adapters.exchange,
             ledger=adapters.ledger,
             wallets=self._wallets,
-            lane=adapters.lanes.submit,
+            lane_of=adapters.lanes.submit,
             clock=adapters.clock,
             metrics=self.metrics,
         )
@@ -131,7 +133,10 @@ class Daemon:
             "watch": self._watch(),
         }.items():
             tasks[name] = essential(name, work)
-        tasks["warmth"] = restartable("warmth", self._adapters.exchange.keep_warm, self.metrics)
+        tasks["exchange-warmth"] = restartable(
+            "exchange-warmth", self._adapters.exchange.keep_warm, self.metrics
+        )
+        tasks["database-warmth"] = restartable("database-warmth", self._keep_database_warm, self.metrics)
         tasks["ready"] = self._announce_ready()
         if self._settings.feed.enabled:
             tasks["feed"] = restartable("feed", self._feed.run, self.metrics)
@@ -186,6 +191,12 @@ class Daemon:
             return
         async for order_id in exchange.order_events(wallet):
             self._pending.wake(order_id)
+
+    async def _keep_database_warm(self) -> None:
+        """Connections for a burst of claims, open and past their handshakes."""
+        while True:
+            await self._adapters.database.warm(_WARM_CONNECTIONS)
+            await asyncio.sleep(_WARM_EVERY_S)
 
     def _watch_paper_wallets(self, addresses: Iterable[WalletAddress]) -> None:
         """On paper every wallet that a strategy names can be traded: no key is needed."""

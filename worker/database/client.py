@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import httpx
 import structlog
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -22,7 +23,6 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from worker.database.answers import ExactTransport, raise_refusal
 from worker.database.clock import DatabaseClock
 from worker.database.keys import DatabaseAccess

@@ -21,10 +21,10 @@ from realtime import AsyncRealtimeChannel, RealtimeSubscribeStates
 from realtime import RealtimePostgresChangesListenEvent as _Event
 from realtime.message import SuccessSystemPayload
 from realtime.types import PostgresChangesPayload
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from supabase.types import RealtimeClientOptions
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from worker.database.keys import DatabaseAccess
 from worker.database.values import Row
 

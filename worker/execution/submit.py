@@ -5,7 +5,7 @@ shielded from cancellation; every answer, and every lack of one, is recorded. No
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -71,6 +71,7 @@ class _Order:
     received: Received
     fresh_until: datetime
     prepare_s: float
+    lane_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +97,14 @@ class Submitter:
         exchange: Exchange,
         ledger: Ledger,
         wallets: Wallets,
-        lane: Lane,
+        lane_of: Callable[[WalletAddress], Lane],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._exchange = exchange
         self._ledger = ledger
         self._wallets = wallets
-        self._lane = lane
+        self._lane_of = lane_of
         self._clock = clock
         self._metrics = metrics
         self._halted: dict[WalletAddress, str] = {}
@@ -119,7 +120,9 @@ class Submitter:
     ) -> Executed | Refused | NotSent:
         """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew."""
         wallet = plan.strategy.wallet_address
-        await self._lane.take()
+        lane_from_s = self._clock.monotonic()
+        await self._lane_of(wallet).take()
+        lane_s = self._clock.monotonic() - lane_from_s
         if self._clock.now() > fresh_until:
             return NotSent("the signal grew old while it waited for a place", stale=True)
         lease = self._wallets.lease(wallet)
@@ -131,7 +134,14 @@ class Submitter:
         envelope = await self._exchange.prepare(wallet, plan)
         stages = Stages(received_at=received.at, decided_at=decided_at, prepared_at=self._clock.now())
         order = _Order(
-            plan, envelope, lease, stages, received, fresh_until, self._clock.monotonic() - prepare_from_s
+            plan,
+            envelope,
+            lease,
+            stages,
+            received,
+            fresh_until,
+            self._clock.monotonic() - prepare_from_s,
+            lane_s,
         )
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
         return await self.in_flight.shielded(self._claim_and_post(order), name=f"submit {envelope.order_id}")
@@ -144,7 +154,8 @@ class Submitter:
         if isinstance(claim, Refused):
             return claim
         timing = {
-            "own_ms": _ms(self._clock.monotonic() - order.received.monotonic_s - claim_s),
+            "own_ms": _ms(self._clock.monotonic() - order.received.monotonic_s - order.lane_s - claim_s),
+            "lane_ms": _ms(order.lane_s),
             "prepare_ms": _ms(order.prepare_s),
             "claim_ms": _ms(claim_s),
         }
@@ -168,15 +179,15 @@ class Submitter:
             outcome = classify(answer, first_send=True)
             self._metrics.answers.labels(outcome.kind).inc()
             self._metrics.stage_s.labels("answer").observe(answer_s)
+            self._check(envelope, answer, outcome)
             if outcome.kind is not OutcomeKind.NOT_SENT:
                 break
             wait_s = next(backoff_s, None)
-            if wait_s is None or self._clock.now() > order.fresh_until:
+            if wait_s is None or outcome.halts or self._clock.now() > order.fresh_until:
                 return outcome.reason, await self._abandon(envelope, _note(outcome, answer))
             wait_s = max(wait_s, float(outcome.retry_after_s or 0))
             log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.reason, again_in_s=wait_s)
             await asyncio.sleep(wait_s)
-        self._check(envelope, answer, outcome)
         record = AttemptRecord(
             order_id=envelope.order_id,
             state=outcome.next_state,

@@ -229,7 +229,10 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The claim's own words: the reason, the number that failed and the limit it met. Already recorded."""
+    """The claim's own words: the reason, the number that failed and the limit it met.
+
+    A final reason is already recorded as the pair's decision; with any other the pair stays work.
+    """
 
     reason: SkipReason
     value: str

@@ -13,12 +13,12 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 from rich.live import Live
-
 from supabase import AsyncClient, acreate_client
+
 from worker.sandbox.demo_table import latest_orders, table_of
 from worker.sandbox.errors import SandboxError
 from worker.sandbox.exchange.recording import Recording
-from worker.sandbox.gateway.timing import DeliveryMode
+from worker.sandbox.gateway.pacing import DeliveryMode
 from worker.sandbox.report import Report, report_on
 from worker.sandbox.signals import Trade, random_trades, recorded_trades, signal_row
 from worker.sandbox.worker_process import WorkerProcess

@@ -17,7 +17,8 @@ import psycopg
 from eth_account import Account
 
 from worker.sandbox.exchange.remote import RemoteExchange
-from worker.sandbox.gateway.timing import DeliveryMode
+from worker.sandbox.gateway.pacing import DeliveryMode
+from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 
 
@@ -88,13 +89,15 @@ async def open_world(
     followers: Sequence[Follower] = FOLLOWERS,
     bet_usd: Decimal = Decimal(10),
     deposit_usd: Decimal = Decimal(100_000),
+    postgres: Postgres | None = None,
+    template: str | None = None,
 ) -> AsyncIterator[World]:
-    """Starts everything but the worker; takes it down at exit."""
+    """Starts everything but the worker; takes it down at exit. `postgres`, `template`: see `SupabaseSandbox`."""
     arguments = ["--seed", str(seed), "--markets", "0" if recording else str(markets)]
     if recording:
         arguments += ["--recording", str(recording), "--speed", str(replay_speed)]
     async with (
-        SupabaseSandbox.start(delivery=delivery, seed=seed) as supabase,
+        SupabaseSandbox.start(delivery=delivery, seed=seed, postgres=postgres, template=template) as supabase,
         RemoteExchange.spawn(*arguments) as exchange,
     ):
         wallets = [Wallet.new() for _ in range(max(follower.wallet for follower in followers) + 1)]
