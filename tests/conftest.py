@@ -5,6 +5,7 @@ The cluster, and the templates that tests' databases are copied from, are made w
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -17,12 +18,11 @@ from worker.sandbox.supabase import SupabaseSandbox
 def cluster() -> Iterator[Postgres]:
     """The session's PostgreSQL; it is bound to no event loop, so every test's own loop may use it."""
     with asyncio.Runner() as runner:
-        server = Postgres.start()
-        postgres = runner.run(server.__aenter__())
+        stack = AsyncExitStack()
         try:
-            yield postgres
+            yield runner.run(stack.enter_async_context(Postgres.start()))
         finally:
-            runner.run(server.__aexit__(None, None, None))
+            runner.run(stack.aclose())
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import psycopg
 
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from tests.support.eventually import eventually
-from worker.sandbox.gateway.timing import DeliveryMode, GatewayTiming, Pacer
+from worker.sandbox.gateway.pacing import DeliveryMode, Pacer
+from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 
