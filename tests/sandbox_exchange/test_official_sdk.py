@@ -258,6 +258,18 @@ async def test_a_skewed_clock_is_a_401() -> None:
         assert refusal.value.status == 401
 
 
+async def test_a_crypto_market_holds_a_marketable_order_before_it_answers(
+    exchange: SimulatedExchange, client: AsyncSecureClient
+) -> None:
+    market = synthetic_market("Up or down", taker_hold_s=0.25)
+    exchange.engine.list_market(market)
+    exchange.quote(market.tokens[0], Side.SELL, "0.50", 100)
+    await buy(client, market.tokens[0], "1.00", "0.50")
+    (receipt,) = exchange.journal.orders
+    assert receipt.answered_monotonic_ns is not None
+    assert receipt.answered_monotonic_ns - receipt.arrived_monotonic_ns >= 250_000_000
+
+
 async def test_the_user_stream_tells_an_order_and_every_state_of_its_trade(
     exchange: SimulatedExchange, client: AsyncSecureClient, token: str
 ) -> None:

@@ -18,6 +18,7 @@ from worker.sandbox.exchange.engine import Acceptance
 from worker.sandbox.exchange.hashing import digest, separator_of, struct_hash
 from worker.sandbox.exchange.orders import Address, OrderType, Side, SignedOrder, TokenId
 from worker.sandbox.exchange.refusals import RefusedError
+from worker.sandbox.exchange.remote import RemoteExchange
 from worker.sandbox.exchange.server import SimulatedExchange
 from worker.sandbox.exchange.units import micro
 from worker.sandbox.exchange.venue import Venue
@@ -120,7 +121,7 @@ class Trader:
         return self.submit(self.sign(token, Side.SELL, micro(shares), micro(usd)), order_type)
 
 
-def sdk_environment(exchange: SimulatedExchange) -> Environment:
+def sdk_environment(exchange: SimulatedExchange | RemoteExchange) -> Environment:
     """Production's contracts and chain, with every host replaced by the simulated exchange."""
     http, ws = exchange.http_url, exchange.ws_url
     config = dataclasses.replace(

@@ -246,6 +246,7 @@ def gamma_market_json(market: Market, exchange: Exchange) -> Json:
             "exponent": market.fees.exponent,
             "rate": float(market.fees.rate),
             "takerOnly": True,
+            "rebateRate": 0.0,
         },
         "umaResolutionStatuses": json.dumps(["resolved"] if market.winner else []),
         "startDate": _iso(0),

@@ -57,12 +57,14 @@ class SimulatedExchange(Venue):
             bound = runner.addresses[0][1]
             exchange.http_url = f"http://127.0.0.1:{bound}"
             exchange.ws_url = f"ws://127.0.0.1:{bound}"
-            async with asyncio.TaskGroup() as tasks:
-                agenda = tasks.create_task(exchange._keep_agenda())
-                try:
-                    yield exchange
-                finally:
-                    agenda.cancel()
+            agenda = asyncio.create_task(exchange._keep_agenda())
+            try:
+                yield exchange
+            finally:
+                agenda.cancel()
+                await asyncio.gather(agenda, return_exceptions=True)
+            if not agenda.cancelled():
+                raise RuntimeError("The exchange's agenda broke down") from agenda.exception()
         finally:
             await exchange.streams.disconnect(code=1001)
             await runner.cleanup()

@@ -242,7 +242,7 @@ class TradingApi:
 
     def _authenticate(self, request: web.Request, body: bytes = b"") -> Credentials:
         return self._exchange.keys.authenticate(
-            request.headers, method=request.method, path=request.path, body=body
+            request.headers, method=request.method, path=request.rel_url.raw_path, body=body
         )
 
     def _page(
