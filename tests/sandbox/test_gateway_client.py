@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import psycopg
-
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
+
 from tests.support.eventually import eventually
 from worker.sandbox.gateway.pacing import DeliveryMode, Pacer
 from worker.sandbox.gateway.timing import GatewayTiming
