@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from worker.exchange.lanes import Lane
+from worker.exchange.lanes import Lane, Lanes
+from worker.orders.terms import WalletAddress
+from worker.settings import ExchangeSettings
 
 
 async def test_a_burst_passes_at_once_and_the_next_call_waits_for_the_window() -> None:
@@ -83,3 +85,14 @@ async def test_a_cancelled_waiter_gives_its_place_up() -> None:
 async def test_a_budget_that_lets_nothing_through_is_refused(rate_per_s: float, burst: int) -> None:
     with pytest.raises(ValueError, match="Expected a positive rate"):
         Lane(rate_per_s, burst)
+
+
+async def test_each_wallet_has_a_submit_lane_of_its_own() -> None:
+    lanes = Lanes(ExchangeSettings(orders_per_s=20, orders_burst=1))
+    one, other = WalletAddress("0x" + "01" * 20), WalletAddress("0x" + "02" * 20)
+    await lanes.submit(one).take()
+    waiting = asyncio.create_task(lanes.submit(one).take())
+    async with asyncio.timeout(0.02):
+        await lanes.submit(other).take()
+    assert not waiting.done()
+    await waiting

@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -88,6 +89,17 @@ async def test_shadow_fills_are_those_that_the_exchange_would_have_made(
     )
     assert shadow_view.status == real_view.status
     assert _terms(shadow_view.fills) == _terms(real_view.fills)
+
+
+@pytest.mark.parametrize(("left_s", "status"), [(61.5, "LIVE"), (59, "CANCELED")])
+async def test_a_gtd_order_dies_a_minute_before_it_says(floor: Floor, left_s: float, status: str) -> None:
+    until = WallClock().now() + timedelta(seconds=left_s)
+    async with paper_on(floor) as exchange:
+        market = await exchange.market(floor.condition_id)
+        wanted = plan(market, limit_price="0.40", order_type=OrderType.GTD, expires_at=until)
+        envelope = await exchange.prepare(floor.wallet, wanted)
+        assert (await exchange.submit(envelope)).status == "live"
+        assert (await exchange.lookup(floor.wallet, envelope.order_id)).status == status
 
 
 async def test_paper_trades_are_final_at_once(floor: Floor) -> None:

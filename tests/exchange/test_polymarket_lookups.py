@@ -158,7 +158,7 @@ async def test_an_unknown_order_is_not_found_in_either_of_the_exchanges_ways_to_
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["same process", "restarted"])
-async def test_an_order_that_is_not_visible_yet_is_found_by_its_trades(*, restarted: bool) -> None:
+async def test_an_order_that_is_not_visible_yet_shows_its_trades(*, restarted: bool) -> None:
     rules = Rules(settlement=FAST_SETTLEMENT, visibility_delay_s=60)
     async with open_floor(rules) as floor:
         async with polymarket(floor) as exchange:
@@ -168,7 +168,7 @@ async def test_an_order_that_is_not_visible_yet_is_found_by_its_trades(*, restar
         if restarted:
             async with polymarket(floor) as exchange:
                 view = await exchange.lookup(floor.wallet, order_id)
-    assert (view.found, view.status, view.size_matched) == (True, "", None)
+    assert (view.found, view.status, view.size_matched) == (False, "", None)
     assert len(view.fills) == 1
 
 
@@ -213,6 +213,23 @@ async def test_refused_credentials_are_a_refusal_and_not_a_missing_order(
     floor.venue.faults.add(refusal)
     with pytest.raises(ExchangeRefused, match="401"):
         await exchange.lookup(floor.wallet, NO_ORDER)
+
+
+async def test_trades_that_are_not_found_say_nothing_about_a_market(
+    floor: Floor, exchange: PolymarketExchange
+) -> None:
+    missing = Fault(action=Action.ANSWER_INSTEAD, method="GET", path="/data/trades", status=404)
+    floor.venue.faults.add(missing)
+    with pytest.raises(ExchangeRefused, match="404"):
+        await exchange.lookup(floor.wallet, NO_ORDER)
+
+
+async def test_an_order_that_the_exchange_does_not_know_was_not_cancelled(
+    floor: Floor, exchange: PolymarketExchange
+) -> None:
+    missing = Fault(action=Action.ANSWER_INSTEAD, method="DELETE", path="/order", status=404)
+    floor.venue.faults.add(missing)
+    assert not await exchange.cancel(floor.wallet, NO_ORDER)
 
 
 async def test_a_filled_order_cannot_be_cancelled(floor: Floor, exchange: PolymarketExchange) -> None:

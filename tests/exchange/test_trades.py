@@ -12,8 +12,8 @@ from tests.support.exchange_plans import SOME_TIME, listed_market
 from worker.exchange.trades import (
     fill_of,
     fill_state,
+    order_status,
     orders_of,
-    plain_status,
     standing_shares,
     taker_fee_usd,
 )
@@ -124,9 +124,21 @@ def test_a_failed_trade_gave_an_order_nothing() -> None:
     assert standing_shares(replace(Listed(), status="FAILED"), OURS) == 0
 
 
-@pytest.mark.parametrize("status", ["LIVE", "live", "ORDER_STATUS_LIVE", "order_status_live"])
-def test_a_status_reads_the_same_however_it_is_dressed(status: str) -> None:
-    assert plain_status(status) == "LIVE"
+@pytest.mark.parametrize(
+    ("dressed", "plain"),
+    [
+        ("LIVE", "LIVE"),
+        ("live", "LIVE"),
+        ("ORDER_STATUS_LIVE", "LIVE"),
+        ("order_status_matched", "MATCHED"),
+        ("CANCELED", "CANCELED"),
+        ("CANCELED_MARKET_RESOLVED", "CANCELED"),
+        ("ORDER_STATUS_CANCELED_EXPIRED_ORDER", "CANCELED"),
+        ("INVALID", "INVALID"),
+    ],
+)
+def test_an_orders_status_reads_the_same_however_it_is_dressed(dressed: str, plain: str) -> None:
+    assert order_status(dressed) == plain
 
 
 @given(

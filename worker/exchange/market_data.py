@@ -215,7 +215,7 @@ class MarketData:
             raise ExchangeUnreachable(
                 f"GET {path} got no answer: {str(error) or type(error).__name__}."
             ) from error
-        refuse_unless_success(response.status_code, f"GET {path}", response.text)
+        raise_for_status(response.status_code, f"GET {path}", response.text)
         try:
             return json.loads(response.content, parse_float=Decimal)
         except ValueError as error:
@@ -232,13 +232,15 @@ def clob_condition_id(condition_id: str) -> ConditionId:
     )
 
 
-def refuse_unless_success(status: int, call: str, words: str) -> None:
-    """Raise what a read's status means: 404 not found; throttled, restarting or broken: unreachable; else refused."""
+def raise_for_status(
+    status: int, call: str, words: str, *, missing: type[ExchangeError] = MarketNotFound
+) -> None:
+    """What a read's status means: 404 `missing`; throttled, restarting or broken: unreachable; else refused."""
     if 200 <= status < 300:
         return
     message = f"{call} answered {status}: {words[:200]}"
     if status == 404:
-        raise MarketNotFound(message)
+        raise missing(message)
     if status in {408, 425, 429} or status >= 500:
         raise ExchangeUnreachable(message)
     raise ExchangeRefused(message)

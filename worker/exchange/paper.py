@@ -12,7 +12,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from eth_utils.crypto import keccak
@@ -32,6 +32,7 @@ from worker.orders.terms import ConditionId, OrderId, OrderType, Side, TokenId, 
 from worker.settings import ExchangeSettings
 
 _MARK = b"paper"
+_DROPPED_EARLY = timedelta(seconds=60)  # before the expiration that a GTD order states
 
 # The exchange's own words: `orders/outcomes.py` knows them.
 _NO_MATCH = (
@@ -45,6 +46,7 @@ _NO_BOOK = "No orderbook exists for the requested token id"
 class _Kept:
     status: str
     fills: tuple[Fill, ...]
+    dies_at: datetime | None
 
 
 class PaperExchange:
@@ -133,6 +135,8 @@ class PaperExchange:
         kept = self._kept.get(order_id)
         if kept is None:
             return OrderView(order_id, found=False)
+        if kept.status == "LIVE" and kept.dies_at is not None and self._clock.now() >= kept.dies_at:
+            kept = self._kept[order_id] = replace(kept, status="CANCELED")
         matched = sum((fill.shares for fill in kept.fills), Decimal(0))
         return OrderView(order_id, found=True, status=kept.status, size_matched=matched, fills=kept.fills)
 
@@ -207,7 +211,8 @@ class PaperExchange:
             for number, each in enumerate(execution.taken)
         )
         rests = envelope.order_type.rests and not execution.complete
-        self._keep(envelope.order_id, _Kept("LIVE" if rests else "MATCHED", fills))
+        dies_at = envelope.expires_at - _DROPPED_EARLY if envelope.expires_at is not None else None
+        self._keep(envelope.order_id, _Kept("LIVE" if rests else "MATCHED", fills, dies_at))
         return fills
 
     def _keep(self, order_id: OrderId, kept: _Kept) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
@@ -43,9 +43,9 @@ from pydantic import ValidationError
 from worker.errors import CredentialError, ExchangeError, ExchangeRefused, ExchangeUnreachable
 from worker.exchange.envelopes import order_fields, random_salt, seal, wall_clock_ms
 from worker.exchange.lanes import Lanes
-from worker.exchange.market_data import MarketData, VenueHealth, refuse_unless_success
+from worker.exchange.market_data import MarketData, VenueHealth, raise_for_status
 from worker.exchange.signer import Account, ApiCredentials, Signer
-from worker.exchange.trades import fill_of, orders_of, plain_status, standing_shares
+from worker.exchange.trades import fill_of, order_status, orders_of, standing_shares
 from worker.orders.decide import Plan
 from worker.orders.market import Book, Market
 from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, WalletBalance
@@ -151,7 +151,7 @@ class PolymarketExchange:
         return _answer_of_response(response)
 
     async def lookup(self, wallet: WalletAddress, order_id: OrderId) -> OrderView:
-        """As the port says. An order known by its trades alone is `found`, with an empty status."""
+        """As the port says. An order that is "not found" may still have fills: its trades show first."""
         client = self._desk(wallet).client
         await self._lanes.lookup.take()
         order = await self._order(client, order_id)
@@ -159,8 +159,8 @@ class PolymarketExchange:
         fills = (await self._fills_among(trades, {order_id})).get(order_id, ())
         return OrderView(
             order_id=order_id,
-            found=order is not None or bool(fills),
-            status=plain_status(order.status) if order is not None else "",
+            found=order is not None,
+            status=order_status(order.status) if order is not None else "",
             size_matched=order.size_matched if order is not None else None,
             fills=tuple(fills),
         )
@@ -175,7 +175,12 @@ class PolymarketExchange:
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         client = self._desk(wallet).client
         async with self._reading(f"DELETE order {order_id}"):
-            response = await client.cancel_order(order_id=order_id)
+            try:
+                response = await client.cancel_order(order_id=order_id)
+            except RequestRejectedError as error:
+                if error.status != 404:
+                    raise
+                return False
         return str(order_id) in response.canceled
 
     async def balance(self, wallet: WalletAddress) -> WalletBalance:
@@ -219,9 +224,10 @@ class PolymarketExchange:
                     yield OrderId(entry.order_id)
 
     async def aclose(self) -> None:
-        for desk in self._desks.values():
-            await desk.client.close()
-        await self._market_data.aclose()
+        async with AsyncExitStack() as closing:  # one that fails to close does not keep the others open
+            closing.push_async_callback(self._market_data.aclose)
+            for desk in self._desks.values():
+                closing.push_async_callback(desk.client.close)
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -310,7 +316,7 @@ class PolymarketExchange:
             async with asyncio.timeout(self._settings.read_timeout_s):
                 yield
         except RequestRejectedError as error:
-            refuse_unless_success(error.status, call, str(error))
+            raise_for_status(error.status, call, str(error), missing=ExchangeRefused)
             raise ExchangeRefused(f"{call}: {error}") from error
         except (RateLimitError, TransportError, UnexpectedResponseError, TimeoutError) as error:
             raise ExchangeUnreachable(

@@ -111,7 +111,7 @@ def standing_shares(trade: Trade, order_id: OrderId) -> Decimal:
 
 def fill_state(trade_status: str) -> FillState:
     """Money has moved for good only when CONFIRMED; a FAILED trade never happened. All else may still turn."""
-    match plain_status(trade_status):
+    match _plain(trade_status):
         case "CONFIRMED":
             return FillState.FINAL
         case "FAILED":
@@ -125,7 +125,13 @@ def taker_fee_usd(shares: Decimal, price: Decimal, market: Market) -> Decimal:
     return fee_usd(shares, price, market).quantize(_FEE_STEP, ROUND_HALF_EVEN)
 
 
-def plain_status(status: str) -> str:
+def order_status(status: str) -> str:
+    """LIVE, MATCHED, DELAYED, UNMATCHED, CANCELED or INVALID: why an order was cancelled is left out."""
+    text = _plain(status)
+    return "CANCELED" if text.startswith("CANCELED") else text
+
+
+def _plain(status: str) -> str:
     """Upper case, without the prefix that some of the exchange's answers put before it."""
     text = status.upper()
     for prefix in _STATUS_PREFIXES:
