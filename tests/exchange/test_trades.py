@@ -40,6 +40,7 @@ class Listed:
     """A trade as the exchange states it: the taker's token, side, price and size."""
 
     id: str = "trade-1"
+    condition_id: str = MARKET.condition_id
     taker_order_id: str = OURS
     asset_id: str = "yes"
     side: str = "BUY"

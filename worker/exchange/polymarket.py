@@ -1,14 +1,12 @@
 """The real order book, through the official SDK: the only file that imports `polymarket`.
 
 Promises: `submit` sends the committed body once and states what came back, never more (`orders/outcomes.py`
-judges it); `lookup` reads the order and then its trades, so that fills are never older than the order; nothing is
-retried; every await is bounded. The SDK signs no order, sizes none and approves nothing: we sign the plan's exact
+judges it); nothing is retried; every await is bounded and every failure said in our own words. The SDK signs no order, sizes none and approves nothing: we sign the plan's exact
 amounts ourselves and hand them to `post_order`.
 """
 
 import asyncio
 import dataclasses
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -42,10 +40,11 @@ from pydantic import ValidationError
 
 from worker.errors import CredentialError, ExchangeError, ExchangeRefused, ExchangeUnreachable
 from worker.exchange.envelopes import order_fields, random_salt, seal, wall_clock_ms
+from worker.exchange.history import OrderHistory
 from worker.exchange.lanes import Lanes
 from worker.exchange.market_data import MarketData, VenueHealth, raise_for_status
 from worker.exchange.signer import Account, ApiCredentials, Signer
-from worker.exchange.trades import fill_of, order_status, orders_of, standing_shares
+from worker.orders.amounts import BASE_UNITS
 from worker.orders.decide import Plan
 from worker.orders.market import Book, Market
 from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, WalletBalance
@@ -54,21 +53,91 @@ from worker.settings import ExchangeSettings
 
 _log = structlog.get_logger(__name__)
 
-_BASE_UNITS = Decimal(1_000_000)
 _NEVER_CONNECTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_REMEMBERED_ORDERS = 20_000
-_CLOCK_MARGIN_S = 60  # trades are looked for from this long before we sent the order: clocks differ
-_FEW_TRADES = 4
 _MOST_PAGES = 500
-_TRADES_LOOK_BACK_S = 25 * 3600  # for an order of which neither the exchange nor this process knows the age
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Desk:
-    """One wallet's way to the exchange."""
+    """One wallet's way to the exchange: every authenticated read, bounded, metered, its failure in our words."""
 
+    wallet: WalletAddress
     client: AsyncSecureClient
     signer: Signer
+    lanes: Lanes
+    read_timeout_s: float
+
+    async def order(self, order_id: OrderId) -> OpenOrder | None:
+        await self.lanes.lookup.take()
+        async with self._reading(f"GET order {order_id}"):
+            try:
+                return await self.client.get_order(order_id=order_id)
+            except RequestRejectedError as error:
+                if error.status != 404:
+                    raise
+            except UnexpectedResponseError as error:
+                if not _was_null(error):
+                    raise
+        return None
+
+    async def trades(
+        self, *, trade_id: str | None = None, market: str | None = None, since_s: int | None = None
+    ) -> Sequence[ClobTrade]:
+        after = str(since_s) if since_s is not None else None
+        pages = self.client.list_account_trades(id=trade_id, market=market, after=after)
+        trades: list[ClobTrade] = []
+        for _ in range(_MOST_PAGES):
+            await self.lanes.lookup.take()
+            async with self._reading(f"GET trades of {self.wallet}"):
+                page = await pages.first_page()
+            trades.extend(page.items)
+            if not page.has_more:
+                return trades
+            pages = pages.from_cursor(page.next_cursor)
+        raise ExchangeUnreachable(f"The trades of {self.wallet} since {after} have over {_MOST_PAGES} pages.")
+
+    async def cancel(self, order_id: OrderId) -> bool:
+        async with self._reading(f"DELETE order {order_id}"):
+            try:
+                response = await self.client.cancel_order(order_id=order_id)
+            except RequestRejectedError as error:
+                if error.status != 404:
+                    raise
+                return False
+        return str(order_id) in response.canceled
+
+    async def collateral_usd(self) -> Decimal:
+        async with self._reading(f"GET balance of {self.wallet}"):
+            collateral = await self.client.get_balance_allowance(asset_type="COLLATERAL")
+        return Decimal(collateral.balance) / BASE_UNITS
+
+    async def closed_only(self) -> bool:
+        async with self._reading(f"GET closed-only mode of {self.wallet}"):
+            return await self.client.get_closed_only_mode()
+
+    async def touch(self) -> None:
+        """One cheap authenticated read, on the very connection that the next order will use."""
+        await self.lanes.background.take()
+        try:
+            await self.closed_only()
+        except ExchangeError as error:
+            _log.warning("exchange.keep_warm_failed", wallet=self.wallet, error=str(error))
+
+    @asynccontextmanager
+    async def _reading(self, call: str) -> AsyncIterator[None]:
+        """Bounds a read and says its failure in our words."""
+        try:
+            async with asyncio.timeout(self.read_timeout_s):
+                yield
+        except RequestRejectedError as error:
+            raise_for_status(error.status, call, str(error), missing=ExchangeRefused)
+            raise ExchangeRefused(f"{call}: {error}") from error
+        except (RateLimitError, TransportError, UnexpectedResponseError, TimeoutError) as error:
+            raise ExchangeUnreachable(
+                f"{call} got no usable answer: {str(error) or type(error).__name__}."
+            ) from error
+        except PolymarketError as error:
+            raise ExchangeRefused(f"{call}: {error}") from error
 
 
 class PolymarketExchange:
@@ -77,22 +146,19 @@ class PolymarketExchange:
     def __init__(
         self,
         settings: ExchangeSettings,
-        desks: dict[WalletAddress, _Desk],
         market_data: MarketData,
         clock: Clock,
         *,
-        lanes: Lanes,
-        salt: Callable[[], int] = random_salt,
-        timestamp_ms: Callable[[], int] = wall_clock_ms,
+        salt: Callable[[], int],
+        timestamp_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
-        self._desks = desks
+        self._desks: dict[WalletAddress, _Desk] = {}
         self._market_data = market_data
         self._clock = clock
-        self._lanes = lanes
         self._salt = salt
         self._timestamp_ms = timestamp_ms
-        self._sent_at_s: OrderedDict[OrderId, int] = OrderedDict()
+        self._history = OrderHistory(market_data, timestamp_ms)
 
     @classmethod
     async def open(
@@ -108,10 +174,10 @@ class PolymarketExchange:
         """Authenticate every account. Raises `CredentialError` or `ExchangeUnreachable`, and leaves nothing open."""
         lanes = lanes or Lanes(settings)
         market_data = MarketData(settings, clock, background=lanes.background)
-        exchange = cls(settings, {}, market_data, clock, lanes=lanes, salt=salt, timestamp_ms=timestamp_ms)
+        exchange = cls(settings, market_data, clock, salt=salt, timestamp_ms=timestamp_ms)
         try:
             for account in accounts:
-                exchange._desks[account.wallet] = await _open_desk(settings, account)
+                exchange._desks[account.wallet] = await _open_desk(settings, account, lanes)
         except BaseException:
             await exchange.aclose()
             raise
@@ -142,7 +208,7 @@ class PolymarketExchange:
             client = self._desk(envelope.wallet).client
         except (ValueError, TypeError, ExchangeRefused) as error:
             return Answer(http_status=None, connected=False, error=str(error))
-        self._remember(envelope.order_id, order.timestamp // 1000)
+        self._history.sent(envelope.order_id, at_ms=order.timestamp)
         try:
             async with asyncio.timeout(self._settings.submit_timeout_s):
                 response = await client.post_order(order)
@@ -151,64 +217,39 @@ class PolymarketExchange:
         return _answer_of_response(response)
 
     async def lookup(self, wallet: WalletAddress, order_id: OrderId) -> OrderView:
-        """As the port says. An order that is "not found" may still have fills: its trades show first."""
-        client = self._desk(wallet).client
-        await self._lanes.lookup.take()
-        order = await self._order(client, order_id)
-        trades = await self._trades_of(client, order_id, order)
-        fills = (await self._fills_among(trades, {order_id})).get(order_id, ())
-        return OrderView(
-            order_id=order_id,
-            found=order is not None,
-            status=order_status(order.status) if order is not None else "",
-            size_matched=order.size_matched if order is not None else None,
-            fills=tuple(fills),
-        )
+        return await self._history.view(self._desk(wallet), order_id)
 
     async def fills(
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
     ) -> Mapping[OrderId, Sequence[Fill]]:
-        client = self._desk(wallet).client
-        trades = await self._list_trades(client, after=str(int(since.timestamp()) - _CLOCK_MARGIN_S))
-        return await self._fills_among(trades, order_ids)
+        return await self._history.fills(self._desk(wallet), order_ids, since=since)
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
-        client = self._desk(wallet).client
-        async with self._reading(f"DELETE order {order_id}"):
-            try:
-                response = await client.cancel_order(order_id=order_id)
-            except RequestRejectedError as error:
-                if error.status != 404:
-                    raise
-                return False
-        return str(order_id) in response.canceled
+        return await self._desk(wallet).cancel(order_id)
 
     async def balance(self, wallet: WalletAddress) -> WalletBalance:
-        client = self._desk(wallet).client
         as_of = self._clock.now()  # before the read: what is spent meanwhile is not in the snapshot
-        async with self._reading(f"GET balance of {wallet}"):
-            collateral = await client.get_balance_allowance(asset_type="COLLATERAL")
-        return WalletBalance(wallet, Decimal(collateral.balance) / _BASE_UNITS, as_of)
+        return WalletBalance(wallet, await self._desk(wallet).collateral_usd(), as_of)
 
     # --- readiness --------------------------------------------------------------------------------------------
 
     async def warm(self, wallets: Sequence[WalletAddress], condition_ids: Sequence[ConditionId]) -> None:
         await self._market_data.warm(condition_ids)
         for wallet in wallets:
-            await self._touch(wallet)
+            await self._desk(wallet).touch()
 
     async def keep_warm(self) -> None:
         """Runs until cancelled: keeps each wallet's connection open and the markets in use from expiring."""
         while True:
             await asyncio.sleep(self._settings.keep_warm_every_s)
-            for wallet in self._desks:
-                await self._touch(wallet)
+            for desk in self._desks.values():
+                await desk.touch()
             await self._market_data.renew()
 
     async def health(self) -> VenueHealth:
         """Raises `ExchangeUnreachable` where the exchange answers nothing."""
         health = await self._market_data.health()
-        closed = [wallet for wallet in self._desks if await self._closed_only(wallet)]
+        closed = [desk.wallet for desk in self._desks.values() if await desk.closed_only()]
         return dataclasses.replace(health, closed_only=tuple(closed))
 
     async def order_events(self, wallet: WalletAddress) -> AsyncIterator[OrderId]:
@@ -229,101 +270,11 @@ class PolymarketExchange:
             for desk in self._desks.values():
                 closing.push_async_callback(desk.client.close)
 
-    # --- inside -----------------------------------------------------------------------------------------------
-
     def _desk(self, wallet: WalletAddress) -> _Desk:
         desk = self._desks.get(wallet)
         if desk is None:
             raise ExchangeRefused(f"No key is configured for wallet {wallet}.")
         return desk
-
-    def _remember(self, order_id: OrderId, sent_at_s: int) -> None:
-        self._sent_at_s[order_id] = sent_at_s
-        while len(self._sent_at_s) > _REMEMBERED_ORDERS:
-            self._sent_at_s.popitem(last=False)
-
-    async def _order(self, client: AsyncSecureClient, order_id: OrderId) -> OpenOrder | None:
-        async with self._reading(f"GET order {order_id}"):
-            try:
-                return await client.get_order(order_id=order_id)
-            except RequestRejectedError as error:
-                if error.status != 404:
-                    raise
-            except UnexpectedResponseError as error:
-                if not _was_null(error):
-                    raise
-        return None
-
-    async def _trades_of(
-        self, client: AsyncSecureClient, order_id: OrderId, order: OpenOrder | None
-    ) -> list[ClobTrade]:
-        """Every trade of the order, and perhaps others: by their ids where the order names a few, else by listing.
-
-        A busy wallet trades many times in the seconds around one order, so a listing costs far more than the order.
-        """
-        if order is None:
-            oldest_s = self._timestamp_ms() // 1000 - _TRADES_LOOK_BACK_S
-            since_s = self._sent_at_s.get(order_id, oldest_s) - _CLOCK_MARGIN_S
-            return await self._list_trades(client, after=str(since_s))
-        if 0 < len(order.associate_trades) <= _FEW_TRADES:
-            named = [
-                trade for each in order.associate_trades for trade in await self._list_trades(client, id=each)
-            ]
-            if sum(standing_shares(trade, order_id) for trade in named) >= order.size_matched:
-                return named
-        since_s = int(order.created_at.timestamp()) - 1  # both times are the exchange's own
-        return await self._list_trades(client, market=str(order.condition_id), after=str(since_s))
-
-    async def _list_trades(self, client: AsyncSecureClient, **narrowed: str) -> list[ClobTrade]:
-        pages = client.list_account_trades(**narrowed)
-        trades: list[ClobTrade] = []
-        for _ in range(_MOST_PAGES):
-            await self._lanes.lookup.take()
-            async with self._reading("GET trades of the account"):
-                page = await pages.first_page()
-            trades.extend(page.items)
-            if not page.has_more:
-                return trades
-            pages = pages.from_cursor(page.next_cursor)
-        raise ExchangeUnreachable(f"The account's trades have more than {_MOST_PAGES} pages: {narrowed}.")
-
-    async def _fills_among(
-        self, trades: Sequence[ClobTrade], order_ids: Collection[OrderId]
-    ) -> dict[OrderId, list[Fill]]:
-        fills: dict[OrderId, list[Fill]] = {}
-        for trade in trades:
-            for order_id in orders_of(trade).intersection(order_ids):
-                market = await self._market_data.market_whatever_its_age(ConditionId(trade.condition_id))
-                fills.setdefault(order_id, []).append(fill_of(trade, order_id, market))
-        return fills
-
-    async def _closed_only(self, wallet: WalletAddress) -> bool:
-        async with self._reading(f"GET closed-only mode of {wallet}"):
-            return await self._desk(wallet).client.get_closed_only_mode()
-
-    async def _touch(self, wallet: WalletAddress) -> None:
-        """One cheap authenticated read, on the very connection that the next order will use."""
-        await self._lanes.background.take()
-        try:
-            await self._closed_only(wallet)
-        except ExchangeError as error:
-            _log.warning("exchange.keep_warm_failed", wallet=wallet, error=str(error))
-
-    @asynccontextmanager
-    async def _reading(self, call: str) -> AsyncIterator[None]:
-        """Bounds a read and says its failure in our words."""
-        try:
-            async with asyncio.timeout(self._settings.read_timeout_s):
-                yield
-        except RequestRejectedError as error:
-            raise_for_status(error.status, call, str(error), missing=ExchangeRefused)
-            raise ExchangeRefused(f"{call}: {error}") from error
-        except (RateLimitError, TransportError, UnexpectedResponseError, TimeoutError) as error:
-            raise ExchangeUnreachable(
-                f"{call} got no usable answer: {str(error) or type(error).__name__}."
-            ) from error
-        except PolymarketError as error:
-            raise ExchangeRefused(f"{call}: {error}") from error
 
 
 def environment_for(settings: ExchangeSettings) -> Environment:
@@ -349,7 +300,7 @@ def environment_for(settings: ExchangeSettings) -> Environment:
     return with_environment_config(PRODUCTION, config=dataclasses.replace(config, **ours))
 
 
-async def _open_desk(settings: ExchangeSettings, account: Account) -> _Desk:
+async def _open_desk(settings: ExchangeSettings, account: Account, lanes: Lanes) -> _Desk:
     """An authenticated client that acts for exactly this wallet.
 
     Making one costs 0.2-0.6 s of CPU (a dozen TLS contexts), so it happens in a thread with a loop of its own;
@@ -378,7 +329,7 @@ async def _open_desk(settings: ExchangeSettings, account: Account) -> _Desk:
     if found != (account.wallet, "EOA", "OWNER"):
         await client.close()
         raise CredentialError(f"Expected {account.wallet} to be an EOA that its own key owns, was {found}.")
-    return _Desk(client, signer)
+    return _Desk(account.wallet, client, signer, lanes, settings.read_timeout_s)
 
 
 def _sdk_credentials(given: ApiCredentials | None) -> ApiKeyCreds | None:
