@@ -98,7 +98,14 @@ async def test_a_drop_before_processing_and_one_after_look_the_same_and_are_not(
     assert status == 400
     assert answer["error"].endswith("is invalid. Duplicated.")
     assert len(exchange.journal.accepted_ids()) == 2
-    assert [receipt.fault for receipt in exchange.journal.orders] == ["drop_before", "drop_after", None, None]
+    lost, found = exchange.journal.accepted_ids()[::-1]
+    assert [receipt.fault for receipt in exchange.journal.posts_of(lost)] == ["drop_before", None]
+    assert [receipt.fault for receipt in exchange.journal.posts_of(found)] == ["drop_after", None]
+    assert [len(exchange.journal.bodies_of(order_id)) for order_id in (lost, found)] == [1, 1]
+    assert exchange.journal.first_arrivals_ns() == {
+        found: exchange.journal.orders[1].arrived_ns,
+        lost: exchange.journal.orders[0].arrived_ns,
+    }
 
 
 async def test_a_restart_answers_425_and_processes_nothing(

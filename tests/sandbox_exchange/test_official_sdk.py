@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from polymarket import AsyncSecureClient
-from polymarket.errors import RequestRejectedError
+from polymarket.errors import RequestRejectedError, UnexpectedResponseError
 from polymarket.models.clob.market_events import (
     MarketBookEvent,
     MarketLastTradePriceEvent,
@@ -180,6 +180,15 @@ async def test_an_order_nobody_placed_is_not_found(client: AsyncSecureClient) ->
     with pytest.raises(RequestRejectedError, match="Order not found") as refusal:
         await client.get_order(order_id="0x" + "00" * 32)
     assert refusal.value.status == 404
+
+
+async def test_the_older_venue_answers_null_for_an_unknown_order() -> None:
+    async with (
+        SimulatedExchange.start(rules=Rules(missing_order_as_null=True)) as exchange,
+        sdk_client(exchange) as client,
+    ):
+        with pytest.raises(UnexpectedResponseError):
+            await client.get_order(order_id="0x" + "00" * 32)
 
 
 async def test_a_trade_is_confirmed_in_stages_and_its_hash_appears(

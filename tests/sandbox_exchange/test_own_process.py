@@ -49,6 +49,7 @@ async def test_a_client_trades_on_it_and_the_panel_tells_what_arrived(remote: Re
     (receipt,) = await remote.read("journal", order_id=answer.order_id)
     assert (receipt["outcomes"], receipt["status"]) == (["matched"], 200)
     assert await remote.read("accepted") == [answer.order_id]
+    assert await remote.read("arrivals") == {answer.order_id: receipt["arrived_ns"]}
     state = await remote.read("state")
     assert (state["orders"], state["trades"], state["order_posts"]) == (1, 1, 1)
 

@@ -10,9 +10,13 @@ import pytest
 
 from tests.support.exchange_clients import Trader
 from worker.sandbox.exchange import wire
+from worker.sandbox.exchange.clock import ManualClock
+from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.markets import synthetic_market
 from worker.sandbox.exchange.orders import Side
+from worker.sandbox.exchange.rules import Rules
 from worker.sandbox.exchange.server import SimulatedExchange
+from worker.sandbox.exchange.venue import Venue
 
 FIXTURES = Path(__file__).resolve().parents[3] / "shared" / "data" / "fixtures"
 MARKET = synthetic_market("Shapes")
@@ -185,3 +189,16 @@ def test_a_dollar_order_reports_its_budget_as_its_size(exchange: SimulatedExchan
     order = trader.buy(MARKET.tokens[0], "5.20", "0.52").order
     shown = wire.order_json(order, exchange.engine.rules)
     assert (shown["original_size"], shown["size_matched"], shown["status"]) == ("5.2", "10", "MATCHED")
+
+
+def test_an_order_can_stay_invisible_for_a_while_after_it_was_accepted() -> None:
+    venue = Venue(
+        Exchange([synthetic_market("Hidden")], clock=ManualClock(), rules=Rules(visibility_delay_s=2))
+    )
+    (market,) = venue.engine.markets.values()
+    trader = Trader(venue)
+    order = trader.limit(market.tokens[0], Side.BUY, "0.50", "10").order
+    venue.advance(1)
+    assert venue.engine.visible_order(order.id, trader.credentials.key) is None
+    venue.advance(1)
+    assert venue.engine.visible_order(order.id, trader.credentials.key) is order

@@ -51,6 +51,7 @@ class AdminApi:
             web.get(f"{self._prefix}markets", self.markets),
             web.get(f"{self._prefix}journal", self.journal),
             web.get(f"{self._prefix}accepted", self.accepted),
+            web.get(f"{self._prefix}arrivals", self.arrivals),
             web.get(f"{self._prefix}prints", self.prints),
             *(web.post(f"{self._prefix}{name}", _handler(verb)) for name, verb in verbs.items()),
         ]
@@ -104,6 +105,10 @@ class AdminApi:
                 for number, entry in self._venue.tape.since(int(request.query.get("since", "0")))
             ]
         )
+
+    async def arrivals(self, _request: web.Request) -> web.Response:
+        """First arrival of every accepted order, in Unix nanoseconds."""
+        return answer(self._venue.journal.first_arrivals_ns())
 
     def _fund(self, body: Json) -> Json:
         credentials = self._venue.fund(body["address"], body["usd"])

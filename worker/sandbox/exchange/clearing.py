@@ -1,12 +1,22 @@
-"""What a trade moves on the ledger: who pays, who receives, and when a set of tokens is minted or merged.
+"""What an order must be able to pay, and what its trades then move on the ledger.
 
-Every list sums to zero dollars, and to equal amounts of both tokens of a market.
+Every list of transfers sums to zero dollars, and to equal amounts of both tokens of a market.
 """
 
-from worker.sandbox.exchange.accounts import ESCROW, FEES, USD, Transfer, asset_of
-from worker.sandbox.exchange.matching import Fill
+from worker.sandbox.exchange.accounts import ESCROW, FEES, USD, Asset, Transfer, asset_of
+from worker.sandbox.exchange.matching import Fill, Plan
 from worker.sandbox.exchange.orders import Order, Side
-from worker.sandbox.exchange.units import Micro
+from worker.sandbox.exchange.units import Micro, notional
+
+
+def outlay(order: Order, planned: Plan, fee: Micro) -> tuple[Asset, Micro]:
+    """What the account must have available: the order as signed, or what it would cost now if that is more."""
+    if order.side is Side.SELL:
+        return asset_of(order.token), order.terms.shares
+    if order.terms.budget_usd is not None:
+        return USD, max(order.terms.budget_usd, planned.usd) + fee
+    resting = notional(order.terms.shares - planned.shares, order.limit)
+    return USD, max(notional(order.terms.shares, order.limit), planned.usd + resting) + fee
 
 
 def transfers_of(taker: Order, fills: tuple[Fill, ...], *, usd: Micro, fee: Micro) -> tuple[Transfer, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from worker.sandbox.exchange.accounts import USD, Accounts, asset_of
 from worker.sandbox.exchange.auth import Credentials, KeyRing
 from worker.sandbox.exchange.book import Book
-from worker.sandbox.exchange.clearing import transfers_of
+from worker.sandbox.exchange.clearing import outlay, transfers_of
 from worker.sandbox.exchange.clock import NANOSECONDS, Agenda, Clock, SystemClock
 from worker.sandbox.exchange.feed import Feed
 from worker.sandbox.exchange.hashing import exchange_of, order_id
@@ -47,7 +47,7 @@ from worker.sandbox.exchange.refusals import (
 from worker.sandbox.exchange.rules import Rules
 from worker.sandbox.exchange.signatures import WalletRegistry
 from worker.sandbox.exchange.trades import Settlement, Trade, TradeStatus, transaction_hash
-from worker.sandbox.exchange.units import Micro, Price, notional
+from worker.sandbox.exchange.units import Micro, Price
 from worker.sandbox.exchange.validation import check_marketable, terms_of
 
 
@@ -162,8 +162,8 @@ class Exchange:
             return self._delay(order, market)
         return self._execute(order, market)
 
-    def holds_takers(self, token: str, order_type: OrderType) -> float:
-        """How long a marketable order on this token is held before it is processed, in seconds."""
+    def taker_hold_s(self, token: str, order_type: OrderType) -> float:
+        """How long a FAK or FOK on this token is held before it is processed, in seconds."""
         market = self.market_of(token)
         return market.taker_hold_s if market and not order_type.rests else 0.0
 
@@ -257,7 +257,7 @@ class Exchange:
     def _crosses(self, order: Order, market: Market) -> bool:
         return self.books[market.condition].crosses(*market.in_book(order.token, order.side, order.limit))
 
-    def _execute(self, order: Order, market: Market) -> Acceptance:
+    def _execute(self, order: Order, market: Market, *, told_as: str = "PLACEMENT") -> Acceptance:
         """Matches what can be matched and rests the remainder. Raises before anything changes."""
         planned = plan(self.books[market.condition], market, order.token, order.terms)
         self._require_funds(order, market, planned)
@@ -270,22 +270,16 @@ class Exchange:
         else:
             order.status = OrderStatus.MATCHED
             status = "matched"
-        self.feed.order(order, "PLACEMENT")
+        self.feed.order(order, told_as)
         self.announce(trades)
         self.publish(market.condition)
         return Acceptance(order, status, trades)
 
     def _require_funds(self, order: Order, market: Market, planned: Plan) -> None:
-        spender = exchange_of(order.token, neg_risk=market.neg_risk)
-        if order.side is Side.SELL:
-            self.accounts.require(order.maker, asset_of(order.token), order.terms.shares, spender=spender)
-            return
-        budget = order.terms.budget_usd
-        ordered = notional(order.terms.shares, order.limit) if budget is None else budget
-        rest = 0 if budget is not None else notional(order.terms.shares - planned.shares, order.limit)
         fee = planned.fee(market) if self.rules.fee_on else 0
-        cost = max(ordered, planned.usd + rest) + fee
-        self.accounts.require(order.maker, USD, cost, spender=spender)
+        asset, amount = outlay(order, planned, fee)
+        spender = exchange_of(order.token, neg_risk=market.neg_risk)
+        self.accounts.require(order.maker, asset, amount, spender=spender)
 
     def _refuse_kill(self, order: Order, planned: Plan) -> None:
         if order.type is OrderType.FAK and not planned.fills:
@@ -335,10 +329,10 @@ class Exchange:
         side, price = market.in_book(maker.token, maker.side, maker.limit)
         maker.filled_shares += fill.shares
         maker.filled_usd += fill.maker_usd
-        maker.trade_ids.append(trade_id)
         self.books[market.condition].reduce(maker, side, price, fill.shares)
         if maker.house:
             return
+        maker.trade_ids.append(trade_id)
         if maker.side is Side.BUY:
             self.accounts.hold_for_order(maker.maker, USD, -fill.maker_usd)
         else:
@@ -384,7 +378,7 @@ class Exchange:
             return
         order.status = OrderStatus.LIVE
         try:
-            self._execute(order, market)
+            self._execute(order, market, told_as="UPDATE")
         except RefusedError as refusal:
             if refusal.order_id is not None:  # killed: nothing matched, terminal, still to be looked up
                 order.status = OrderStatus.CANCELED

@@ -1,10 +1,12 @@
 """From the bytes of POST /order to a typed order. Anything that is not exactly the documented shape is refused."""
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from worker.sandbox.exchange.orders import Address, OrderType, Side, SignedOrder, TokenId
+from worker.sandbox.exchange.orders import Address, OrderId, OrderType, Side, SignedOrder, TokenId
 from worker.sandbox.exchange.refusals import BAD_PAYLOAD, VERSION_MISMATCH, RefusedError
 
 _V1_FIELDS = frozenset({"taker", "nonce", "feeRateBps"})
@@ -55,6 +57,17 @@ def read_post(entry: Any) -> OrderPost:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RefusedError(BAD_PAYLOAD) from error
+
+
+def ids_in(body: bytes, identify: Callable[[SignedOrder], OrderId]) -> list[OrderId]:
+    """The ids of all orders a body carries, whatever else is wrong with it."""
+    ids: list[OrderId] = []
+    with suppress(RefusedError):
+        entries = load_json(body)
+        for entry in entries if isinstance(entries, list) else [entries]:
+            with suppress(RefusedError):
+                ids.append(identify(read_post(entry).signed))
+    return ids
 
 
 def _number(value: Any) -> int:

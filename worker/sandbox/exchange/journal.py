@@ -6,64 +6,82 @@ PostgreSQL on the same machine. Order traffic is kept for good, everything else 
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from worker.sandbox.exchange.orders import OrderId
 
+ACCEPTED = frozenset({"live", "matched", "delayed", "unmatched"})
 _KEPT_HEADERS = frozenset({"poly_address", "poly_api_key", "poly_timestamp", "user-agent", "content-type"})
 _LATEST_OTHERS = 2_000
 
 
-@dataclass(slots=True, kw_only=True)
+class Arrival(NamedTuple):
+    """A moment on both clocks, in nanoseconds."""
+
+    wall_ns: int
+    monotonic_ns: int
+
+    @classmethod
+    def now(cls) -> "Arrival":
+        return cls(time.time_ns(), time.monotonic_ns())
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Receipt:
-    """One request. `order_ids` and `outcomes` run in parallel, one entry for each order in the body."""
+    """One request. `order_ids` and `outcomes` run in parallel, one entry for each order processed.
+
+    They stay empty when a fault kept the venue from processing the request.
+    """
 
     sequence: int
     method: str
     path: str
     query: str
     headers: dict[str, str]
+    body: bytes
     arrived_ns: int
     arrived_monotonic_ns: int
-    body: bytes = b""
     order_ids: list[OrderId | None] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     status: int | None = None
     fault: str | None = None
     answered_monotonic_ns: int | None = None
 
-    def note(self, order_id: OrderId | None, outcome: str) -> None:
-        """What the venue did with one order: its insertion status, or the text of the refusal."""
-        self.order_ids.append(order_id)
-        self.outcomes.append(outcome)
-
     def answered(self, status: int) -> None:
         self.status = status
         self.answered_monotonic_ns = time.monotonic_ns()
 
 
-ACCEPTED = frozenset({"live", "matched", "delayed", "unmatched"})
-
-
 class Journal:
-    def __init__(self) -> None:
+    def __init__(self, ids_in: Callable[[bytes], list[OrderId]]) -> None:
+        """`ids_in` works out which orders a body carries, for requests that were never processed."""
+        self._ids_in = ids_in
+        self._indexed = 0
         self.orders: list[Receipt] = []
         """POST /order and /orders, in order of arrival."""
         self.latest_others: deque[Receipt] = deque(maxlen=_LATEST_OTHERS)
         self.counts: Counter[tuple[str, str]] = Counter()
         """Requests by (method, path), look-ups of single things folded into their prefix."""
         self._received = 0
+        self._posts: defaultdict[OrderId, list[Receipt]] = defaultdict(list)
+        self._accepted: dict[OrderId, None] = {}
 
-    def open(self, method: str, path: str, query: str, headers: dict[str, str]) -> Receipt:
+    def open(
+        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes, arrival: Arrival
+    ) -> Receipt:
+        """Enters a request that was received whole."""
         receipt = Receipt(
             sequence=self._received,
             method=method,
             path=path,
             query=query,
             headers={name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_HEADERS},
-            arrived_ns=time.time_ns(),
-            arrived_monotonic_ns=time.monotonic_ns(),
+            body=body,
+            arrived_ns=arrival.wall_ns,
+            arrived_monotonic_ns=arrival.monotonic_ns,
         )
         self._received += 1
         if method == "POST" and path in {"/order", "/orders"}:
@@ -73,20 +91,26 @@ class Journal:
         self.counts[method, _folded(path)] += 1
         return receipt
 
+    def note(self, receipt: Receipt, order_id: OrderId | None, outcome: str) -> None:
+        """What the venue did with one order of a request: its insertion status, or the refusal's text."""
+        receipt.order_ids.append(order_id)
+        receipt.outcomes.append(outcome)
+        if order_id is not None and outcome in ACCEPTED:
+            self._accepted[order_id] = None
+
     def posts_of(self, order_id: str) -> list[Receipt]:
-        """Every POST that carried this order, accepted or not."""
-        return [receipt for receipt in self.orders if order_id in receipt.order_ids]
+        """Every POST that carried this order, processed or not, in order of arrival."""
+        self._index()
+        return list(self._posts.get(OrderId(order_id), ()))
 
     def accepted_ids(self) -> list[OrderId]:
         """Distinct ids the venue accepted, in order of acceptance."""
-        return list(
-            dict.fromkeys(
-                order_id
-                for receipt in self.orders
-                for order_id, outcome in zip(receipt.order_ids, receipt.outcomes, strict=True)
-                if order_id is not None and outcome in ACCEPTED
-            )
-        )
+        return list(self._accepted)
+
+    def first_arrivals_ns(self) -> dict[OrderId, int]:
+        """For every accepted order: when the first request that carried it arrived, in Unix nanoseconds."""
+        self._index()
+        return {order_id: self._posts[order_id][0].arrived_ns for order_id in self._accepted}
 
     def accepted_ids_by_body(self) -> dict[bytes, set[OrderId]]:
         """For each distinct body received: the ids accepted from it."""
@@ -106,6 +130,13 @@ class Journal:
         """When the first byte about an order arrived, in Unix nanoseconds."""
         posts = self.posts_of(order_id)
         return posts[0].arrived_ns if posts else None
+
+    def _index(self) -> None:
+        """Works out, once for each POST, which orders its body carries."""
+        for receipt in self.orders[self._indexed :]:
+            for order_id in self._ids_in(receipt.body):
+                self._posts[order_id].append(receipt)
+        self._indexed = len(self.orders)
 
 
 def _folded(path: str) -> str:

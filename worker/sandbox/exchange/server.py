@@ -16,6 +16,7 @@ from worker.sandbox.exchange.admin_api import AdminApi
 from worker.sandbox.exchange.clock import NANOSECONDS, Clock
 from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.faults import Handler
+from worker.sandbox.exchange.journal import Arrival
 from worker.sandbox.exchange.market_api import MarketApi
 from worker.sandbox.exchange.markets import Market
 from worker.sandbox.exchange.refusals import RefusedError
@@ -71,7 +72,7 @@ class SimulatedExchange(Venue):
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._record, self._refuse], client_max_size=1 << 22)
-        application.add_routes(TradingApi(self.engine).routes())
+        application.add_routes(TradingApi(self.engine, self.journal).routes())
         application.add_routes(MarketApi(self.engine).routes())
         application.add_routes(self.streams.routes())
         application.add_routes(AdminApi(self, ADMIN_PREFIX).routes())
@@ -93,8 +94,11 @@ class SimulatedExchange(Venue):
         """Journals a request before anything else happens to it, then lets the fault script at it."""
         if request.path.startswith(ADMIN_PREFIX):
             return await handler(request)
-        receipt = self.journal.open(request.method, request.path, request.query_string, dict(request.headers))
-        receipt.body = await request.read()
+        arrival = Arrival.now()
+        body = await request.read()
+        receipt = self.journal.open(
+            request.method, request.path, request.query_string, dict(request.headers), body, arrival
+        )
         request[RECEIPT] = receipt
         fault = self.faults.strike(request.method, request.path)
         if fault is not None:

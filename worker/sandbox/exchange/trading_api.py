@@ -15,7 +15,7 @@ from worker.sandbox.exchange.auth import Credentials
 from worker.sandbox.exchange.engine import Cancellation, Exchange
 from worker.sandbox.exchange.hashing import NEG_RISK_EXCHANGE, STANDARD_EXCHANGE, V3_EXCHANGE
 from worker.sandbox.exchange.intake import load_json, read_post
-from worker.sandbox.exchange.journal import Receipt
+from worker.sandbox.exchange.journal import Journal, Receipt
 from worker.sandbox.exchange.orders import Address, OrderId, Side, TokenId
 from worker.sandbox.exchange.refusals import NO_ORDER, RefusedError
 from worker.sandbox.exchange.wire import Json
@@ -32,8 +32,9 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 
 class TradingApi:
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, journal: Journal) -> None:
         self._exchange = exchange
+        self._journal = journal
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -83,7 +84,7 @@ class TradingApi:
         try:
             post = read_post(entry)
             identity = self._exchange.identify(post.signed)
-            hold_s = self._exchange.holds_takers(post.signed.token, post.type)
+            hold_s = self._exchange.taker_hold_s(post.signed.token, post.type)
             if hold_s:
                 await asyncio.sleep(hold_s)
             accepted = self._exchange.submit(
@@ -94,9 +95,9 @@ class TradingApi:
                 credentials=credentials,
             )
         except RefusedError as refusal:
-            request[RECEIPT].note(identity, refusal.text)
+            self._journal.note(request[RECEIPT], identity, refusal.text)
             raise
-        request[RECEIPT].note(identity, accepted.status)
+        self._journal.note(request[RECEIPT], identity, accepted.status)
         buys = accepted.order.side is Side.BUY
         return wire.accepted(
             accepted.order.id,

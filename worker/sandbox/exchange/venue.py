@@ -8,6 +8,7 @@ from worker.sandbox.exchange.clock import ManualClock
 from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.faults import FaultScript
 from worker.sandbox.exchange.house import House
+from worker.sandbox.exchange.intake import ids_in
 from worker.sandbox.exchange.journal import Journal
 from worker.sandbox.exchange.orders import Side
 from worker.sandbox.exchange.streams import Streams
@@ -20,7 +21,7 @@ class Venue:
         self.engine = engine
         self.house = House(engine)
         self.backoffice = BackOffice(engine, self.house)
-        self.journal = Journal()
+        self.journal = Journal(lambda body: ids_in(body, engine.identify))
         self.faults = FaultScript(seed)
         self.streams = Streams(engine)
         self.tape = Tape()
