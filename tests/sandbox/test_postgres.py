@@ -26,7 +26,8 @@ from worker.sandbox.workspace import workspace
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
-CHECKOUT = str(Path(__file__).parents[2])
+# A child imports what we can import.
+PYTHONPATH = os.pathsep.join(filter(None, sys.path))
 
 # Starts a whole project, says where it is, then does what it is told.
 OWNER = """
@@ -209,7 +210,7 @@ def test_an_ordinary_user_can_run_it_too(binaries: str, short_directory: Path) -
         capture_output=True,
         text=True,
         timeout=50,
-        env=os.environ | {"TMPDIR": str(short_directory), "PYTHONPATH": CHECKOUT},
+        env=os.environ | {"TMPDIR": str(short_directory), "PYTHONPATH": PYTHONPATH},
         check=False,
     )
     assert done.stdout.split() == [str(_account().uid), "logical"], done.stderr
@@ -260,7 +261,7 @@ def _start_owner(directory: Path, behaviour: str) -> tuple[subprocess.Popen[str]
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=os.environ | {"TMPDIR": str(directory), "PYTHONPATH": CHECKOUT},
+        env=os.environ | {"TMPDIR": str(directory), "PYTHONPATH": PYTHONPATH},
     )
     assert owner.stdout is not None
     with owner.stdout:
