@@ -139,6 +139,21 @@ async def test_a_stopped_server_is_gone_until_it_is_restarted() -> None:
         assert await _setting(postgres, "wal_level") == "logical"
 
 
+async def test_a_database_is_dropped_even_while_a_replication_stream_lets_it_go(cluster: Postgres) -> None:
+    name = await cluster.create_project()
+    slot = await psycopg.AsyncConnection.connect(
+        cluster.dsn(name), autocommit=True, replication="database", cursor_factory=psycopg.AsyncClientCursor
+    )
+    await slot.execute("CREATE_REPLICATION_SLOT held TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT")
+    dropping = asyncio.create_task(cluster.drop_database(name))
+    async with await cluster.connect(None) as connection:
+        await eventually(lambda: _waiting(connection))
+    assert not dropping.done()
+    await slot.close()
+    await dropping
+    assert name not in await _databases(cluster)
+
+
 async def test_a_given_server_gets_its_own_database_and_loses_it_again(
     cluster: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +307,14 @@ def _account() -> Account:
     account = unprivileged_account()
     assert account is not None
     return account
+
+
+async def _waiting(connection: psycopg.AsyncConnection) -> bool:
+    """Whether a drop has been refused: its statement was the last of a session that idles."""
+    rows = await connection.execute(
+        "select from pg_stat_activity where query like 'drop database%' and state = 'idle'"
+    )
+    return rows.rowcount > 0
 
 
 async def _databases(postgres: Postgres) -> set[str]:

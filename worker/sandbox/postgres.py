@@ -29,6 +29,7 @@ AUTHENTICATOR: Final = "authenticator"
 
 _INITDB_WITHIN_S = 60.0
 _READY_WITHIN_S = 30.0
+_RELEASED_WITHIN_S = 5.0
 _POLL_S = 0.005
 _SETTINGS: Final = {
     "wal_level": "logical",
@@ -158,11 +159,18 @@ class Postgres:
         return name
 
     async def drop_database(self, name: str) -> None:
-        """Drops a database and whoever is connected to it."""
+        """Drops a database and whoever is connected to it; a replication stream may take a moment to let go."""
+        statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+        deadline = monotonic() + _RELEASED_WITHIN_S
         async with await self.connect(None) as connection:
-            await connection.execute(
-                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-            )
+            while True:
+                try:
+                    await connection.execute(statement)
+                    break
+                except psycopg.errors.ObjectInUse:
+                    if monotonic() > deadline:
+                        raise
+                await asyncio.sleep(_POLL_S)
         self._databases.discard(name)
 
     @asynccontextmanager
