@@ -239,3 +239,27 @@ async def test_a_batch_of_more_than_fifteen_is_refused(
 ) -> None:
     status, answer = await post(session, trader, exchange.http_url, [{}] * 16, path="/orders")
     assert (status, answer) == (400, {"error": "Too many orders in payload: 16, max allowed: 15"})
+
+
+async def test_an_idle_connection_is_closed_by_the_venue() -> None:
+    async with SimulatedExchange.start(keepalive_s=0.05) as exchange:
+        host, port = exchange.http_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /ok HTTP/1.1\r\nHost: venue\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await reader.read()).endswith(b'"OK"')
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_an_agenda_that_broke_down_is_not_passed_over_in_silence() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async def run_into_it() -> None:
+        async with SimulatedExchange.start() as exchange:
+            exchange.engine.agenda.after(0, fail)
+            await eventually(lambda: exchange.engine.agenda.next_due_ns() is None)
+
+    with pytest.raises(RuntimeError, match="agenda broke down"):
+        await run_into_it()

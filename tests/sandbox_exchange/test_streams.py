@@ -184,3 +184,18 @@ async def test_the_venue_can_close_its_streams(
         await closing
         assert socket.close_code == 1012
     await eventually(lambda: exchange.streams.count("market") == 0)
+
+
+async def test_a_client_that_falls_too_far_behind_is_disconnected(
+    exchange: SimulatedExchange, session: aiohttp.ClientSession
+) -> None:
+    exchange.streams.queue_length = 2
+    async with session.ws_connect(f"{exchange.ws_url}/ws/market") as socket:
+        await socket.send_json({"assets_ids": [YES], "initial_dump": False})
+        await eventually(lambda: exchange.streams.count("market") == 1)
+        for cents in range(61, 65):
+            exchange.quote(YES, Side.SELL, f"0.{cents}", 1)
+        async with asyncio.timeout(5):
+            async for _ in socket:
+                pass
+    assert socket.close_code == aiohttp.WSCloseCode.TRY_AGAIN_LATER

@@ -47,10 +47,17 @@ class SimulatedExchange(Venue):
         rules: Rules | None = None,
         seed: int = 0,
         port: int = 0,
+        keepalive_s: float = 75.0,
     ) -> AsyncIterator["SimulatedExchange"]:
-        """Listens on 127.0.0.1 (`port` 0: any free one) until the context ends."""
+        """Listens on 127.0.0.1 (`port` 0: any free one) until the context ends.
+
+        An HTTP connection idle for `keepalive_s` is closed. Raises RuntimeError at the end when an action of
+        the agenda failed meanwhile.
+        """
         exchange = cls(Exchange(markets, clock=clock, rules=rules, seed=seed), seed=seed)
-        runner = web.AppRunner(exchange.application(), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            exchange.application(), access_log=None, shutdown_timeout=1.0, keepalive_timeout=keepalive_s
+        )
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", port)

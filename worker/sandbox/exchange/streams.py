@@ -18,7 +18,6 @@ from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.orders import ApiKey, ConditionId, TokenId
 from worker.sandbox.exchange.wire import Json
 
-_QUEUE_LENGTH = 10_000
 _BAD_CREDENTIALS = 4001
 _CUSTOM_EVENTS = frozenset({"best_bid_ask", "new_market", "market_resolved"})
 
@@ -35,7 +34,7 @@ class Connection:
 
     socket: web.WebSocketResponse
     channel: Channel
-    frames: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_QUEUE_LENGTH))
+    frames: asyncio.Queue[str]
     owner: ApiKey | None = None
     every_market: bool = False
     conditions: set[ConditionId] = field(default_factory=set)
@@ -51,6 +50,8 @@ class Streams:
         self._exchange = exchange
         self._connections: set[Connection] = set()
         self.tamper: Callable[[str], tuple[str, ...]] = _as_they_come
+        self.queue_length = 10_000
+        """How many frames a connection may fall behind before it is closed."""
         self.stalled = False
         """While set, sockets stay open and say nothing, not even PONG."""
         exchange.feed.user_listeners.append(self._tell_user)
@@ -83,7 +84,7 @@ class Streams:
     ) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=True)
         await socket.prepare(request)
-        connection = Connection(socket, channel)
+        connection = Connection(socket, channel, asyncio.Queue(self.queue_length))
         self._connections.add(connection)
         try:
             async with asyncio.TaskGroup() as tasks:
