@@ -15,7 +15,7 @@ from worker.sandbox.exchange.venue import Venue
 
 def crowd(count: int = 5, *, seed: int = 7, habits: Habits | None = None) -> tuple[Venue, Population]:
     markets = population_markets(count, seed=seed)
-    venue = Venue(Exchange(markets, seed=seed))
+    venue = Venue(Exchange(markets))
     population = Population(venue.house, markets, now_ms=lambda: 0, seed=seed, habits=habits)
     population.open()
     return venue, population

@@ -4,8 +4,6 @@ Synchronous and without I/O: one call is one atomic change. Later steps (expiry,
 lie on `agenda`; whoever owns the exchange runs it. Refusals are raised as `RefusedError`, before any change.
 """
 
-import random
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -46,7 +44,7 @@ from worker.sandbox.exchange.refusals import (
 )
 from worker.sandbox.exchange.rules import Rules
 from worker.sandbox.exchange.signatures import WalletRegistry
-from worker.sandbox.exchange.trades import Settlement, Trade, TradeStatus, transaction_hash
+from worker.sandbox.exchange.trades import Settlement, Trade, TradeStatus, trade_id, transaction_hash
 from worker.sandbox.exchange.units import Micro, Price
 from worker.sandbox.exchange.validation import check_marketable, terms_of
 
@@ -81,7 +79,6 @@ class Exchange:
         *,
         clock: Clock | None = None,
         rules: Rules | None = None,
-        seed: int = 0,
     ) -> None:
         self.clock = clock or SystemClock()
         self.rules = rules or Rules()
@@ -98,7 +95,6 @@ class Exchange:
         self.trades: dict[str, Trade] = {}
         self.trades_of: defaultdict[ApiKey, list[Trade]] = defaultdict(list)
         self._market_of_token: dict[TokenId, Market] = {}
-        self._random = random.Random(seed)
         for market in markets:
             self.list_market(market)
 
@@ -302,7 +298,7 @@ class Exchange:
         fee = market.fees.fee(shares, price) if self.rules.fee_on and not taker.house else 0
         now_ns = self.clock.now_ns()
         trade = Trade(
-            id=str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
+            id=trade_id(taker.id, bucket),
             taker=taker,
             market=market,
             price=price,
@@ -316,7 +312,7 @@ class Exchange:
             updated_ns=now_ns,
         )
         for fill in fills:
-            self._fill_maker(fill, market, trade.id)
+            self._fill_maker(fill, market, trade)
         taker.filled_shares += shares
         taker.filled_usd += usd
         taker.trade_ids.append(trade.id)
@@ -324,7 +320,7 @@ class Exchange:
         self.feed.printed(market, taker.token, taker.side, price, shares)
         return trade
 
-    def _fill_maker(self, fill: Fill, market: Market, trade_id: str) -> None:
+    def _fill_maker(self, fill: Fill, market: Market, trade: Trade) -> None:
         maker = fill.maker
         side, price = market.in_book(maker.token, maker.side, maker.limit)
         maker.filled_shares += fill.shares
@@ -332,7 +328,7 @@ class Exchange:
         self.books[market.condition].reduce(maker, side, price, fill.shares)
         if maker.house:
             return
-        maker.trade_ids.append(trade_id)
+        maker.trade_ids.append(trade.id)
         if maker.side is Side.BUY:
             self.accounts.hold_for_order(maker.maker, USD, -fill.maker_usd)
         else:

@@ -93,7 +93,7 @@ class FaultScript:
                 return _hang_up(request)
             case Action.ANSWER_LATE:
                 await asyncio.sleep(fault.seconds)
-        return processed if fault.action in _TRUTHFUL and processed else fault.answer()
+        return processed if processed is not None and fault.action in _TRUTHFUL else fault.answer()
 
 
 def lognormal_latency(median_s: float, sigma: float) -> Callable[[random.Random], float]:

@@ -145,8 +145,9 @@ class House:
                 self._set(market, side.opposite, other, 0)
 
     def _order(self, market: Market, token: TokenId, side: Side, price: Price, shares: Micro) -> Order:
+        now_ns = self._exchange.clock.now_ns()
         return Order(
-            id=OrderId("0x" + keccak(f"house:{next(self._serial)}".encode()).hex()),
+            id=OrderId("0x" + keccak(f"house:{now_ns}:{next(self._serial)}".encode()).hex()),
             owner=HOUSE_KEY,
             maker=HOUSE,
             condition=market.condition,
@@ -155,6 +156,6 @@ class House:
             outcome_index=market.index_of(token),
             terms=Terms(side=side, limit=price, shares=shares),
             type=OrderType.GTC,
-            created_ns=self._exchange.clock.now_ns(),
+            created_ns=now_ns,
             house=True,
         )

@@ -54,7 +54,7 @@ class SimulatedExchange(Venue):
         An HTTP connection idle for `keepalive_s` is closed. Raises RuntimeError at the end when an action of
         the agenda failed meanwhile.
         """
-        exchange = cls(Exchange(markets, clock=clock, rules=rules, seed=seed), seed=seed)
+        exchange = cls(Exchange(markets, clock=clock, rules=rules), seed=seed)
         runner = web.AppRunner(
             exchange.application(), access_log=None, shutdown_timeout=1.0, keepalive_timeout=keepalive_s
         )

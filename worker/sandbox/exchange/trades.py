@@ -4,6 +4,7 @@ Or RETRYING in between, or FAILED: what it held is released and nothing moves. W
 scripted per trade; by default every trade settles.
 """
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,7 +17,7 @@ from worker.sandbox.exchange.accounts import Transfer
 from worker.sandbox.exchange.clock import Agenda
 from worker.sandbox.exchange.markets import Market
 from worker.sandbox.exchange.matching import Fill
-from worker.sandbox.exchange.orders import Address, ApiKey, Order
+from worker.sandbox.exchange.orders import Address, ApiKey, Order, OrderId
 from worker.sandbox.exchange.rules import SettlementDelays
 from worker.sandbox.exchange.units import Micro, Price
 
@@ -118,5 +119,10 @@ def _steps(fate: Fate, delays: SettlementDelays) -> list[tuple[float, TradeStatu
             assert_never(fate)
 
 
-def transaction_hash(trade_id: str) -> str:
-    return "0x" + keccak(b"transaction:" + trade_id.encode()).hex()
+def trade_id(taker: OrderId, bucket: int) -> str:
+    """A taker trades once at each price, so its order id and the bucket name the trade, in any venue."""
+    return str(uuid.UUID(bytes=keccak(f"trade:{taker}:{bucket}".encode())[:16], version=4))
+
+
+def transaction_hash(trade: str) -> str:
+    return "0x" + keccak(b"transaction:" + trade.encode()).hex()
