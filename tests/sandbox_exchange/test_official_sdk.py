@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from time import time
+from typing import Any
 
 import pytest
 from polymarket import AsyncSecureClient
@@ -212,6 +214,21 @@ async def test_trades_come_in_pages(client: AsyncSecureClient, token: str) -> No
     sent = {(await buy(client, token, "1.04", "0.52")).trade_ids[0] for _ in range(5)}
     seen = [trade.id async for page in client.list_account_trades() for trade in page.items]
     assert (len(seen), set(seen)) == (5, sent)
+
+
+async def test_trades_are_narrowed_by_time_market_and_party(client: AsyncSecureClient, token: str) -> None:
+    (trade_id,) = (await buy(client, token, "1.04", "0.52")).trade_ids
+    now_s = int(time())
+
+    async def ids(**narrowed: Any) -> list[str]:
+        return [trade.id for trade in (await client.list_account_trades(**narrowed).first_page()).items]
+
+    assert await ids(after=str(now_s - 60), before=str(now_s + 60)) == [trade_id]
+    assert await ids(maker_address=client.wallet, asset_id=token) == [trade_id]
+    assert await ids(after=str(now_s + 60)) == []
+    assert await ids(before=str(now_s - 60)) == []
+    assert await ids(market="0x" + "00" * 32) == []
+    assert await ids(maker_address="0x" + "00" * 20) == []
 
 
 async def test_the_balance_is_what_the_chain_says_in_base_units(

@@ -51,7 +51,7 @@ class SimulatedExchange(Venue):
     ) -> AsyncIterator["SimulatedExchange"]:
         """Listens on 127.0.0.1 (`port` 0: any free one) until the context ends.
 
-        An HTTP connection idle for `keepalive_s` is closed. Raises RuntimeError at the end when an action of
+        `seed` decides when faults of a probability strike. An HTTP connection idle for `keepalive_s` is closed. Raises RuntimeError at the end when an action of
         the agenda failed meanwhile.
         """
         exchange = cls(Exchange(markets, clock=clock, rules=rules), seed=seed)

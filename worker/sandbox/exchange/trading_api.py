@@ -5,6 +5,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp import web
 from worker.sandbox.exchange import wire
 from worker.sandbox.exchange.accounts import USD, asset_of
 from worker.sandbox.exchange.auth import Credentials
+from worker.sandbox.exchange.clock import NANOSECONDS
 from worker.sandbox.exchange.engine import Cancellation, Exchange
 from worker.sandbox.exchange.hashing import NEG_RISK_EXCHANGE, STANDARD_EXCHANGE, V3_EXCHANGE
 from worker.sandbox.exchange.intake import load_json, read_post
@@ -176,13 +178,14 @@ class TradingApi:
         except ValueError as error:
             raise RefusedError("Invalid trade params payload") from error
         maker_address = query.get("maker_address", "").lower()
+        newest_first = reversed(self._exchange.trades_of[credentials.key])
         found = [
             trade
-            for trade in reversed(self._exchange.trades_of[credentials.key])
-            if query.get("id", trade.id) == trade.id
+            for trade in takewhile(lambda trade: trade.matched_ns // NANOSECONDS >= after, newest_first)
+            if trade.matched_ns // NANOSECONDS <= before
+            and query.get("id", trade.id) == trade.id
             and query.get("market", trade.market.condition) == trade.market.condition
             and query.get("asset_id", trade.taker.token) == trade.taker.token
-            and after <= trade.matched_ns // 1_000_000_000 <= before
             and (not maker_address or maker_address in trade.addresses())
         ]
         return self._page(request, found, lambda trade: wire.trade_json(trade, credentials.key))
