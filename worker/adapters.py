@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from worker.database.client import CallTiming, SupabaseDatabase
 from worker.database.clock import DatabaseClock
@@ -16,12 +17,27 @@ from worker.database.keys import DatabaseAccess
 from worker.database.ledger import LedgerSettings, SupabaseLedger
 from worker.errors import ConfigError, DatabaseUnreachable
 from worker.exchange.lanes import Lanes
+from worker.exchange.market_data import VenueHealth
 from worker.exchange.paper import PaperExchange
-from worker.exchange.polymarket import PolymarketExchange
 from worker.exchange.signer import Account
 from worker.observe.log import hide
-from worker.orders.terms import Mode, WorkerId
+from worker.orders.ports import Exchange
+from worker.orders.terms import Mode, OrderId, WalletAddress, WorkerId
 from worker.settings import Settings, wallet_key
+
+
+class OpenExchange(Exchange, Protocol):
+    """What an opened exchange can do beyond the port."""
+
+    async def keep_warm(self) -> None:
+        """Runs until cancelled: connections and metadata that the next order needs."""
+        ...
+
+    async def health(self) -> VenueHealth: ...
+
+    def order_events(self, wallet: WalletAddress) -> AsyncIterator[OrderId]:
+        """Ids of orders of which something just happened. A wake-up: it may miss and repeat."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +47,7 @@ class Adapters:
     clock: DatabaseClock
     database: SupabaseDatabase
     ledger: SupabaseLedger
-    exchange: PolymarketExchange | PaperExchange
+    exchange: OpenExchange
     lanes: Lanes
     access: DatabaseAccess
 
@@ -67,13 +83,13 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
             await exchange.aclose()
 
 
-async def _open_exchange(
-    settings: Settings, clock: DatabaseClock, lanes: Lanes
-) -> PolymarketExchange | PaperExchange:
+async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes) -> OpenExchange:
     if settings.mode is Mode.PAPER:
         return PaperExchange(settings.exchange, clock, bankroll_usd=settings.paper.bankroll_usd, lanes=lanes)
     if not settings.wallets:
         raise ConfigError('mode = "live" needs a wallet: add a [[wallets]] block with its address and key.')
+    from worker.exchange.polymarket import PolymarketExchange  # noqa: PLC0415 - paper needs no SDK: 1 s, 60 MiB
+
     accounts = []
     for wallet in settings.wallets:
         key = wallet_key(wallet)

@@ -17,7 +17,6 @@ from worker.adapters import Adapters, open_adapters
 from worker.database.realtime import FeedCount, FeedState, RealtimeFeed
 from worker.database.realtime_session import FeedTiming
 from worker.errors import SchemaError
-from worker.exchange.polymarket import PolymarketExchange
 from worker.execution.resolve import Resolver
 from worker.execution.submit import Received, Submitter
 from worker.execution.wallets import Wallets, WalletTiming
@@ -140,10 +139,9 @@ class Daemon:
         tasks["ready"] = self._announce_ready()
         if self._settings.feed.enabled:
             tasks["feed"] = restartable("feed", self._feed.run, self.metrics)
-        if isinstance(self._adapters.exchange, PolymarketExchange):
-            for wallet in self._wallets.addresses:
-                name = f"order-events {wallet}"
-                tasks[name] = restartable(name, partial(self._follow_orders, wallet), self.metrics)
+        for wallet in self._wallets.addresses:
+            name = f"order-events {wallet}"
+            tasks[name] = restartable(name, partial(self._follow_orders, wallet), self.metrics)
         return tasks
 
     # --- what happens when ... --------------------------------------------------------------------------------
@@ -186,10 +184,7 @@ class Daemon:
             self.metrics.feed_missed.inc()
 
     async def _follow_orders(self, wallet: WalletAddress) -> None:
-        exchange = self._adapters.exchange
-        if not isinstance(exchange, PolymarketExchange):
-            return
-        async for order_id in exchange.order_events(wallet):
+        async for order_id in self._adapters.exchange.order_events(wallet):
             self._pending.wake(order_id)
 
     async def _keep_database_warm(self) -> None:

@@ -5,7 +5,6 @@ order. So the few trades that an order names are read by their ids, and the acco
 enough: narrowed to the market and the age of the order where they are known.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -18,8 +17,7 @@ from worker.orders.terms import ConditionId, OrderId
 
 _FEW_TRADES = 4
 _CLOCK_MARGIN_S = 60  # trades are looked for from this long before our own times: clocks differ
-_LOOK_BACK_S = 25 * 3600  # for an order of which neither the exchange nor this process knows the age
-_REMEMBERED_ORDERS = 20_000
+_LOOK_BACK_S = 25 * 3600  # for an order of which neither the exchange nor the asker knows the age
 
 
 class OrderRecord(Protocol):
@@ -52,22 +50,16 @@ class Records(Protocol):
 
 
 class OrderHistory:
-    """Answers for the orders of any account. Remembers when this process sent which, to search less."""
+    """Answers for the orders of any account."""
 
     def __init__(self, market_data: MarketData, now_ms: Callable[[], int]) -> None:
         self._market_data = market_data
         self._now_ms = now_ms
-        self._sent_at_s: OrderedDict[OrderId, int] = OrderedDict()
 
-    def sent(self, order_id: OrderId, *, at_ms: int) -> None:
-        self._sent_at_s[order_id] = at_ms // 1000
-        while len(self._sent_at_s) > _REMEMBERED_ORDERS:
-            self._sent_at_s.popitem(last=False)
-
-    async def view(self, records: Records, order_id: OrderId) -> OrderView:
+    async def view(self, records: Records, order_id: OrderId, since: datetime | None) -> OrderView:
         """An order that is "not found" may still have fills: its trades may show first."""
         order = await records.order(order_id)
-        trades = await self._trades_of(records, order_id, order)
+        trades = await self._trades_of(records, order_id, order, since)
         fills = (await self._fills_among(trades, {order_id})).get(order_id, [])
         return OrderView(
             order_id=order_id,
@@ -85,12 +77,12 @@ class OrderHistory:
         return await self._fills_among(trades, order_ids)
 
     async def _trades_of(
-        self, records: Records, order_id: OrderId, order: OrderRecord | None
+        self, records: Records, order_id: OrderId, order: OrderRecord | None, since: datetime | None
     ) -> Sequence[Trade]:
         """Every trade of the order, and perhaps others."""
         if order is None:
-            oldest_s = self._now_ms() // 1000 - _LOOK_BACK_S
-            return await records.trades(since_s=self._sent_at_s.get(order_id, oldest_s) - _CLOCK_MARGIN_S)
+            since_s = int(since.timestamp()) if since else self._now_ms() // 1000 - _LOOK_BACK_S
+            return await records.trades(since_s=since_s - _CLOCK_MARGIN_S)
         if 0 < len(order.associate_trades) <= _FEW_TRADES:
             named = [
                 trade for each in order.associate_trades for trade in await records.trades(trade_id=each)

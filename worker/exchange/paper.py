@@ -10,7 +10,7 @@ paper trades are final at once. Orders live in memory, the oldest forgotten firs
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -130,8 +130,10 @@ class PaperExchange:
         )
         return self._settle(envelope, execute(order, book), market)
 
-    async def lookup(self, wallet: WalletAddress, order_id: OrderId) -> OrderView:
-        del wallet
+    async def lookup(
+        self, wallet: WalletAddress, order_id: OrderId, *, since: datetime | None = None
+    ) -> OrderView:
+        del wallet, since
         kept = self._kept.get(order_id)
         if kept is None:
             return OrderView(order_id, found=False)
@@ -171,6 +173,12 @@ class PaperExchange:
 
     async def health(self) -> VenueHealth:
         return await self._market_data.health()
+
+    async def order_events(self, wallet: WalletAddress) -> AsyncIterator[OrderId]:
+        """Never any: whatever a paper order takes, it takes when it is submitted."""
+        del wallet
+        await asyncio.Event().wait()
+        yield OrderId("")
 
     async def aclose(self) -> None:
         await self._market_data.aclose()

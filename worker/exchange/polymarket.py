@@ -208,7 +208,6 @@ class PolymarketExchange:
             client = self._desk(envelope.wallet).client
         except (ValueError, TypeError, ExchangeRefused) as error:
             return Answer(http_status=None, connected=False, error=str(error))
-        self._history.sent(envelope.order_id, at_ms=order.timestamp)
         try:
             async with asyncio.timeout(self._settings.submit_timeout_s):
                 response = await client.post_order(order)
@@ -216,8 +215,10 @@ class PolymarketExchange:
             return _answer_of_failure(error)
         return _answer_of_response(response)
 
-    async def lookup(self, wallet: WalletAddress, order_id: OrderId) -> OrderView:
-        return await self._history.view(self._desk(wallet), order_id)
+    async def lookup(
+        self, wallet: WalletAddress, order_id: OrderId, *, since: datetime | None = None
+    ) -> OrderView:
+        return await self._history.view(self._desk(wallet), order_id, since)
 
     async def fills(
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime

@@ -89,7 +89,9 @@ class Resolver:
 
     async def resolve(self, attempt: Attempt) -> Resolution:
         """One look-up, recorded. Raises `ExchangeUnreachable`: a failed look-up is not a "not found"."""
-        view = await self._exchange.lookup(attempt.envelope.wallet, attempt.envelope.order_id)
+        view = await self._exchange.lookup(
+            attempt.envelope.wallet, attempt.envelope.order_id, since=attempt.created_at
+        )
         state = _state_of(attempt, view)
         closed = _is_complete(state, view)
         if state is AttemptState.UNKNOWN and attempt.state is not AttemptState.UNKNOWN:

@@ -137,8 +137,10 @@ class Exchange(Protocol):
         """POST the envelope once. Never raises for an answer or for the lack of one: the `Answer` says it."""
         ...
 
-    async def lookup(self, wallet: WalletAddress, order_id: OrderId) -> OrderView:
-        """The order and all its trades, both read now."""
+    async def lookup(
+        self, wallet: WalletAddress, order_id: OrderId, *, since: datetime | None = None
+    ) -> OrderView:
+        """The order and all its trades, both read now. `since`: it cannot be older, which makes the search short."""
         ...
 
     async def fills(
