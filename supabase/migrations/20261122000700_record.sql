@@ -120,6 +120,8 @@ declare
   new_state  text := p ->> 'state';
   sent       timestamptz := (p ->> 'sent_at')::timestamptz;
   answered   timestamptz := (p ->> 'answered_at')::timestamptz;
+  posted     boolean;
+  looked_up  boolean;
   booking    record;
   conflicts  jsonb := '[]';
   booked     boolean := false;
@@ -142,21 +144,20 @@ begin
     end if;
   end loop;
 
+  -- A record without a newer POST tells of a look-up. They are counted since the last POST, and by the time of
+  -- their answer, so that a record told twice counts once.
+  posted := coalesce(sent > coalesce(before.sent_at, '-infinity'), false);
+  looked_up := not posted and coalesce(
+    answered > coalesce(greatest(before.looked_up_at, before.answered_at), '-infinity'), false);
+
   update public.lt_order_attempts a set
     state = new_state,
     note = coalesce(p ->> 'note', a.note),
     answer = case when coalesce(p -> 'answer', '{}') = '{}' then a.answer else p -> 'answer' end,
     sent_at = greatest(a.sent_at, sent),
     answered_at = greatest(a.answered_at, answered),
-    -- A record without a newer POST tells of a look-up. They are counted since the last POST, and by the time
-    -- of their answer, so that a record told twice counts once.
-    lookups = case
-      when sent > coalesce(a.sent_at, '-infinity') then 0
-      when answered > coalesce(greatest(a.looked_up_at, a.answered_at), '-infinity') then a.lookups + 1
-      else a.lookups end,
-    looked_up_at = case
-      when sent > coalesce(a.sent_at, '-infinity') then a.looked_up_at
-      else greatest(a.looked_up_at, answered) end,
+    lookups = case when posted then 0 when looked_up then a.lookups + 1 else a.lookups end,
+    looked_up_at = case when looked_up then answered else a.looked_up_at end,
     closed_at = coalesce(a.closed_at, case
       when new_state in ('killed', 'rejected', 'abandoned', 'expired', 'lost')
         -- These two may still have trades on their way: whoever books the last of them says so.

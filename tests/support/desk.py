@@ -45,7 +45,7 @@ class Desk:
         await self.connection.close()
 
     async def rows(self, query: LiteralString, **values: object) -> list[Row]:
-        return await (await self.connection.execute(query, values)).fetchall()
+        return await (await self.connection.execute(query, values or None)).fetchall()
 
     async def row(self, query: LiteralString, **values: object) -> Row:
         (row,) = await self.rows(query, **values)
@@ -53,7 +53,7 @@ class Desk:
 
     async def execute(self, query: LiteralString, **values: object) -> int:
         """Runs a statement and returns how many rows it touched."""
-        return (await self.connection.execute(query, values)).rowcount
+        return (await self.connection.execute(query, values or None)).rowcount
 
     async def call(self, function: str, p: Mapping[str, Any] | str) -> Row:
         """Calls one of our functions as PostgREST would and returns its answer."""
@@ -88,16 +88,22 @@ class Desk:
         }
         row |= columns
         await self.ft_wallet(str(row["ft_wallet_id"]))
-        if await self.rows("select to_regclass('auth.users') as users where to_regclass('auth.users') is not null"):
+        if await self.rows(
+            "select to_regclass('auth.users') as users where to_regclass('auth.users') is not null"
+        ):
             await self.connection.execute("reset role")
-            await self.execute("insert into auth.users (id) values (%(id)s) on conflict do nothing", id=row["user_id"])
+            await self.execute(
+                "insert into auth.users (id) values (%(id)s) on conflict do nothing", id=row["user_id"]
+            )
             await self.connection.execute("set role service_role")
         await self.insert("lt_strategies", row)
         return strategy_id
 
     async def ft_wallet(self, wallet_id: str) -> None:
         if wallet_id not in self.wallets:
-            await self.insert("ft_wallets", {"wallet_id": wallet_id, "config_id": wallet_id, "display_name": wallet_id})
+            await self.insert(
+                "ft_wallets", {"wallet_id": wallet_id, "config_id": wallet_id, "display_name": wallet_id}
+            )
             self.wallets.add(wallet_id)
 
     async def signal(self, **columns: object) -> str:
@@ -186,7 +192,9 @@ class Desk:
         return answer | {"exchange_order_id": params["attempt"]["exchange_order_id"]}
 
     async def record(self, exchange_order_id: str, state: str, **keys: Any) -> Row:
-        return await self.call("lt_record", {"exchange_order_id": exchange_order_id, "state": state, "note": ""} | keys)
+        return await self.call(
+            "lt_record", {"exchange_order_id": exchange_order_id, "state": state, "note": ""} | keys
+        )
 
     async def decide(self, ft_order_id: str, strategy_id: str = "LT_ONE", **keys: Any) -> Row:
         decision = {"strategy_id": strategy_id, "ft_order_id": ft_order_id, "state": "skipped"}

@@ -1,0 +1,437 @@
+"""What an answer leaves behind: states, trades, the platform's row - recorded once however often it is told."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.desk import WALLET, Desk, Row, fill
+from worker.orders.lifecycle import ALIVE, AttemptState, transition_rows
+
+FINAL = [state for state in AttemptState if state not in ALIVE]
+
+
+async def claimed(desk: Desk, **changes: Any) -> Row:
+    answer = await desk.claim(await desk.signal(), **changes)
+    assert answer["granted"]
+    return answer
+
+
+async def put(desk: Desk, exchange_order_id: str, state: str) -> None:
+    """Brings a submitting attempt into `state` by legal steps."""
+    first = {"cancelled": "live", "cancelling": "live", "expired": "live", "lost": "unknown"}.get(state)
+    if first:
+        await desk.record(exchange_order_id, first)
+    if state != "submitting":
+        await desk.record(exchange_order_id, state)
+
+
+async def test_sql_and_the_worker_hold_the_same_transition_table(desk: Desk) -> None:
+    rows = await desk.rows('select "from", "to" from public.lt_attempt_transitions() order by 1, 2')
+    assert [(row["from"], row["to"]) for row in rows] == transition_rows()
+    alive = await desk.rows("select unnest(%(states)s::text[]) as state", states=list(AttemptState))
+    said = {
+        row["state"]
+        for row in alive
+        if (await desk.row("select public.lt_attempt_is_alive(%(s)s) as yes", s=row["state"]))["yes"]
+    }
+    assert said == set(ALIVE)
+
+
+async def test_every_step_that_is_not_in_the_table_is_refused_and_every_other_is_taken(trading: Desk) -> None:
+    legal = set(transition_rows()) | {(state, state) for state in AttemptState}
+    for old in AttemptState:
+        for new in AttemptState:
+            async with trading.connection.transaction(force_rollback=True):
+                attempt = await claimed(trading)
+                await put(trading, attempt["exchange_order_id"], old)
+                if (old, new) in legal:
+                    assert (await trading.record(attempt["exchange_order_id"], new))["state"] == new
+                    continue
+                with pytest.raises(psycopg.errors.RaiseException) as refusal:
+                    await trading.record(attempt["exchange_order_id"], new)
+                assert f"cannot go from {old} to {new}" in str(refusal.value)
+                assert "lt_attempt_transitions" in str(refusal.value.diag.message_hint)
+
+
+async def test_an_attempt_that_was_never_claimed_cannot_be_recorded(trading: Desk) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="no attempt"):
+        await trading.record("0xunheard", "live")
+
+
+async def test_what_was_signed_and_reserved_cannot_be_changed_afterwards(trading: Desk) -> None:
+    await claimed(trading)
+    for change in (
+        "signed_body = 'x'",
+        "reserve_usd = 1000",
+        "limit_price = 0.9",
+        "attempt_no = 7",
+        "amount_usd = 60",
+    ):
+        with pytest.raises(psycopg.errors.RaiseException, match="immutable"):
+            await trading.connection.execute(f"update public.lt_order_attempts set {change}")  # noqa: S608
+
+
+async def test_recording_twice_changes_nothing(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    record = {
+        "closed": True,
+        "fills": [fill("12")],
+        "sent_at": datetime.now(UTC).isoformat(),
+        "answered_at": datetime.now(UTC).isoformat(),
+        "answer": {"status": "matched"},
+    }
+    snapshot = (
+        "select a.*, f.*, o.status, o.executed_size_usd, o.shares_bought, o.fill_rate from public.lt_order_attempts a"
+        " join public.lt_fills f using (exchange_order_id) join public.lt_orders o using (lt_order_id)"
+    )
+    first = await trading.record(attempt["exchange_order_id"], "matched", **record)
+    before = await trading.row(snapshot)
+    again = await trading.record(attempt["exchange_order_id"], "matched", **record)
+    assert (first["changed"], again["changed"]) == (True, False)
+    assert (first["status"], again["status"]) == ("FILLED", "FILLED")
+    assert await trading.row(snapshot) == before
+
+
+async def test_an_order_shows_what_its_trades_say(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    matched_at = datetime.now(UTC) - timedelta(seconds=1)
+    fills = [
+        fill("4", "0.50", matched_at=matched_at.isoformat(), fee_usd="0.01"),
+        fill("8", "0.505", matched_at=(matched_at + timedelta(milliseconds=250)).isoformat()),
+    ]
+    answered_at = datetime.now(UTC)
+    await trading.record(
+        attempt["exchange_order_id"],
+        "matched",
+        closed=True,
+        fills=fills,
+        sent_at=(answered_at - timedelta(milliseconds=40)).isoformat(),
+        answered_at=answered_at.isoformat(),
+    )
+    order = await trading.order(attempt["lt_order_id"])
+    assert (order["executed_price"], order["executed_size_usd"]) == (Decimal("0.503333"), Decimal("6.04"))
+    assert (order["shares_bought"], order["shares_remaining"]) == (Decimal(12), Decimal(12))
+    assert (order["fill_rate"], order["slippage_bps"], order["status"]) == (Decimal(1), 67, "FILLED")
+    assert (order["first_fill_at"], order["fully_filled_at"]) == (
+        matched_at,
+        matched_at + timedelta(milliseconds=250),
+    )
+    assert order["order_placed_at"] == answered_at - timedelta(milliseconds=40)
+    assert 200 <= order["execution_latency_ms"] < 5000
+    capital = await trading.capital()
+    assert (capital["locked_usd"], capital["available_usd"]) == ("6.05", "993.95")  # with the fee
+
+
+@pytest.mark.parametrize(
+    ("state", "shares", "closed", "status", "outcome"),
+    [
+        ("submitting", None, False, "PENDING", "OPEN"),
+        ("live", None, False, "PENDING", "OPEN"),
+        ("unknown", None, False, "PENDING", "OPEN"),
+        ("live", "3", False, "PARTIAL", "OPEN"),
+        ("matched", None, False, "PENDING", "OPEN"),  # its trades are still to be booked
+        ("matched", "11.99", True, "FILLED", "OPEN"),  # half a cent short: dust
+        ("matched", "11.97", True, "PARTIAL", "OPEN"),
+        ("cancelled", "3", True, "PARTIAL", "OPEN"),
+        ("cancelled", None, False, "PENDING", "OPEN"),
+        ("cancelled", None, True, "CANCELLED", "CANCELLED"),
+        ("killed", None, False, "CANCELLED", "CANCELLED"),
+        ("expired", None, False, "CANCELLED", "CANCELLED"),
+        ("abandoned", None, False, "CANCELLED", "CANCELLED"),
+        ("rejected", None, False, "REJECTED", "CANCELLED"),
+        ("lost", None, False, "LOST", "CANCELLED"),
+    ],
+)
+async def test_every_attempt_state_has_one_of_the_platforms_words(
+    trading: Desk, state: str, shares: str | None, closed: bool, status: str, outcome: str
+) -> None:
+    attempt = await claimed(trading)
+    await put(trading, attempt["exchange_order_id"], state)
+    if state != "submitting":
+        fills = [fill(shares)] if shares else []
+        await trading.record(attempt["exchange_order_id"], state, closed=closed, fills=fills)
+    order = await trading.order(attempt["lt_order_id"])
+    assert (order["status"], order["outcome"]) == (status, outcome)
+
+
+async def test_an_order_for_shares_is_filled_by_shares(trading: Desk) -> None:
+    order = {"order_type": "GTC", "amount_usd": None, "shares": "10", "reserve_usd": "5.10"}
+    attempt = await claimed(trading, order=order)
+    half = await trading.record(attempt["exchange_order_id"], "live", fills=[fill("5", "0.40")])
+    assert (half["status"], (await trading.order(attempt["lt_order_id"]))["fill_rate"]) == (
+        "PARTIAL",
+        Decimal("0.5"),
+    )
+    full = await trading.record(
+        attempt["exchange_order_id"], "matched", closed=True, fills=[fill("4.99", "0.40")]
+    )
+    assert full["status"] == "FILLED"
+
+
+async def test_a_rejection_keeps_the_exchanges_words(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    await trading.record(attempt["exchange_order_id"], "rejected", note="refused: not enough balance")
+    order = await trading.order(attempt["lt_order_id"])
+    assert (order["status"], order["rejection_reason"]) == ("REJECTED", "refused: not enough balance")
+
+
+# --- reservations
+
+
+@pytest.mark.parametrize("state", [state for state in FINAL if state not in {"matched", "cancelled"}])
+async def test_a_reservation_is_freed_once_when_the_attempt_is_over(trading: Desk, state: str) -> None:
+    attempt = await claimed(trading)
+    assert (await trading.capital())["available_usd"] == "994.00"
+    await put(trading, attempt["exchange_order_id"], state)
+    for _ in range(2):
+        assert (await trading.record(attempt["exchange_order_id"], state))["closed"] is True
+        assert (await trading.capital())["available_usd"] == "1000.00"
+
+
+@pytest.mark.parametrize("state", ["matched", "cancelled"])
+async def test_a_reservation_is_held_until_every_trade_is_booked(trading: Desk, state: str) -> None:
+    attempt = await claimed(trading)
+    await put(trading, attempt["exchange_order_id"], state)
+    await trading.record(attempt["exchange_order_id"], state, fills=[fill("4")])
+    assert (await trading.capital())["locked_usd"] == "6.00"
+    await trading.record(attempt["exchange_order_id"], state, closed=True)
+    assert (await trading.capital())["locked_usd"] == "2.00"
+
+
+async def test_a_closed_attempt_is_never_opened_again(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    await trading.record(attempt["exchange_order_id"], "killed")
+    with pytest.raises(psycopg.errors.RaiseException, match="stays closed"):
+        await trading.execute("update public.lt_order_attempts set closed_at = null")
+
+
+# --- trades
+
+
+async def test_trades_only_move_forward(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    trade = fill("12")
+
+    async def tell(state: str, **keys: str) -> Row:
+        told = trade | {"state": state} | keys
+        return await trading.record(attempt["exchange_order_id"], "matched", fills=[told])
+
+    async def booked() -> list[Row]:
+        return await trading.rows(
+            "select state, shares, fee_usd, settled_at is not null as settled from public.lt_fills"
+        )
+
+    assert (await tell("provisional"))["changed"]
+    assert (await tell("provisional", fee_usd="0.02"))["changed"]  # the fee is known later
+    assert (await tell("final", fee_usd="0.02"))["changed"]
+    settled = [{"state": "final", "shares": Decimal(12), "fee_usd": Decimal("0.02"), "settled": True}]
+    assert await booked() == settled
+    stale = await tell("provisional")
+    assert (stale["changed"], stale["conflicts"]) == (False, [])
+    contradiction = await tell("reversed")
+    assert (contradiction["changed"], contradiction["conflicts"]) == (False, [trade["trade_id"]])
+    assert await booked() == settled
+
+
+async def test_a_reversed_trade_is_taken_out_of_the_order_and_its_capital_comes_back(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    kept, undone = fill("4"), fill("8")
+    await trading.record(attempt["exchange_order_id"], "matched", closed=True, fills=[kept, undone])
+    assert (await trading.capital())["locked_usd"] == "6.00"
+    answer = await trading.record(
+        attempt["exchange_order_id"], "matched", fills=[undone | {"state": "reversed"}]
+    )
+    assert (answer["status"], answer["changed"]) == ("PARTIAL", True)
+    order = await trading.order(attempt["lt_order_id"])
+    assert (order["shares_bought"], order["executed_size_usd"]) == (Decimal(4), Decimal(2))
+    assert (await trading.capital())["locked_usd"] == "2.00"
+
+
+async def test_one_trade_with_two_roles_is_two_fills(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    trade = fill("6")
+    await trading.record(
+        attempt["exchange_order_id"], "matched", fills=[trade, trade | {"role": "MAKER"}, trade]
+    )
+    assert len(await trading.rows("select 1 from public.lt_fills")) == 2
+
+
+async def test_a_fill_of_a_lost_order_is_booked_after_all(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    await put(trading, attempt["exchange_order_id"], "lost")
+    assert (await trading.capital())["available_usd"] == "1000.00"
+    answer = await trading.record(
+        attempt["exchange_order_id"], "matched", closed=True, fills=[fill("12", state="final")]
+    )
+    assert (answer["status"], answer["closed"]) == ("FILLED", True)
+    assert (await trading.order(attempt["lt_order_id"]))["outcome"] == "OPEN"
+    assert (await trading.capital())["locked_usd"] == "6.00"
+
+
+async def test_an_order_that_was_settled_keeps_its_outcome(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    trade = fill("12")
+    await trading.record(attempt["exchange_order_id"], "matched", closed=True, fills=[trade])
+    await trading.execute(
+        "update public.lt_orders set outcome = 'WON', pnl = 6, resolved_at = now() - interval '4 hours'"
+    )
+    await trading.record(attempt["exchange_order_id"], "matched", fills=[trade | {"state": "final"}])
+    assert (await trading.order(attempt["lt_order_id"]))["outcome"] == "WON"
+    capital = await trading.capital()
+    assert (capital["realised_usd"], capital["locked_usd"], capital["available_usd"]) == (
+        "6.00",
+        "0.00",
+        "1006.00",
+    )
+
+
+async def test_proceeds_cool_down_before_they_are_available(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    await trading.record(
+        attempt["exchange_order_id"], "matched", closed=True, fills=[fill("12", state="final")]
+    )
+    await trading.execute("update public.lt_orders set outcome = 'WON', pnl = 6, resolved_at = now()")
+    capital = await trading.capital()
+    assert (capital["realised_usd"], capital["cooldown_usd"], capital["available_usd"]) == (
+        "6.00",
+        "12.00",
+        "994.00",
+    )
+
+
+async def test_a_sale_frees_average_cost_and_realises_the_rest(trading: Desk) -> None:
+    for price in ("0.40", "0.50"):
+        attempt = await claimed(trading)
+        await trading.record(
+            attempt["exchange_order_id"], "matched", closed=True, fills=[fill("10", price, state="final")]
+        )
+    signal = await trading.signal(side="SELL")
+    order = {"side": "SELL", "amount_usd": None, "shares": "10", "reserve_usd": "0", "reserve_shares": "10"}
+    sale = await trading.claim(signal, expected={"side": "SELL"}, order=order)
+    sold = fill("10", "0.60", side="SELL", fee_usd="0.10")
+    await trading.record(sale["exchange_order_id"], "matched", closed=True, fills=[sold])
+    capital = await trading.capital()
+    assert capital["locked_usd"] == "4.50"  # ten shares are left at the average of 0.45
+    assert capital["realised_usd"] == "1.40"  # 6.00 - 0.10 - 4.50
+    assert (capital["cooldown_usd"], capital["available_usd"]) == ("5.90", "991.00")
+    assert (await trading.order(sale["lt_order_id"]))["slippage_bps"] == -2000  # better than the base
+
+
+async def test_capital_adds_up_after_every_step(trading: Desk) -> None:
+    async def holds() -> None:
+        capital = {key: Decimal(value) for key, value in (await trading.capital()).items()}
+        parts = (
+            capital["locked_usd"]
+            + capital["cooldown_usd"]
+            + capital["awaiting_redeem_usd"]
+            + capital["available_usd"]
+        )
+        assert parts == capital["initial_usd"] + capital["realised_usd"]
+
+    attempts = [await claimed(trading) for _ in range(4)]
+    await holds()
+    trade = fill("7", "0.49")
+    steps: list[tuple[int, str, Row]] = [
+        (0, "live", {"fills": [trade]}),
+        (0, "cancelling", {}),
+        (0, "cancelled", {"closed": True, "fills": [trade | {"state": "final"}]}),
+        (1, "killed", {}),
+        (2, "unknown", {}),
+        (2, "lost", {}),
+        (3, "matched", {"fills": [fill("12")]}),
+        (3, "matched", {"closed": True}),
+    ]
+    for number, state, keys in steps:
+        await trading.record(attempts[number]["exchange_order_id"], state, **keys)
+        await holds()
+    await trading.execute(
+        "update public.lt_orders set outcome = 'LOST', pnl = -3.43, resolved_at = now() where status = 'PARTIAL'"
+    )
+    await holds()
+    assert (await trading.capital())["realised_usd"] == "-3.43"
+
+
+# --- look-ups
+
+
+async def test_lookups_are_counted_since_the_last_post_and_once_each(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    start = datetime.now(UTC)
+
+    async def tell(second: int, *, sent: int | None = None) -> int:
+        sent_at = None if sent is None else (start + timedelta(seconds=sent)).isoformat()
+        answered_at = (start + timedelta(seconds=second)).isoformat()
+        record = await trading.record(
+            attempt["exchange_order_id"], "unknown", sent_at=sent_at, answered_at=answered_at
+        )
+        lookups: int = record["lookups"]
+        return lookups
+
+    assert [await tell(1, sent=0), await tell(2), await tell(2), await tell(3)] == [0, 1, 1, 2]
+    assert [await tell(5, sent=4), await tell(5, sent=4), await tell(6)] == [0, 0, 1]
+
+
+async def test_lookups_of_a_takeover_count_although_nobody_knows_whether_it_was_sent(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    answer = await trading.record(
+        attempt["exchange_order_id"], "unknown", answered_at=datetime.now(UTC).isoformat()
+    )
+    assert answer["lookups"] == 1
+
+
+async def open_attempts(desk: Desk, limit: int = 10) -> Row:
+    return await desk.call("lt_open_attempts", {"mode": desk.mode, "wallet_address": WALLET, "limit": limit})
+
+
+async def test_attempts_stay_open_until_they_are_closed_and_their_trades_settled(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    trade = fill("12")
+    await trading.record(attempt["exchange_order_id"], "matched", closed=True, fills=[trade])
+    (listed,) = (await open_attempts(trading))["attempts"]
+    assert listed["exchange_order_id"] == attempt["exchange_order_id"]
+    assert listed["signed_body"] == f'{{"order":"{attempt["exchange_order_id"]}"}}'
+    assert (listed["reserve_usd"], listed["limit_price"], listed["filled_shares"]) == (
+        "6.00",
+        "0.51",
+        "12.00",
+    )
+    await trading.record(attempt["exchange_order_id"], "matched", fills=[trade | {"state": "final"}])
+    assert (await open_attempts(trading))["attempts"] == []
+
+
+async def test_a_lost_order_is_watched_for_a_day(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    await put(trading, attempt["exchange_order_id"], "lost")
+    assert len((await open_attempts(trading))["attempts"]) == 1
+    await trading.execute("update public.lt_config set value = '0 s' where key = 'lost_watch'")
+    assert (await open_attempts(trading))["attempts"] == []
+
+
+async def test_the_attempt_that_waited_longest_for_a_look_comes_first(trading: Desk) -> None:
+    ids = [(await claimed(trading))["exchange_order_id"] for _ in range(3)]
+    for id_ in ids:
+        await trading.record(id_, "unknown")
+    await trading.record(
+        ids[0], "unknown", answered_at=(datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    )
+    page = await open_attempts(trading, limit=2)
+    assert [attempt["exchange_order_id"] for attempt in page["attempts"]] == ids[1:]
+    assert page["more"] is True
+    assert (await open_attempts(trading, limit=3))["more"] is False
+
+
+async def test_records_of_one_attempt_told_at_once_book_each_trade_once(trading: Desk, database: str) -> None:
+    attempt = await claimed(trading)
+    trade = fill("12")
+    desks = [await Desk.open(database) for _ in range(4)]
+    answers = await asyncio.gather(
+        *(desk.record(attempt["exchange_order_id"], "matched", closed=True, fills=[trade]) for desk in desks)
+    )
+    assert sorted(answer["changed"] for answer in answers) == [False, False, False, True]
+    assert (await trading.order(attempt["lt_order_id"]))["shares_bought"] == Decimal(12)
+    for desk in desks:
+        await desk.close()
