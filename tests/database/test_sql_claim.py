@@ -1,17 +1,15 @@
 """The claim: granted once, refused with a reason and the numbers, whatever runs beside it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
 from tests.support.desk import TOKEN, USER, WALLET, Desk, Row, fill, order_id
 from worker.orders.reasons import SkipReason
-
-Arrange = Callable[[Desk, str], Awaitable[Any]]
 
 
 async def refused(desk: Desk, signal: str, **changes: Any) -> Row:
@@ -103,108 +101,91 @@ async def test_two_strategies_each_execute_the_same_signal_once(trading: Desk) -
     assert first["lt_order_id"] != second["lt_order_id"]
 
 
-async def set_strategy(desk: Desk, assignment: str) -> None:
-    await desk.connection.execute(f"update public.lt_strategies set {assignment}")  # noqa: S608 - the test's own text
+@dataclass(frozen=True)
+class Refusal:
+    """What the claim must answer after `change` was made, or when it is asked with other keys than the right ones."""
+
+    reason: str
+    value: str | None
+    change: LiteralString = "select"
+    claim: Row = field(default_factory=dict)
+    recorded: bool = True
 
 
-async def control(desk: Desk, scope: str, action: str) -> None:
-    await desk.call("lt_control", {"scope": scope, "action": action, "reason": "test", "actor": "pytest"})
+def switched(action: LiteralString, scope: LiteralString) -> LiteralString:
+    columns: LiteralString = "insert into public.lt_controls (scope, action, reason, actor) values "
+    return columns + "('" + scope + "', '" + action + "', 'test', 'pytest')"
 
 
-REFUSALS: list[tuple[str, str, bool, Arrange, Row]] = [
-    ("kill_switch", "global", True, lambda d, _: control(d, "global", "kill"), {}),
-    ("kill_switch", "strategy:LT_ONE", True, lambda d, _: control(d, "strategy:LT_ONE", "kill"), {}),
-    ("kill_switch", f"wallet:{WALLET}", True, lambda d, _: control(d, f"wallet:{WALLET}", "kill"), {}),
-    ("strategy_paused", "global", True, lambda d, _: control(d, "global", "pause"), {}),
-    ("strategy_paused", "strategy", True, lambda d, _: set_strategy(d, "is_paused = true"), {}),
-    ("strategy_inactive", "None", True, lambda d, _: set_strategy(d, "is_active = false"), {}),
-    (
+REFUSALS = [
+    Refusal("kill_switch", "global", switched("kill", "global")),
+    Refusal("kill_switch", "strategy:LT_ONE", switched("kill", "strategy:LT_ONE")),
+    Refusal("kill_switch", f"wallet:{WALLET}", switched("kill", "wallet:" + WALLET)),
+    Refusal("strategy_paused", "global", switched("pause", "global")),
+    Refusal("strategy_paused", "strategy", "update public.lt_strategies set is_paused = true"),
+    Refusal("strategy_inactive", None, "update public.lt_strategies set is_active = false"),
+    Refusal(
         "breaker_active",
         "0.2500",
-        True,
-        lambda d, _: set_strategy(d, "circuit_breaker_active = true, current_drawdown_pct = 0.25"),
-        {},
+        "update public.lt_strategies set circuit_breaker_active = true, current_drawdown_pct = 0.25",
     ),
-    ("ft_not_open", "WON", True, lambda d, _: d.execute("update public.ft_orders set outcome = 'WON'"), {}),
-    ("ft_not_open", "missing", False, lambda d, _: d.execute("delete from public.ft_orders"), {}),
-    (
+    Refusal("ft_not_open", "WON", "update public.ft_orders set outcome = 'WON'"),
+    Refusal("ft_not_open", "missing", "delete from public.ft_orders", recorded=False),
+    Refusal(
         "signal_changed",
         '{"entry_price": "0.5200"}',
-        False,
-        lambda d, _: d.execute("update public.ft_orders set entry_price = 0.52"),
-        {},
+        "update public.ft_orders set entry_price = 0.52",
+        recorded=False,
     ),
-    (
-        "signal_changed",
-        '{"side": "BUY"}',
-        False,
-        lambda d, _: asyncio.sleep(0),
-        {"expected": {"side": "SELL"}},
+    Refusal("signal_changed", '{"side": "BUY"}', claim={"expected": {"side": "SELL"}}, recorded=False),
+    Refusal("signal_changed", '{"size": "6.00"}', claim={"expected": {"size": None}}, recorded=False),
+    Refusal(
+        "wallet_mismatch", WALLET, "update public.lt_strategies set wallet_address = '0x' || repeat('e', 40)"
     ),
-    (
-        "signal_changed",
-        '{"size": "6.00"}',
-        False,
-        lambda d, _: asyncio.sleep(0),
-        {"expected": {"size": None}},
-    ),
-    (
-        "wallet_mismatch",
-        WALLET,
-        True,
-        lambda d, _: set_strategy(d, "wallet_address = '0x' || repeat('e', 40)"),
-        {},
-    ),
-    ("above_max_order_size", "6.00", True, lambda d, _: set_strategy(d, "max_order_size_usd = 5.99"), {}),
-    ("max_position_size", "6.00", True, lambda d, _: set_strategy(d, "max_position_size_usd = 5.99"), {}),
-    ("max_total_exposure", "6.00", True, lambda d, _: set_strategy(d, "max_total_exposure_usd = 5.99"), {}),
-    ("insufficient_capital", "6.00", True, lambda d, _: set_strategy(d, "initial_capital = 5.99"), {}),
-    ("wallet_insufficient_balance", "6.00", True, lambda d, _: d.balance("5.99"), {}),
-    ("lease_lost", "worker-a 1", False, lambda d, _: asyncio.sleep(0), {"worker": "worker-b"}),
-    ("lease_lost", "worker-a 1", False, lambda d, _: asyncio.sleep(0), {"fence": 2}),
-    ("lease_lost", "worker-a 1", False, lambda d, _: asyncio.sleep(0), {"fence": None}),
-    (
-        "lease_lost",
-        "worker-a 1",
-        False,
-        lambda d, _: d.execute("update public.lt_leases set expires_at = now()"),
-        {},
-    ),
+    Refusal("above_max_order_size", "6.00", "update public.lt_strategies set max_order_size_usd = 5.99"),
+    Refusal("max_position_size", "6.00", "update public.lt_strategies set max_position_size_usd = 5.99"),
+    Refusal("max_total_exposure", "6.00", "update public.lt_strategies set max_total_exposure_usd = 5.99"),
+    Refusal("insufficient_capital", "6.00", "update public.lt_strategies set initial_capital = 5.99"),
+    Refusal("wallet_insufficient_balance", "6.00", "update public.lt_wallets set collateral_usd = 5.99"),
+    Refusal("lease_lost", "worker-a 1", claim={"worker": "worker-b"}, recorded=False),
+    Refusal("lease_lost", "worker-a 1", claim={"fence": 2}, recorded=False),
+    Refusal("lease_lost", "worker-a 1", claim={"fence": None}, recorded=False),
+    Refusal("lease_lost", "worker-a 1", "update public.lt_leases set expires_at = now()", recorded=False),
 ]
 
 
-@pytest.mark.parametrize(
-    ("reason", "value", "recorded", "arrange", "changes"), REFUSALS, ids=[f"{r[0]}-{r[1]}" for r in REFUSALS]
-)
-async def test_a_claim_is_refused_with_its_reason_and_number(
-    trading: Desk, reason: str, value: str, recorded: bool, arrange: Arrange, changes: Row
-) -> None:
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal.reason}-{refusal.value}")
+async def test_a_claim_is_refused_with_its_reason_and_number(trading: Desk, refusal: Refusal) -> None:
     signal = await trading.signal()
-    await arrange(trading, signal)
-    answer = await refused(trading, signal, **changes)
-    assert (answer["reason"], str(answer["value"]), answer["recorded"]) == (reason, value, recorded)
+    await trading.execute(refusal.change)
+    answer = await refused(trading, signal, **refusal.claim)
+    assert (answer["reason"], answer["value"], answer["recorded"]) == (
+        refusal.reason,
+        refusal.value,
+        refusal.recorded,
+    )
     assert answer["capital"] == await trading.capital()
     assert (
-        await trading.rows("select 1 from public.lt_orders union all select 1 from public.lt_order_attempts")
+        await trading.rows("select from public.lt_orders union all select from public.lt_order_attempts")
         == []
     )
     decision = await trading.decision(signal)
-    if recorded:
-        assert decision is not None
-        assert (decision["state"], decision["reason"]) == ("skipped", reason)
-        assert (decision["value"], decision["limit_value"]) == (answer["value"], answer["limit"])
-    else:
+    if not refusal.recorded:
         assert decision is None
+        return
+    assert decision is not None
+    assert (decision["state"], decision["reason"]) == ("skipped", refusal.reason)
+    assert (decision["value"], decision["limit_value"]) == (answer["value"], answer["limit"])
 
 
 @pytest.mark.parametrize(
     "limit", ["max_order_size_usd", "max_position_size_usd", "max_total_exposure_usd", "initial_capital"]
 )
 async def test_a_limit_is_met_exactly_and_null_means_no_limit(trading: Desk, limit: str) -> None:
-    await set_strategy(trading, f"{limit} = 6.00")
+    await trading.connection.execute(f"update public.lt_strategies set {limit} = 6.00")  # noqa: S608
     assert (await trading.claim(await trading.signal()))["granted"]
     if limit != "initial_capital":
-        await set_strategy(trading, f"{limit} = null")
+        await trading.connection.execute(f"update public.lt_strategies set {limit} = null")  # noqa: S608
         assert (await trading.claim(await trading.signal()))["granted"]
 
 

@@ -147,7 +147,12 @@ async def test_an_order_shows_what_its_trades_say(trading: Desk) -> None:
     ],
 )
 async def test_every_attempt_state_has_one_of_the_platforms_words(
-    trading: Desk, state: str, shares: str | None, closed: bool, status: str, outcome: str
+    trading: Desk,
+    state: str,
+    shares: str | None,
+    closed: bool,  # noqa: FBT001 - a column of the table above
+    status: str,
+    outcome: str,
 ) -> None:
     attempt = await claimed(trading)
     await put(trading, attempt["exchange_order_id"], state)
