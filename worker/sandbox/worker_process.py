@@ -16,6 +16,8 @@ from worker.sandbox.processes import ChildProcess
 from worker.sandbox.workspace import workspace
 
 _READY_WITHIN_S = 30.0
+_LOOK_EVERY_S = 0.1
+_NOTICE_MOST = 4096
 
 
 class WorkerProcess:
@@ -25,6 +27,7 @@ class WorkerProcess:
         self._child = child
         self._notices = notices
         self._read = 0
+        self._ready = asyncio.Event()
         self.status = ""
 
     @classmethod
@@ -38,12 +41,15 @@ class WorkerProcess:
             notices.bind(str(address))
             notices.setblocking(False)
             worker = cls(_spawn(environment, address, arguments), notices)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(notices, worker._listen)
             try:
                 if ready:
                     await worker.wait_ready()
                 yield worker
             finally:
                 await worker.stop()
+                loop.remove_reader(notices)
 
     @property
     def pid(self) -> int:
@@ -55,16 +61,19 @@ class WorkerProcess:
 
     async def wait_ready(self) -> None:
         """Raises ProcessError with the end of its log if it ends first, TimeoutError if it says nothing."""
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(_READY_WITHIN_S):
-            while True:
+            while not self._ready.is_set():
                 self._child.raise_if_ended()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.1):
-                        notice = (await loop.sock_recv(self._notices, 4096)).decode()
-                        self.status = notice.rpartition("STATUS=")[2] or self.status
-                        if "READY=1" in notice:
-                            return
+                    async with asyncio.timeout(_LOOK_EVERY_S):
+                        await self._ready.wait()
+
+    def _listen(self) -> None:
+        """As systemd does: read every notice, so that the worker's queue never fills."""
+        notice = self._notices.recv(_NOTICE_MOST).decode()
+        self.status = notice.rpartition("STATUS=")[2] if "STATUS=" in notice else self.status
+        if "READY=1" in notice:
+            self._ready.set()
 
     def new_lines(self) -> list[str]:
         """What it has logged since the last call, whole lines only."""
