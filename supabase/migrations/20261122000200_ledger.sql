@@ -14,6 +14,13 @@ insert into public.lt_config (key, value) values
   ('lost_watch',       '24 hours')   -- how long a lost order is still asked for
 on conflict (key) do update set value = excluded.value where lt_config.key = 'schema_version';
 
+create or replace function public.lt_setting(setting text)
+returns text
+language sql stable security invoker set search_path = ''
+as $$
+  select value from public.lt_config where key = setting
+$$;
+
 -- Which signals a strategy answers for: intervals over ft_orders.created_at. The wallet is part of the row
 -- because a strategy may be pointed at another one, and must not inherit the other's past.
 create table if not exists public.lt_scopes (

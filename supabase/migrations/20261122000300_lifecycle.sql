@@ -213,8 +213,8 @@ begin
   end if;
   if is_following then
     insert into public.lt_scopes (strategy_id, ft_wallet_id, scope_from, reason)
-    select new.strategy_id, new.ft_wallet_id, clock_timestamp() - c.value::interval, reason
-    from public.lt_config c where c.key = 'backfill_max_age';
+    values (new.strategy_id, new.ft_wallet_id,
+            clock_timestamp() - public.lt_setting('backfill_max_age')::interval, reason);
   end if;
   return null;
 end

@@ -1,13 +1,6 @@
 -- Work left to do: signals in scope without a final decision. There is no watermark, so whatever was lost on
 -- the way - an event, a process, a backup - only delays a signal.
 
-create or replace function public.lt_setting(setting text)
-returns text
-language sql stable security invoker set search_path = ''
-as $$
-  select value from public.lt_config where key = setting
-$$;
-
 -- Anything may come in as an id; what is no uuid is nobody's signal, and must not fail a whole batch.
 create or replace function public.lt_uuid(id text)
 returns uuid

@@ -54,6 +54,9 @@ declare
   goal   numeric;
   word   text;
 begin
+  -- Before anything is summed: of two that recompute at once the second then sees what the first one booked.
+  perform from public.lt_orders o where o.lt_order_id = for_lt_order_id for no key update;
+
   -- The order's target is its first attempt's: later ones are for what was left of it.
   select * into target from public.lt_order_attempts a
   where a.lt_order_id = for_lt_order_id order by a.attempt_no limit 1;

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.desk import TOKEN, USER, WALLET, Desk, Row, fill, order_id
+from tests.support.eventually import eventually
 from worker.orders.reasons import SkipReason
 
 
@@ -407,10 +408,15 @@ async def test_a_takeover_of_the_lease_waits_for_a_claim_and_then_sees_its_attem
     await trading.execute(
         "update public.lt_leases set expires_at = clock_timestamp() + interval '300 milliseconds'"
     )
+
+    async def lapsed() -> bool:
+        return bool(await trading.rows("select from public.lt_leases where expires_at < clock_timestamp()"))
+
     async with trading.connection.transaction():
         assert (await trading.claim(signal))["granted"]
         takeover = asyncio.create_task(other.lease(worker="worker-b"))
-        await asyncio.sleep(0.4)  # past the lease's end: only the claim holds the other back
+        await eventually(trading.somebody_waits)
+        await eventually(lapsed)
         assert not takeover.done()
     assert (await takeover)["fence"] == 2
     attempts = await other.call("lt_open_attempts", {"mode": "paper", "wallet_address": WALLET, "limit": 10})

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.desk import WALLET, Desk, Row, fill
+from tests.support.eventually import eventually
 from worker.orders.lifecycle import ALIVE, AttemptState, transition_rows
 
 FINAL = [state for state in AttemptState if state not in ALIVE]
@@ -440,3 +441,22 @@ async def test_records_of_one_attempt_told_at_once_book_each_trade_once(trading:
     assert (await trading.order(attempt["lt_order_id"]))["shares_bought"] == Decimal(12)
     for desk in desks:
         await desk.close()
+
+
+async def test_two_attempts_of_one_order_recorded_at_once_both_count(trading: Desk, database: str) -> None:
+    signal = await trading.signal()
+    first = await trading.claim(signal)
+    await trading.record(first["exchange_order_id"], "killed")
+    second = await trading.claim(signal, lt_order_id=first["lt_order_id"])
+    other = await Desk.open(database)
+    async with trading.connection.transaction():
+        await trading.record(
+            first["exchange_order_id"], "killed", fills=[fill("4")]
+        )  # a trade nobody expected
+        waiting = asyncio.create_task(
+            other.record(second["exchange_order_id"], "matched", closed=True, fills=[fill("8")])
+        )
+        await eventually(trading.somebody_waits)
+    assert (await waiting)["status"] == "FILLED"
+    assert (await trading.order(first["lt_order_id"]))["shares_bought"] == Decimal(12)
+    await other.close()

@@ -225,6 +225,10 @@ class Desk:
     async def order(self, lt_order_id: str) -> Row:
         return await self.row("select * from public.lt_orders where lt_order_id = %(id)s", id=lt_order_id)
 
+    async def somebody_waits(self) -> bool:
+        """Whether a session waits for a lock: it came to a row that another one holds."""
+        return bool(await self.rows("select from pg_locks where not granted"))
+
 
 def fill(shares: str, price: str = "0.5", **keys: Any) -> Row:
     """A trade of ours as `lt_record` takes it: a provisional taker BUY."""
