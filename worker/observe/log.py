@@ -40,15 +40,16 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _plain_values,
         structlog.processors.format_exc_info,
-        _redact_event,
+        _plain_values,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty()) if pretty else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        if pretty
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, renderer, _redact_line],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
@@ -56,7 +57,7 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer, _redact_line],
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         )
     )
@@ -66,14 +67,23 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
 
 
 def _plain_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in event.items():
-        if isinstance(value, Decimal):
-            event[key] = format(value, "f")
-    return event
+    return {key: _plain(value) for key, value in event.items()}
 
 
-def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = redact(value)
-    return event
+def _plain(value: Any) -> Any:
+    """Money as digits, errors as their words, however deep they lie."""
+    match value:
+        case Decimal():
+            return format(value, "f")
+        case BaseException():
+            return str(value) or type(value).__name__
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+    return value
+
+
+def _redact_line(_: Any, __: str, line: Any) -> Any:
+    """The last step, over the whole line: no value is too deep and no key too odd to be searched."""
+    return redact(line)
