@@ -30,6 +30,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -253,11 +254,17 @@ def load_settings(given: Path | None = None) -> Settings:
     _refuse_unknown_variables(os.environ)
     if path is not None:
         _refuse_secrets_in(path)
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""))
+    credentials = folder if folder.is_absolute() and folder.is_dir() else None
     try:
         return Settings(config_file=path, credentials_dir=credentials)  # type: ignore[call-arg]  # for the sources
     except ValidationError as error:
         raise _as_sentence(error, path) from None
+    except SettingsError as error:
+        raise ConfigError(
+            f"The environment holds a setting that is not valid JSON: {error}; lists and tables are written as "
+            "JSON there, such as POLYCOPY_WALLETS='[]'."
+        ) from None
 
 
 def wallet_key(wallet: WalletSettings) -> SecretStr:
@@ -281,10 +288,15 @@ def wallet_key(wallet: WalletSettings) -> SecretStr:
 def _refuse_secrets_in(path: Path) -> None:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
-    for name in (*SECRET_NAMES, "supabase_key", "supabase_db_url"):
-        if name in table:
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}; give the worker's user the right to."
+        ) from None
+    secrets = {name.lower() for name in (*SECRET_NAMES, "supabase_key")}
+    for name in table:
+        if name.lower() in secrets:
             raise ConfigError(
                 f"{path} holds the secret {name}: take it out, and set it in the environment or as a systemd "
                 "credential."
@@ -292,7 +304,9 @@ def _refuse_secrets_in(path: Path) -> None:
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """A misspelt variable would be ignored in silence; only names that look like settings are judged."""
+    """A misspelt variable would be ignored in silence. A plain name is judged only if it resembles a setting:
+    container platforms put variables of their own under a service's prefix.
+    """
     groups = {name for name, field in Settings.model_fields.items() if _is_group(field.annotation)}
     plain = set(Settings.model_fields) - groups
     for variable in environ:
@@ -306,9 +320,9 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
             names = list(annotation.model_fields) if annotation is not None and _is_group(annotation) else []
             if rest in names:
                 continue
-            raise ConfigError(f"Unknown setting {variable} in the environment{_hint(rest, names)}.")
-        if rest:
-            raise ConfigError(f"Unknown setting {variable} in the environment{_hint(head, groups)}.")
+            raise ConfigError(f"Unknown setting {variable} in the environment{_hint(rest, names)}")
+        if rest or difflib.get_close_matches(head, list(plain)):
+            raise ConfigError(f"Unknown setting {variable} in the environment{_hint(head, groups | plain)}")
 
 
 def _is_group(annotation: Any) -> TypeGuard[type[Group]]:
@@ -317,26 +331,45 @@ def _is_group(annotation: Any) -> TypeGuard[type[Group]]:
 
 def _hint(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean `{near[0]}`?" if near else f": known are {', '.join(sorted(known))}"
+    return f": did you mean `{near[0]}`?" if near else f": known are {', '.join(sorted(known))}."
 
 
 def _as_sentence(error: ValidationError, path: Path | None) -> ConfigError | CredentialError:
-    first = error.errors()[0]
+    # A misspelt key also leaves the right one missing: the misspelling is the news.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     names = [str(part) for part in first["loc"]]
     name = ".".join(names)
     where = str(path) if path is not None else "the environment"
-    if first["type"] == "missing" and names[0] in {"SUPABASE_URL", "supabase_url"}:
+    missing = first["type"] == "missing"
+    if missing and names[0] in {"SUPABASE_URL", "supabase_url"}:
         return ConfigError(
             "SUPABASE_URL is not set: export the project's URL, such as https://<ref>.supabase.co."
         )
-    if first["type"] == "missing" and names[0] in {"SUPABASE_SERVICE_ROLE_KEY", "supabase_key"}:
+    if missing and names[0] in {"SUPABASE_SERVICE_ROLE_KEY", "supabase_key"}:
         return CredentialError(
             "SUPABASE_SERVICE_ROLE_KEY is not set: export the project's service_role key (or SUPABASE_SECRET_KEY)."
         )
+    if missing:
+        return ConfigError(f"`{name}` is missing in {where} or the environment: add it.")
     if first["type"] == "extra_forbidden":
-        return ConfigError(f"Unknown key `{name}` in {where}{_hint(names[-1], _siblings(names))}.")
+        return ConfigError(f"Unknown key `{name}` in {where}{_hint(names[-1], _siblings(names))}")
     problem = first["msg"].removeprefix("Value error, ")
-    return ConfigError(f"`{name}` = {first['input']!r} in {where} or the environment is refused: {problem}.")
+    return ConfigError(
+        f"`{name}` = {_shown(names, first['input'])} in {_place(names, where)} is refused: {problem}."
+    )
+
+
+def _place(names: list[str], where: str) -> str:
+    return "the environment" if names[0].startswith("SUPABASE_") else f"{where} or the environment"
+
+
+def _shown(names: list[str], value: object) -> str:
+    """A refused value, unless it may be a secret that was put into the wrong place."""
+    text = repr(value)
+    private = names[0] == "wallets" or names[0].lower().startswith("supabase")
+    if len(text) > 60 or (private and len(text) > 12):
+        return f"a value of {len(str(value))} characters"
+    return text
 
 
 def _siblings(names: list[str]) -> Iterable[str]:
