@@ -240,9 +240,12 @@ begin
 end
 $$;
 
+-- The protocol's claim, keys as in worker/database/claims.py. Its statements are all look-ups by key, so one plan
+-- serves every argument: planning five times over would cost a new session more than the claims themselves.
 create or replace function public.lt_claim(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   wallet         text := lower(p ->> 'wallet_address');

@@ -116,6 +116,7 @@ $$;
 create or replace function public.lt_record(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   before     public.lt_order_attempts;
