@@ -68,10 +68,9 @@ def a_line_of_a_library(text: str) -> None:
 
 
 def an_exception_of_a_library(text: str) -> None:
-    try:
+    with pytest.raises(ValueError, match="") as raised:
         raise_with(text)
-    except ValueError as error:
-        caught = error
+    caught = raised.value
     # As asyncio does it: the exception is handed over long after it was raised.
     logging.getLogger("asyncio").error(
         "Task exception was never retrieved", exc_info=(ValueError, caught, caught.__traceback__)

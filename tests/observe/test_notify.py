@@ -74,7 +74,3 @@ def test_a_listener_that_is_gone_is_no_trouble(systemd: socket.socket, address: 
 def test_without_systemd_nothing_is_said(environ: dict[str, str]) -> None:
     ServiceManager(environ).ready("trading")
 
-
-def test_a_sign_of_life_is_due_in_half_of_the_time_that_systemd_allows() -> None:
-    assert ServiceManager({"WATCHDOG_USEC": "30000000"}).watchdog_every_s == 15.0
-    assert ServiceManager({}).watchdog_every_s is None

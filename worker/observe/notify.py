@@ -20,12 +20,6 @@ class ServiceManager:
         # A leading @ means the abstract namespace.
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._heard = True
-        self._watchdog_us = int(variables.get("WATCHDOG_USEC", "0") or 0)
-
-    @property
-    def watchdog_every_s(self) -> float | None:
-        """Half of the time that systemd allows between two signs of life; None if it asks for none."""
-        return self._watchdog_us / 2_000_000 if self._watchdog_us else None
 
     def ready(self, status: str) -> None:
         self._send(f"READY=1\n{_status(status)}")
