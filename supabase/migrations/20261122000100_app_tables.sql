@@ -209,6 +209,18 @@ begin
 end
 $$;
 
+-- The platform has this index under a name that nobody wrote down: looked for by its columns.
+do $$
+begin
+  if not exists (
+    select from pg_index i
+    where i.indrelid = 'public.ft_orders'::regclass
+      and pg_get_indexdef(i.indexrelid, 1, true) = 'wallet_id' and pg_get_indexdef(i.indexrelid, 2, true) = 'order_time'
+  ) then
+    create index ft_orders_wallet_order_time_idx on public.ft_orders (wallet_id, order_time desc);
+  end if;
+end
+$$;
 create index if not exists ft_orders_condition_id_idx on public.ft_orders (condition_id);
 create index if not exists lt_orders_strategy_created_idx on public.lt_orders (strategy_id, created_at desc);
 create index if not exists lt_orders_exchange_id_idx on public.lt_orders (order_id) where order_id is not null;

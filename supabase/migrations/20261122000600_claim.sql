@@ -198,10 +198,12 @@ as $$
 begin
   return (select twin.order_id::text
   from public.ft_orders twin
-  where twin.condition_id = signal.condition_id and twin.wallet_id = signal.wallet_id
+  where twin.wallet_id = signal.wallet_id
+    and twin.order_time between signal.order_time - interval '5 seconds' and signal.order_time + interval '5 seconds'
+    -- Not by the index of condition_id: a popular market has a signal a second, ten seconds of a wallet few.
+    and coalesce(twin.condition_id, '') = signal.condition_id
     and twin.order_id <> signal.order_id and twin.side = signal.side and twin.token_label = signal.token_label
     and lower(twin.trader_address) = lower(signal.trader_address) and twin.entry_price = signal.entry_price
-    and twin.order_time between signal.order_time - interval '5 seconds' and signal.order_time + interval '5 seconds'
     and public.lt_id_scheme(twin.source_trade_id) <> public.lt_id_scheme(signal.source_trade_id)
     and exists (
       select from public.lt_decisions d

@@ -197,3 +197,8 @@ def test_only_the_index_of_the_big_table_is_built_outside_a_transaction() -> Non
     outside = [migration for migration in read_migrations() if not migration.in_transaction]
     assert [migration.name for migration in outside] == ["indexes"]
     assert outside[0].text.count("concurrently if not exists") == 1
+
+
+async def test_an_index_that_the_platform_has_is_not_built_again(desk: Desk, platform: Desk) -> None:
+    by_time = "select count(*) from pg_indexes where tablename = 'ft_orders' and indexdef like '%(wallet_id, order_time DESC)'"
+    assert [await each.row(by_time) for each in (desk, platform)] == [{"count": 1}, {"count": 1}]
