@@ -29,8 +29,8 @@ demo: $(READY) ## the whole world on this machine: make demo ARGS="--signals 60 
 
 test: check unit ## everything that CI runs
 
-unit: $(READY) ## the tests alone: make unit ARGS="-k pricing -x"
-	@$(BIN)/pytest $(ARGS)
+unit: $(READY) ## the tests alone, on two cores: make unit ARGS="-k pricing -x"
+	@$(BIN)/pytest -n 2 $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .
