@@ -15,7 +15,7 @@ from worker.database.clock import DatabaseClock
 from worker.database.controls import SchemaCheck
 from worker.database.keys import DatabaseAccess
 from worker.database.ledger import LedgerSettings, SupabaseLedger
-from worker.errors import ConfigError, DatabaseUnreachable
+from worker.errors import ConfigError, DatabaseRefused, DatabaseUnreachable
 from worker.exchange.lanes import Lanes
 from worker.exchange.market_data import VenueHealth
 from worker.exchange.paper import PaperExchange
@@ -52,12 +52,19 @@ class Adapters:
     access: DatabaseAccess
 
     async def first_contact(self) -> SchemaCheck:
-        """What the database says of its schema. Raises `DatabaseUnreachable` naming the address that is silent."""
+        """What the database says of its schema. Raises `DatabaseUnreachable` naming the address that is silent,
+        and `ConfigError` where somebody else answers.
+        """
         try:
             return await self.ledger.check()
         except DatabaseUnreachable as error:
             raise DatabaseUnreachable(
                 f"Supabase at {self.access.url} does not answer: check SUPABASE_URL and the network ({error})"
+            ) from error
+        except DatabaseRefused as error:
+            raise ConfigError(
+                f"What answers at {self.access.url} is no Supabase project with the worker's schema: check "
+                f"SUPABASE_URL, and apply supabase/migrations ({error})"
             ) from error
 
 

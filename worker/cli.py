@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,14 +65,16 @@ def check(*, config: Config = None, as_json: Json = False) -> None:
 
     Changes nothing. Exit code 0: it could; otherwise the code that `run` would end with.
     """
-    settings = load_settings(config)
+    try:
+        settings = load_settings(config)
+    except WorkerError as error:
+        if as_json:
+            _print_findings([_settings_finding(error)])
+        raise
     log.configure(settings.log)
     findings, code = asyncio.run(_findings(settings, talking=not as_json))
     if as_json:
-        sys.stdout.write(
-            json.dumps({"ready": code is ExitCode.OK, "findings": [asdict(one) for one in findings]})
-        )
-        sys.stdout.write("\n")
+        _print_findings(findings)
     raise typer.Exit(code)
 
 
@@ -126,6 +129,17 @@ async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding
         if talking:
             talk.print(f"{marks[finding.grade]} {escape(finding.thing)}: {escape(finding.detail)}")
     return findings, code
+
+
+def _settings_finding(error: WorkerError) -> "Finding":
+    from worker.preflight import Finding, Grade  # noqa: PLC0415 - as in `run`
+
+    return Finding("settings", Grade.FAIL, str(error), error.exit_code)
+
+
+def _print_findings(findings: Sequence["Finding"]) -> None:
+    ready = all(finding.grade != "fail" for finding in findings)
+    sys.stdout.write(json.dumps({"ready": ready, "findings": [asdict(one) for one in findings]}) + "\n")
 
 
 def _agree_on_live(settings: Settings, *, live: bool) -> None:
