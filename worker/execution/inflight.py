@@ -28,9 +28,15 @@ class InFlight:
         return await asyncio.shield(task)
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait until nothing is under way; returns how many were given up, each of them logged."""
+        """Wait until nothing is under way; returns how many were given up: cut off, each of them logged.
+
+        What is cut off may have been sent; its attempt says so, and whoever takes over looks it up.
+        """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
-        for task in self._tasks:
+        late = tuple(self._tasks)
+        for task in late:
             log.error("submission.abandoned_at_stop", task=task.get_name())
-        return len(self._tasks)
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
