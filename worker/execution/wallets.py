@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from worker.errors import DatabaseError, ExchangeError
+from worker.errors import DatabaseError, ExchangeError, WorkerError
 from worker.orders.ports import Clock, Exchange, Lease, LeaseHeld, Ledger
 from worker.orders.terms import WalletAddress
 
@@ -100,14 +100,16 @@ class Wallets:
 
     async def release(self) -> None:
         """Hand every lease back, so that a stand-by need not wait for its end."""
-        for wallet in self._wallets.values():
-            if wallet.lease is None:
-                continue
-            try:
-                await self._ledger.release(wallet.lease)
-            except DatabaseError as error:
-                log.warning("lease.release_failed", wallet=wallet.address, error=str(error))
-            wallet.lease = None
+        await asyncio.gather(*(self._release(wallet) for wallet in self._wallets.values()))
+
+    async def _release(self, wallet: _Wallet) -> None:
+        lease, wallet.lease = wallet.lease, None
+        if lease is None:
+            return
+        try:
+            await self._ledger.release(lease)
+        except WorkerError as error:
+            log.warning("lease.release_failed", wallet=wallet.address, error=str(error))
 
     async def _refresh(self, wallet: _Wallet) -> None:
         try:

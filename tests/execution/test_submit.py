@@ -1,0 +1,213 @@
+"""The only money path, driven by hand: claimed once, posted once, and every end of it written down."""
+
+import asyncio
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.trading_room import TradingRoom
+from worker.execution.submit import Executed, NotSent
+from worker.orders.lifecycle import AttemptState
+from worker.orders.outcomes import AnswerReason
+from worker.orders.ports import Lease, Refused
+from worker.orders.reasons import SkipReason
+from worker.sandbox.exchange.faults import Action, Fault
+
+
+async def test_a_granted_plan_is_posted_once_and_its_answer_recorded(room: TradingRoom) -> None:
+    plan = await room.plan()
+    executed = await room.executed(plan)
+
+    assert room.accepted() == [executed.envelope.order_id]
+    assert room.posts() == 1
+    assert (executed.answer, executed.state) == (AnswerReason.ACCEPTED, AttemptState.MATCHED)
+    (attempt,) = await room.attempts()
+    assert (attempt["state"], attempt["exchange_order_id"]) == ("matched", executed.envelope.order_id)
+    assert attempt["created_at"] <= attempt["sent_at"] <= attempt["answered_at"]
+    assert Decimal(attempt["answer"]["timing"]["own_ms"]) > 0
+    assert (await room.desk.decision(plan.signal.ft_order_id))["state"] == "executed"  # type: ignore[index]
+
+
+async def test_what_is_posted_is_what_was_committed_before(room: TradingRoom) -> None:
+    executed = await room.executed()
+    (receipt,) = room.floor.posts_of(executed.envelope.order_id)
+    (attempt,) = await room.attempts()
+    assert attempt["signed_body"] == executed.envelope.body
+    committed, posted = json.loads(attempt["signed_body"]), json.loads(receipt.body)
+    assert posted["order"]["signature"] == committed["order"]["signature"]
+
+
+async def test_a_refused_claim_posts_nothing(room: TradingRoom) -> None:
+    plan = await room.plan()
+    await room.desk.execute("update public.lt_strategies set is_paused = true")
+    refused = await room.execute(plan)
+    assert isinstance(refused, Refused)
+    assert refused.reason is SkipReason.STRATEGY_PAUSED
+    assert (room.posts(), await room.attempts()) == (0, [])
+
+
+async def test_the_same_plan_executed_thrice_at_once_is_posted_once(room: TradingRoom) -> None:
+    plan = await room.plan()
+    results = await asyncio.gather(*(room.execute(plan) for _ in range(3)))
+    assert [type(result) for result in results].count(Executed) == 1
+    assert [type(result) for result in results].count(Refused) == 2
+    assert (room.posts(), len(room.accepted())) == (1, 1)
+
+
+async def test_without_a_lease_nothing_is_claimed(room: TradingRoom) -> None:
+    plan = await room.plan()
+    await room.wallets.release()
+    assert isinstance(await room.execute(plan), NotSent)
+    assert (room.posts(), await room.attempts()) == (0, [])
+
+
+async def test_a_lease_lost_between_claim_and_post_abandons_the_order(room: TradingRoom) -> None:
+    plan = await room.plan()
+    gate = room.line.hold("lt_claim")
+    executing = asyncio.create_task(room.execute(plan))
+    await eventually(lambda: room.line.calls["lt_claim"])
+    room.watch.slept_s = 60
+    gate.set()
+    executed = await executing
+    assert isinstance(executed, Executed)
+    assert (executed.answer, executed.state) == (None, AttemptState.ABANDONED)
+    assert room.posts() == 0
+    (attempt,) = await room.attempts()
+    assert attempt["state"] == "abandoned"
+    assert "lease" in attempt["note"]
+
+
+async def test_a_signal_that_grew_old_while_waiting_for_a_place_is_decided_anew(room: TradingRoom) -> None:
+    result = await room.execute(await room.plan(), fresh_for=timedelta(seconds=-1))
+    assert isinstance(result, NotSent)
+    assert result.stale
+    assert await room.attempts() == []
+
+
+async def test_an_order_turned_away_at_the_door_goes_again_with_the_same_body(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(
+        Fault(action=Action.ANSWER_INSTEAD, status=425, body='{"error":"restarting"}', times=2)
+    )
+    executed = await room.executed()
+    assert (executed.answer, executed.state) == (AnswerReason.ACCEPTED, AttemptState.MATCHED)
+    assert len(room.floor.posts_of(executed.envelope.order_id)) == 3
+    assert len(room.floor.venue.journal.bodies_of(executed.envelope.order_id)) == 1
+    assert len(room.accepted()) == 1
+
+
+async def test_an_order_turned_away_until_its_signal_is_old_is_abandoned(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(
+        Fault(action=Action.ANSWER_INSTEAD, status=425, body='{"error":"restarting"}', times=None)
+    )
+    executed = await room.executed(fresh_for=timedelta(seconds=0.2))
+    assert (executed.answer, executed.state) == (AnswerReason.RESTARTING, AttemptState.ABANDONED)
+    assert room.accepted() == []
+    (attempt,) = await room.attempts()
+    assert attempt["closed_at"] is not None
+
+
+async def test_a_lost_answer_leaves_the_outcome_open_until_the_exchange_tells_it(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(Fault(action=Action.DROP_AFTER))
+    executed = await room.executed()
+    assert (executed.answer, executed.state) == (AnswerReason.NO_ANSWER, AttemptState.UNKNOWN)
+
+    async def adopted() -> bool:
+        resolution = await room.resolver.resolve(await room.open_attempt())
+        assert resolution.state is AttemptState.MATCHED
+        return resolution.settled
+
+    await eventually(adopted)
+    assert room.posts() == 1
+    (fill,) = await room.desk.rows("select * from public.lt_fills")
+    assert (fill["exchange_order_id"], fill["state"]) == (executed.envelope.order_id, "final")
+
+
+async def test_an_order_that_may_never_have_arrived_stays_in_doubt(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(Fault(action=Action.DROP_BEFORE))
+    executed = await room.executed()
+    assert executed.state is AttemptState.UNKNOWN
+    for _ in range(2):
+        resolution = await room.resolver.resolve(await room.open_attempt())
+        assert (resolution.state, resolution.settled) == (AttemptState.UNKNOWN, False)
+    assert room.posts() == 1
+
+
+async def test_whoever_stops_waiting_does_not_stop_the_order(room: TradingRoom) -> None:
+    plan = await room.plan()
+    room.floor.venue.faults.add(Fault(action=Action.PROCESS_LATE, seconds=0.2))
+    executing = asyncio.create_task(room.execute(plan))
+    await eventually(room.attempts)
+    executing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await executing
+    assert len(room.submitter.in_flight) == 1
+    assert await room.submitter.in_flight.drain(5) == 0
+    (attempt,) = await room.attempts()
+    assert attempt["state"] == "matched"
+    assert len(room.accepted()) == 1
+
+
+async def test_an_answer_is_recorded_however_long_the_database_is_away(room: TradingRoom) -> None:
+    plan = await room.plan()
+    gate = room.line.hold("lt_record")
+    executing = asyncio.create_task(room.executed(plan))
+    await eventually(lambda: room.line.calls["lt_record"])
+    room.line.cut = True
+    gate.set()
+    await eventually(lambda: room.line.calls["lt_record"] > 3)
+    room.line.cut = False
+    assert (await executing).state is AttemptState.MATCHED
+    assert room.posts() == 1
+
+
+async def test_a_claim_whose_answer_is_lost_is_asked_again_and_posted_once(room: TradingRoom) -> None:
+    plan = await room.plan()
+    room.line.lose_answers("lt_claim", 1)
+    await room.executed(plan)
+    assert room.line.calls["lt_claim"] == 2
+    assert (room.posts(), len(await room.attempts())) == (1, 1)
+
+
+async def test_an_order_that_comes_back_under_another_id_halts_its_wallet(room: TradingRoom) -> None:
+    stranger = "0x" + "99" * 32
+    body = {"success": True, "errorMsg": "", "orderID": stranger, "status": "matched"}
+    body |= {"makingAmount": "6", "takingAmount": "12"}
+    room.floor.venue.faults.add(Fault(action=Action.ANSWER_AFTER, status=200, body=json.dumps(body)))
+    executed = await room.executed()
+    assert stranger in room.submitter.halted[room.floor.wallet]
+    assert executed.envelope.order_id in room.submitter.halted[room.floor.wallet]
+
+    result = await room.execute(await room.plan())
+    assert isinstance(result, NotSent)
+    assert room.posts() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, "Unauthorized/Invalid api key"), (403, "Trading restricted in your region")]
+)
+async def test_a_wallet_that_the_exchange_does_not_want_is_halted_and_its_order_abandoned(
+    room: TradingRoom, status: int, error: str
+) -> None:
+    room.floor.venue.faults.add(
+        Fault(action=Action.ANSWER_INSTEAD, status=status, body=json.dumps({"error": error}))
+    )
+    executed = await room.executed()
+    assert executed.state is AttemptState.ABANDONED
+    assert error in room.submitter.halted[room.floor.wallet]
+    assert isinstance(await room.execute(await room.plan()), NotSent)
+    assert room.accepted() == []
+
+
+async def test_a_takeover_between_decision_and_claim_is_noticed_by_the_database(room: TradingRoom) -> None:
+    plan = await room.plan()
+    held = room.wallets.lease(room.floor.wallet)
+    assert held is not None
+    await room.ledger.release(held)
+    assert isinstance(await room.rival.lease(room.floor.wallet, ttl_s=10), Lease)
+    result = await room.execute(plan)
+    assert isinstance(result, Refused)
+    assert not result.reason.final  # the pair stays work for whoever holds the wallet now
+    assert room.posts() == 0
