@@ -1,0 +1,128 @@
+"""The sweep: whatever has no decision is found, whoever lost it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.trading_room import TradingRoom
+from worker.handlers.backfill import Sweep
+from worker.handlers.intake import Intake, Item
+from worker.observe.health import Health, Level
+
+
+class Broom:
+    """A sweep and what it has brought in."""
+
+    def __init__(self, room: TradingRoom, *, every_s: float) -> None:
+        self.every_s = every_s
+        self.found: list[Item] = []
+        self.intake = Intake(capacity=100, metrics=room.metrics)
+        self.health = Health(room.clock)
+        self.sweep = Sweep(
+            ledger=room.ledger,
+            intake=self.intake,
+            clock=room.clock,
+            health=self.health,
+            batch=50,
+            fresh_for_s=120,
+            every_s=lambda: self.every_s,
+            on_found=self.found.append,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        running = asyncio.create_task(self.sweep.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+
+    def ids(self) -> list[str]:
+        return [item.ft_order_id for item in self.found]
+
+
+@pytest.fixture
+def broom(room: TradingRoom) -> Broom:
+    return Broom(room, every_s=3600)
+
+
+async def test_what_nobody_announced_is_found_with_the_strategies_that_owe_a_decision(
+    room: TradingRoom, broom: Broom
+) -> None:
+    await room.desk.strategy("LT_TWO")
+    signal = await room.signal()
+    assert await broom.sweep.once("start") == 1
+    (item,) = broom.found
+    assert (item.ft_order_id, item.source) == (signal, "start")
+    assert set(item.strategy_ids or ()) == {"LT_ONE", "LT_TWO"}
+
+
+async def test_what_is_queued_already_is_not_new(room: TradingRoom, broom: Broom) -> None:
+    await room.signal()
+    assert [await broom.sweep.once("start") for _ in range(3)] == [1, 0, 0]
+    assert len(broom.intake) == 1
+
+
+async def test_what_was_put_back_is_offered_again(room: TradingRoom, broom: Broom) -> None:
+    await room.signal()
+    await broom.sweep.once("start")
+    broom.intake.done(await broom.intake.take())
+    assert await broom.sweep.once("sweep") == 1
+
+
+async def test_what_is_decided_is_not_found(room: TradingRoom, broom: Broom) -> None:
+    await room.desk.decide(await room.signal())
+    assert await broom.sweep.once("start") == 0
+
+
+async def test_an_old_signal_waits_behind_a_fresh_one(room: TradingRoom, broom: Broom) -> None:
+    old, fresh = await room.signal(), await room.signal()
+    await room.desk.execute(
+        "update public.ft_orders set created_at = now() - interval '10 minutes' where order_id = %(id)s",
+        id=old,
+    )
+    await broom.sweep.once("start")
+    assert [(await broom.intake.take()).ft_order_id for _ in range(2)] == [fresh, old]
+    late = await room.signal()
+    await broom.sweep.once("sweep")
+    assert (await broom.intake.take()).ft_order_id == late
+
+
+async def test_it_sweeps_by_itself_at_every_interval(room: TradingRoom, broom: Broom) -> None:
+    broom.every_s = 0.02
+    async with broom.running():
+        for _ in range(3):
+            signal = await room.signal()
+            await eventually(lambda one=signal: one in broom.ids())  # type: ignore[misc]
+
+
+async def test_when_asked_it_sweeps_at_once(room: TradingRoom, broom: Broom) -> None:
+    async with broom.running():
+        signal = await room.signal()
+        broom.sweep.ask()
+        await eventually(lambda: signal in broom.ids())
+
+
+async def test_when_asked_for_later_it_sweeps_later(room: TradingRoom, broom: Broom) -> None:
+    async with broom.running():
+        broom.sweep.ask(after_s=0.05)
+        assert room.line.calls["lt_work"] == 0
+        signal = await room.signal()
+        await eventually(lambda: signal in broom.ids())
+
+
+async def test_a_database_that_is_away_is_told_to_the_operator_and_swept_when_it_is_back(
+    room: TradingRoom, broom: Broom
+) -> None:
+    broom.every_s = 0.02
+    room.line.cut = True
+    async with broom.running():
+        await eventually(lambda: broom.health.level is Level.FAILING)
+        assert "sweep: the database does not answer" in broom.health.sentence()
+        signal = await room.signal()
+        room.line.cut = False
+        await eventually(lambda: signal in broom.ids())
+        await eventually(lambda: broom.health.level is Level.OK)
