@@ -89,6 +89,7 @@ class Pending:
     async def run(self) -> None:
         while True:
             await self._wait()
+            known = set(self._pace)
             try:
                 attempts = await self._open_attempts()
             except DatabaseError as error:
@@ -96,17 +97,24 @@ class Pending:
                 await asyncio.sleep(self._timing.first_s)
                 continue
             open_ids = {attempt.envelope.order_id for attempt in attempts}
-            self._pace = {order_id: pace for order_id, pace in self._pace.items() if order_id in open_ids}
+            for order_id in known - open_ids:
+                self._pace.pop(order_id, None)
             await self._look_up_all([attempt for attempt in attempts if self._is_due(attempt)])
 
     async def _wait(self) -> None:
-        """Until something is due, but not for longer than the refresh: attempts of a taken-over wallet appear."""
+        """Until something is due, but not for longer than the refresh: attempts of a taken-over wallet appear.
+
+        Wake-ups may hurry the end but never push it away, however many orders are answered meanwhile.
+        """
+        began_s = self._clock.monotonic()
         while True:
             soonest_s = min((pace.due_s for pace in self._pace.values()), default=float("inf"))
-            wait_s = min(soonest_s - self._clock.monotonic(), self._timing.refresh_every_s)
+            until_s = max(
+                began_s + self._timing.tick_s, min(soonest_s, began_s + self._timing.refresh_every_s)
+            )
             self._woken.clear()
             try:
-                async with asyncio.timeout(max(wait_s, self._timing.tick_s)):
+                async with asyncio.timeout(until_s - self._clock.monotonic()):
                     await self._woken.wait()
             except TimeoutError:
                 return
@@ -158,6 +166,10 @@ class Pending:
             resolutions = await work
         except (ExchangeError, DatabaseError) as error:
             log.warning("order.lookup_failed", orders=len(attempts), error=str(error))
+        except Exception:
+            # One odd answer must not end the look-ups of every other order.
+            log.exception("order.lookup_failed", orders=len(attempts))
+            self._metrics.task_failures.labels("pending").inc()
         for attempt in attempts:
             order_id = attempt.envelope.order_id
             resolution = resolutions.get(order_id)

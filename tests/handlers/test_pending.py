@@ -1,0 +1,139 @@
+"""Orders that are not settled yet: looked up when due, sooner when woken, and never crowded out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.support.eventually import eventually
+from tests.support.trading_room import TradingRoom
+from worker.execution.resolve import Resolver
+from worker.handlers.pending import Pending, PendingTiming
+from worker.orders.terms import OrderId
+from worker.sandbox.exchange.faults import Action, Fault
+
+QUICK = PendingTiming(tick_s=0.02, first_s=0.05, refresh_every_s=0.3, most_s=0.4)
+PATIENT = PendingTiming(tick_s=0.02, first_s=3600, refresh_every_s=3600, most_s=3600)
+
+
+def pending(room: TradingRoom, timing: PendingTiming = QUICK) -> Pending:
+    return Pending(
+        resolver=Resolver(room.exchange, room.ledger),
+        ledger=room.ledger,
+        wallets=room.wallets,
+        clock=room.clock,
+        metrics=room.metrics,
+        timing=timing,
+    )
+
+
+@asynccontextmanager
+async def running(desk: Pending) -> AsyncIterator[None]:
+    task = asyncio.create_task(desk.run())
+    try:
+        yield
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+
+
+async def settled(room: TradingRoom, count: int = 1) -> bool:
+    rows = await room.desk.rows("select * from public.lt_fills where state = 'final'")
+    assert len(rows) == count
+    return not await room.ledger.open_attempts(room.floor.wallet, limit=10)
+
+
+async def test_an_order_is_followed_until_its_fills_are_final(room: TradingRoom) -> None:
+    desk = pending(room)
+    async with running(desk):
+        desk.follow((await room.executed()).envelope.order_id)
+        await eventually(lambda: settled(room))
+    asked = room.line.calls["lt_record"]
+    await desk.recover()
+    assert room.line.calls["lt_record"] == asked
+
+
+async def test_an_order_that_nobody_told_of_is_found_by_the_refresh(room: TradingRoom) -> None:
+    await room.executed()
+    async with running(pending(room)):
+        await eventually(lambda: settled(room))
+
+
+async def test_orders_that_keep_coming_do_not_push_the_look_ups_away(room: TradingRoom) -> None:
+    """At twenty orders a second something is answered within every tick."""
+    desk = pending(room)
+    executed = await room.executed()
+
+    async def crowd() -> None:
+        for number in range(10_000):
+            desk.follow(OrderId(f"0x{number:064x}"))
+            await asyncio.sleep(QUICK.tick_s / 4)
+
+    crowding = asyncio.create_task(crowd())
+    async with running(desk):
+        desk.follow(executed.envelope.order_id)
+        await eventually(lambda: settled(room))
+    crowding.cancel()
+
+
+async def test_a_word_of_the_exchange_hurries_the_look_up(room: TradingRoom) -> None:
+    desk = pending(room, PATIENT)
+    async with running(desk):
+        order_id = (await room.executed()).envelope.order_id
+        desk.follow(order_id)
+        await eventually(lambda: _final_on_the_exchange(room, order_id))
+        desk.wake(order_id)
+        await eventually(lambda: settled(room))
+
+
+async def test_an_order_of_somebody_else_wakes_nobody(room: TradingRoom) -> None:
+    desk = pending(room, PATIENT)
+    async with running(desk):
+        await room.executed()
+        read = room.line.calls["lt_open_attempts"]
+        desk.wake(OrderId("0x" + "77" * 32))
+        await asyncio.sleep(3 * PATIENT.tick_s)  # time in which it would have looked
+        assert room.line.calls["lt_open_attempts"] == read
+
+
+async def test_what_an_earlier_process_may_have_sent_is_resolved_at_the_start(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(Fault(action=Action.DROP_AFTER))
+    order_id = (await room.executed()).envelope.order_id
+    await eventually(lambda: _final_on_the_exchange(room, order_id))
+    assert await pending(room).recover() == 1
+    assert await settled(room)
+
+
+async def test_an_exchange_that_does_not_answer_look_ups_is_asked_again_later(room: TradingRoom) -> None:
+    down = Fault(action=Action.ANSWER_INSTEAD, method="GET", path="/", status=503, times=None)
+    desk, executed = pending(room), await room.executed()
+    room.floor.venue.faults.add(down)
+    async with running(desk):
+        desk.follow(executed.envelope.order_id)
+        await eventually(lambda: _refused_reads(room) >= 2)
+        room.floor.venue.faults.clear()
+        await eventually(lambda: settled(room))
+
+
+async def test_a_database_that_is_away_only_delays_the_look_ups(room: TradingRoom) -> None:
+    await room.executed()
+    room.line.cut = True
+    async with running(pending(room)):
+        await eventually(lambda: room.line.calls["lt_open_attempts"] > 2)
+        room.line.cut = False
+        await eventually(lambda: settled(room))
+
+
+async def test_many_orders_are_settled_side_by_side(room: TradingRoom) -> None:
+    for plan in [await room.plan() for _ in range(5)]:
+        await room.executed(plan)
+    async with running(pending(room)):
+        await eventually(lambda: settled(room, 5))
+
+
+async def _final_on_the_exchange(room: TradingRoom, order_id: OrderId) -> bool:
+    view = await room.exchange.lookup(room.floor.wallet, order_id)
+    return bool(view.fills) and all(fill.state == "final" for fill in view.fills)
+
+
+def _refused_reads(room: TradingRoom) -> int:
+    return sum(receipt.fault is not None for receipt in room.floor.venue.journal.latest_others)
