@@ -51,8 +51,9 @@ class Strategies:
 
     async def load(self) -> None:
         """Raises `DatabaseError`: no strategies and no answer are not the same thing."""
-        loaded = await self._ledger.strategies()
+        # A change that is reported while the answer is on its way may not be in it: it asks for another reading.
         self._stale.clear()
+        loaded = await self._ledger.strategies()
         by_ft_wallet: defaultdict[FtWalletId, list[StrategyId]] = defaultdict(list)
         for strategy in loaded:
             by_ft_wallet[strategy.ft_wallet_id].append(strategy.strategy_id)
@@ -74,6 +75,7 @@ class Strategies:
             except DatabaseError as error:
                 if self._health.report("strategies", Level.DEGRADED, f"not read: {error}"):
                     log.warning("strategies.not_read", error=str(error))
+                self._stale.set()
                 await asyncio.sleep(min(1.0, self._refresh_every_s))
             else:
                 self._health.report("strategies", Level.OK)
