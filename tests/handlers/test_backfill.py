@@ -94,9 +94,9 @@ async def test_an_old_signal_waits_behind_a_fresh_one(room: TradingRoom, broom: 
 async def test_it_sweeps_by_itself_at_every_interval(room: TradingRoom, broom: Broom) -> None:
     broom.every_s = 0.02
     async with broom.running():
-        for _ in range(3):
-            signal = await room.signal()
-            await eventually(lambda one=signal: one in broom.ids())  # type: ignore[misc]
+        for found in (1, 2, 3):
+            await room.signal()
+            await eventually(lambda wanted=found: len(broom.found) == wanted)  # type: ignore[misc]
 
 
 async def test_when_asked_it_sweeps_at_once(room: TradingRoom, broom: Broom) -> None:

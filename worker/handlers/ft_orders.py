@@ -34,7 +34,8 @@ log = structlog.get_logger(__name__)
 _HOLD_AFTER_FAILURE_S = 5.0
 # A plan made on a look at the book is good for so long.
 _BOOK_GOOD_FOR = timedelta(seconds=5)
-_SETTLED_MOST = 50_000
+# How long a sweep that was asked before a decision was committed may take to come back with its pair.
+_SETTLED_FOR_S = 30.0
 
 Pair = tuple[StrategyId, FtOrderId]
 
@@ -60,8 +61,8 @@ class Desk:
 class SignalHandler:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        # A sweep that was asked before a decision was committed may offer its pair once more.
-        self._settled: OrderedDict[Pair, None] = OrderedDict()
+        # Pair -> when it was settled. Only for a moment: the database is the memory, and it may be restored.
+        self._settled: OrderedDict[Pair, float] = OrderedDict()
 
     async def run(self) -> None:
         """Serve signals for ever; several of these run side by side."""
@@ -113,7 +114,7 @@ class SignalHandler:
 
     async def _serve(self, item: Item, signal: Signal | Malformed, strategy_id: StrategyId) -> bool:
         """One pair, start to end. Nothing that goes wrong here reaches another strategy."""
-        if (strategy_id, item.ft_order_id) in self._settled:
+        if self._is_settled((strategy_id, item.ft_order_id)):
             return True
         strategy = self._desk.strategies.get(strategy_id)
         if strategy is None:
@@ -230,9 +231,14 @@ class SignalHandler:
                 return False
 
     def _settle(self, pair: Pair) -> None:
-        self._settled[pair] = None
-        while len(self._settled) > _SETTLED_MOST:
+        self._settled.pop(pair, None)
+        self._settled[pair] = self._desk.clock.monotonic()
+
+    def _is_settled(self, pair: Pair) -> bool:
+        oldest_s = self._desk.clock.monotonic() - _SETTLED_FOR_S
+        while self._settled and next(iter(self._settled.values())) < oldest_s:
             self._settled.popitem(last=False)
+        return pair in self._settled
 
     def _say(
         self, item: Item, strategy_id: StrategyId, outcome: str, reason: SkipReason | None, **facts: object

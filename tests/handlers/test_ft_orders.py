@@ -1,0 +1,173 @@
+"""A signal decided and executed for each strategy that follows its wallet, each apart from the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.trading_room import POLICY, TradingRoom
+from worker.execution.submit import Received
+from worker.handlers.decisions import DecisionWriter
+from worker.handlers.ft_orders import Desk, SignalHandler
+from worker.handlers.intake import Intake, Item
+from worker.handlers.strategies import Strategies
+from worker.observe.health import Health
+from worker.orders.terms import FtOrderId, OrderId, StrategyId
+from worker.sandbox.exchange.faults import Action, Fault
+
+OTHER_WALLET = "0x" + "77" * 20
+
+
+@dataclass
+class Floor:
+    """A handler, its strategies and its writer, without feed and sweep."""
+
+    room: TradingRoom
+    strategies: Strategies
+    intake: Intake
+    handler: SignalHandler
+    answered: list[OrderId] = field(default_factory=list)
+
+    async def item(self, ft_order_id: FtOrderId, *strategy_ids: str, **changes: object) -> Item:
+        """As the feed brings it; as the sweep does, where strategies are named."""
+        row = await self.room.row(ft_order_id) | changes
+        owed = tuple(StrategyId(one) for one in strategy_ids) or None
+        return Item(ft_order_id, row, owed, "feed", Received.now(self.room.clock))
+
+    async def decisions(self) -> dict[str, str]:
+        rows = await self.room.desk.rows("select strategy_id, reason from public.lt_decisions")
+        return {row["strategy_id"]: row["reason"] for row in rows}
+
+
+@pytest.fixture
+async def floor(room: TradingRoom) -> AsyncIterator[Floor]:
+    strategies = Strategies(room.ledger, Health(room.clock), refresh_every_s=3600, on_wallets=lambda _: None)
+    intake = Intake(capacity=100, metrics=room.metrics)
+    writer = DecisionWriter(room.ledger)
+    answered: list[OrderId] = []
+    desk = Desk(
+        intake=intake,
+        strategies=strategies,
+        wallets=room.wallets,
+        exchange=room.exchange,
+        ledger=room.ledger,
+        submitter=room.submitter,
+        writer=writer,
+        clock=room.clock,
+        metrics=room.metrics,
+        policy=POLICY,
+        skip_unknown_wallets=True,
+        on_answered=answered.append,
+    )
+    await room.desk.strategy("LT_TWO", wallet_address=room.floor.wallet)
+    await strategies.load()
+    running = asyncio.create_task(writer.run())
+    yield Floor(room, strategies, intake, SignalHandler(desk), answered)
+    running.cancel()
+
+
+BOTH = {"LT_ONE": "executed", "LT_TWO": "executed"}
+
+
+async def test_a_signal_becomes_one_order_for_each_strategy(floor: Floor) -> None:
+    assert await floor.handler.handle(await floor.item(await floor.room.signal()))
+    assert await floor.decisions() == BOTH
+    assert set(floor.answered) == set(floor.room.accepted())
+    assert len(floor.answered) == 2
+
+
+async def test_the_same_signal_handled_three_times_at_once_is_one_order_for_each_strategy(
+    floor: Floor,
+) -> None:
+    item = await floor.item(await floor.room.signal())
+    await asyncio.gather(*(floor.handler.handle(item) for _ in range(3)))
+    assert await floor.decisions() == BOTH
+    assert len(floor.room.accepted()) == 2
+    assert floor.room.posts() == 2
+
+
+async def test_a_signal_that_was_settled_is_not_even_claimed_when_it_comes_again(floor: Floor) -> None:
+    item = await floor.item(await floor.room.signal())
+    await floor.handler.handle(item)
+    claims = floor.room.line.calls["lt_claim"]
+    assert await floor.handler.handle(item)
+    assert floor.room.line.calls["lt_claim"] == claims
+
+
+async def test_a_restored_backup_only_delays_a_signal_that_it_has_forgotten(floor: Floor) -> None:
+    item = await floor.item(await floor.room.signal(entry_price="0"), "LT_ONE")
+    await floor.handler.handle(item)
+    await floor.room.desk.execute("delete from public.lt_decisions")
+    await floor.handler.handle(item)
+    assert await floor.decisions() == {}
+    floor.room.watch.slept_s = 60
+    await floor.handler.handle(item)
+    assert await floor.decisions() == {"LT_ONE": "bad_price"}
+
+
+async def test_a_strategy_that_fails_neither_stops_nor_delays_another(floor: Floor) -> None:
+    room = floor.room
+    await room.desk.strategy("LT_ODD", wallet_address=OTHER_WALLET)
+    room.wallets.watch([OTHER_WALLET])  # type: ignore[list-item]
+    await room.wallets.refresh()  # leased, but the exchange holds no key of ours for it
+    await floor.strategies.load()
+    assert not await floor.handler.handle(await floor.item(await room.signal()))
+    assert await floor.decisions() == BOTH
+    assert len(room.accepted()) == 2
+
+
+async def test_a_slow_order_of_one_strategy_does_not_hold_the_next_up(floor: Floor) -> None:
+    floor.room.floor.venue.faults.add(Fault(action=Action.PROCESS_LATE, seconds=1.5))
+    handling = asyncio.create_task(floor.handler.handle(await floor.item(await floor.room.signal())))
+    await eventually(lambda: len(floor.room.accepted()) == 1, within_s=1.2)
+    assert not handling.done()
+    await handling
+    assert len(floor.room.accepted()) == 2
+
+
+async def test_a_signal_for_a_wallet_without_a_key_here_is_skipped_with_that_reason(floor: Floor) -> None:
+    await floor.room.desk.strategy("LT_OTHER", wallet_address=OTHER_WALLET, ft_wallet_id="FT_OTHER")
+    await floor.strategies.load()
+    assert await floor.handler.handle(await floor.item(await floor.room.signal(wallet_id="FT_OTHER")))
+    assert await floor.decisions() == {"LT_OTHER": "wallet_not_configured"}
+
+
+async def test_a_row_that_came_damaged_over_the_feed_is_read_again_before_it_is_judged(floor: Floor) -> None:
+    item = await floor.item(await floor.room.signal(), entry_price=None)
+    await floor.handler.handle(item)
+    assert await floor.decisions() == BOTH
+
+
+async def test_a_forged_row_does_not_pass_the_claim(floor: Floor) -> None:
+    item = await floor.item(await floor.room.signal(), entry_price="0.6018")
+    await floor.handler.handle(item)
+    assert floor.room.accepted() == []
+    assert "executed" not in (await floor.decisions()).values()
+
+
+async def test_a_pair_of_a_strategy_not_read_yet_waits_and_hurries_the_reading(floor: Floor) -> None:
+    signal = await floor.room.signal()
+    await floor.room.desk.strategy("LT_NEW", wallet_address=floor.room.floor.wallet)
+    item = await floor.item(signal, "LT_NEW")
+    assert not await floor.handler.handle(item)
+    await floor.strategies.load()
+    assert await floor.handler.handle(item)
+    assert (await floor.decisions())["LT_NEW"] == "executed"
+
+
+async def test_while_the_wallet_is_held_elsewhere_the_pair_stays_work(floor: Floor) -> None:
+    await floor.room.wallets.release()
+    assert not await floor.handler.handle(await floor.item(await floor.room.signal()))
+    assert await floor.decisions() == {}
+    batch = await floor.room.ledger.work(limit=10)
+    assert set(batch.work[0].strategy_ids) == {"LT_ONE", "LT_TWO"}
+
+
+async def test_a_worker_serves_what_the_intake_holds_and_gives_it_back_when_done(floor: Floor) -> None:
+    serving = asyncio.create_task(floor.handler.run())
+    floor.intake.offer(await floor.item(await floor.room.signal()), fresh=True)
+    await eventually(lambda: len(floor.room.accepted()) == 2)
+    await eventually(lambda: floor.intake.busy == 0)
+    serving.cancel()
