@@ -152,12 +152,12 @@ async def test_frames_can_be_repeated_or_lost(
     async with session.ws_connect(f"{exchange.ws_url}/ws/market") as socket:
         await socket.send_json({"assets_ids": [YES], "initial_dump": False})
         await eventually(lambda: exchange.streams.count("market") == 1)
-        exchange.streams.tamper = lambda frame: (frame, frame)
+        exchange.streams.noise.make("market", doubled=1)
         exchange.quote(YES, Side.SELL, "0.61", 1)
         assert await heard(socket) == await heard(socket)
-        exchange.streams.tamper = lambda _: ()
+        exchange.streams.noise.make("market", lost=1)
         exchange.quote(YES, Side.SELL, "0.62", 1)
-        exchange.streams.tamper = lambda frame: (frame,)
+        exchange.streams.noise.make("market")
         exchange.quote(YES, Side.SELL, "0.63", 1)
         assert (await heard(socket))["price_changes"][0]["price"] == "0.63"
 

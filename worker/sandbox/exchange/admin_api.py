@@ -4,12 +4,13 @@ Everything here is also reachable in process through `Venue`. Nothing of it exis
 """
 
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from aiohttp import web
 
 from worker.sandbox.exchange.accounts import USD, asset_of
-from worker.sandbox.exchange.faults import Action, Fault, lognormal_latency
+from worker.sandbox.exchange.admin_faults import FaultDesk
 from worker.sandbox.exchange.intake import load_json
 from worker.sandbox.exchange.journal import Receipt
 from worker.sandbox.exchange.markets import Market, synthetic_market
@@ -26,6 +27,7 @@ Verb: TypeAlias = Callable[[Json], Any]
 class AdminApi:
     def __init__(self, venue: Venue, prefix: str) -> None:
         self._venue = venue
+        self._faults = FaultDesk(venue)
         self._prefix = prefix
 
     def routes(self) -> list[web.RouteDef]:
@@ -42,9 +44,17 @@ class AdminApi:
             "redeem": self._redeem,
             "wallet": self._wallet,
             "restrict": self._restrict,
-            "fault": self._fault,
-            "latency": self._latency,
-            "clear-faults": self._clear_faults,
+            "fault": self._faults.fault,
+            "clear-faults": self._faults.clear_faults,
+            "latency": self._faults.latency,
+            "mode": self._faults.mode,
+            "restart": self._faults.restart,
+            "rate-limit": self._faults.rate_limit,
+            "visibility": self._faults.visibility,
+            "fates": self._faults.fates,
+            "stream-noise": self._faults.stream_noise,
+            "stall": self._faults.stall,
+            "disconnect": self._faults.disconnect,
         }
         return [
             web.get(f"{self._prefix}state", self.state),
@@ -71,6 +81,7 @@ class AdminApi:
                 "requests": {
                     f"{method} {path}": count for (method, path), count in self._venue.journal.counts.items()
                 },
+                **self._faults.state(),
             }
         )
 
@@ -182,24 +193,13 @@ class AdminApi:
         )
         return {}
 
-    def _fault(self, body: Json) -> Json:
-        self._venue.faults.add(Fault(**{**body, "action": Action(body["action"])}))
-        return {}
-
-    def _latency(self, body: Json) -> Json:
-        self._venue.faults.latency_s = lognormal_latency(body["median_s"], body.get("sigma", 0.5))
-        return {}
-
-    def _clear_faults(self, _body: Json) -> Json:
-        self._venue.faults.clear()
-        return {}
-
 
 def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         body = load_json(await request.read() or b"{}")
         try:
-            return answer(verb(body))
+            outcome = verb(body)
+            return answer(await outcome if isawaitable(outcome) else outcome)
         except (KeyError, TypeError, ValueError) as error:
             raise RefusedError(f"{type(error).__name__}: {error}") from error
 

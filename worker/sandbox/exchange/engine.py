@@ -4,19 +4,22 @@ Synchronous and without I/O: one call is one atomic change. Later steps (expiry,
 lie on `agenda`; whoever owns the exchange runs it. Refusals are raised as `RefusedError`, before any change.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from worker.sandbox.exchange.accounts import USD, Accounts, asset_of
 from worker.sandbox.exchange.auth import Credentials, KeyRing
 from worker.sandbox.exchange.book import Book
-from worker.sandbox.exchange.clearing import outlay, transfers_of
+from worker.sandbox.exchange.clearing import outlay
 from worker.sandbox.exchange.clock import NANOSECONDS, Agenda, Clock, SystemClock
+from worker.sandbox.exchange.executions import Executions
 from worker.sandbox.exchange.feed import Feed
+from worker.sandbox.exchange.handling import BY_THE_RULES, Handling, Insertion
 from worker.sandbox.exchange.hashing import exchange_of, order_id
+from worker.sandbox.exchange.limiter import Limiter
 from worker.sandbox.exchange.markets import Market
-from worker.sandbox.exchange.matching import Fill, Plan, plan
+from worker.sandbox.exchange.matching import Plan, plan
+from worker.sandbox.exchange.modes import Modes
 from worker.sandbox.exchange.orders import (
     ApiKey,
     ConditionId,
@@ -43,9 +46,10 @@ from worker.sandbox.exchange.refusals import (
     invalid_order,
 )
 from worker.sandbox.exchange.rules import Rules
+from worker.sandbox.exchange.sight import Sight
 from worker.sandbox.exchange.signatures import WalletRegistry
-from worker.sandbox.exchange.trades import Settlement, Trade, TradeStatus, trade_id, transaction_hash
-from worker.sandbox.exchange.units import Micro, Price
+from worker.sandbox.exchange.trades import Trade
+from worker.sandbox.exchange.units import Micro
 from worker.sandbox.exchange.validation import check_marketable, terms_of
 
 
@@ -87,13 +91,25 @@ class Exchange:
         self.wallets = WalletRegistry()
         self.accounts = Accounts()
         self.feed = Feed(self.clock, self.rules)
-        self.settlement = Settlement(self.agenda, self.rules.settlement, self._advance_trade)
+        self.modes = Modes(self.clock)
+        self.limiter = Limiter(self.clock, self.rules)
+        self.sight = Sight(self.clock, self.rules)
         self.markets: dict[ConditionId, Market] = {}
         self.books: dict[ConditionId, Book] = {}
         self.orders: dict[OrderId, Order] = {}
         self.resting: dict[OrderId, Order] = {}  # users' orders on the books
-        self.trades: dict[str, Trade] = {}
-        self.trades_of: defaultdict[ApiKey, list[Trade]] = defaultdict(list)
+        self.executions = Executions(
+            clock=self.clock,
+            rules=self.rules,
+            agenda=self.agenda,
+            accounts=self.accounts,
+            feed=self.feed,
+            books=self.books,
+            resting=self.resting,
+        )
+        self.settlement = self.executions.settlement
+        self.trades = self.executions.trades
+        self.trades_of = self.executions.trades_of
         self._market_of_token: dict[TokenId, Market] = {}
         for market in markets:
             self.list_market(market)
@@ -119,8 +135,12 @@ class Exchange:
         post_only: bool,
         owner: str,
         credentials: Credentials,
+        handling: Handling = BY_THE_RULES,
     ) -> Acceptance:
-        """One POST /order. Raises RefusedError with the venue's status and text."""
+        """One POST /order. Raises RefusedError with the venue's status and text.
+
+        `handling` may have a valid order taken in against the rules of matching.
+        """
         market = self._listed(signed)
         self._check_standing(signed, owner, credentials)
         self.wallets.verify(signed, neg_risk=market.neg_risk, key_address=credentials.address)
@@ -154,9 +174,9 @@ class Exchange:
         if crosses and post_only:
             raise RefusedError(POST_ONLY_CROSSES)
         check_marketable(terms, order_type, self.rules, crosses=crosses)
-        if market.seconds_delay > 0 and (crosses or not order_type.rests):
-            return self._delay(order, market)
-        return self._execute(order, market)
+        accepted = self._take_in(order, market, handling, crosses=crosses)
+        self.sight.hide(identity, handling)
+        return accepted
 
     def taker_hold_s(self, token: str, order_type: OrderType) -> float:
         """How long a FAK or FOK on this token is held before it is processed, in seconds."""
@@ -168,8 +188,7 @@ class Exchange:
         order = self.orders.get(OrderId(identity))
         if order is None or order.owner != owner:
             return None
-        age_ns = self.clock.now_ns() - order.created_ns
-        return order if age_ns >= self.rules.visibility_delay_s * NANOSECONDS else None
+        return order if self.sight.sees_order(order) else None
 
     def open_orders(self, owner: ApiKey) -> list[Order]:
         return [order for order in self.resting.values() if order.owner == owner]
@@ -211,30 +230,6 @@ class Exchange:
         book = self.books[condition]
         self.feed.book_changed(book, self.markets[condition], book.drain_touched())
 
-    def fill(self, taker: Order, market: Market, planned: Plan) -> tuple[Trade, ...]:
-        """Applies a plan, one trade for each price met. The caller announces and publishes."""
-        by_price: dict[Price, list[Fill]] = {}
-        for fill in planned.fills:
-            by_price.setdefault(fill.price, []).append(fill)
-        return tuple(
-            self._trade(taker, market, price, tuple(fills), bucket)
-            for bucket, (price, fills) in enumerate(by_price.items())
-        )
-
-    def announce(self, trades: Iterable[Trade]) -> None:
-        """Keeps, tells and begins to settle the trades that somebody other than the house is part of."""
-        for trade in trades:
-            if trade.is_between_house:
-                continue
-            self.accounts.hold_for_match(trade.transfers)
-            self.trades[trade.id] = trade
-            for owner in trade.owners():
-                self.trades_of[owner].append(trade)
-            for fill in trade.fills:
-                self.feed.order(fill.maker, "UPDATE")
-            self.feed.trade(trade)
-            self.settlement.begin(trade)
-
     def _listed(self, signed: SignedOrder) -> Market:
         market = self.market_of(signed.token)
         if market is None:
@@ -253,13 +248,39 @@ class Exchange:
     def _crosses(self, order: Order, market: Market) -> bool:
         return self.books[market.condition].crosses(*market.in_book(order.token, order.side, order.limit))
 
+    def _take_in(self, order: Order, market: Market, handling: Handling, *, crosses: bool) -> Acceptance:
+        match handling.insertion:
+            case None:
+                if market.seconds_delay > 0 and (crosses or not order.type.rests):
+                    return self._delay(order, market, market.seconds_delay)
+                return self._execute(order, market)
+            case Insertion.DELAYED:
+                return self._delay(order, market, handling.delay_s)
+            case Insertion.LIVE:
+                return self._set_aside(order, market, Insertion.LIVE, rests=True)
+            case Insertion.UNMATCHED:
+                rests = order.type.rests if handling.rests is None else handling.rests
+                return self._set_aside(order, market, Insertion.UNMATCHED, rests=rests)
+
+    def _set_aside(self, order: Order, market: Market, told_as: Insertion, *, rests: bool) -> Acceptance:
+        """Accepted without a match, however good the book: on the book it may be met later, else it is dead."""
+        self._require_funds(order, market, Plan((), complete=False))
+        self.orders[order.id] = order
+        if rests:
+            self._rest(order, market)
+        else:
+            order.status = OrderStatus.CANCELED
+        self.feed.order(order, "PLACEMENT" if rests else "CANCELLATION")
+        self.publish(market.condition)
+        return Acceptance(order, told_as.value)
+
     def _execute(self, order: Order, market: Market, *, told_as: str = "PLACEMENT") -> Acceptance:
         """Matches what can be matched and rests the remainder. Raises before anything changes."""
         planned = plan(self.books[market.condition], market, order.token, order.terms)
         self._require_funds(order, market, planned)
         self._refuse_kill(order, planned)
         self.orders[order.id] = order
-        trades = self.fill(order, market, planned)
+        trades = self.executions.fill(order, market, planned)
         if order.type.rests and order.remaining:
             self._rest(order, market)
             status = "matched" if trades else "live"
@@ -267,7 +288,7 @@ class Exchange:
             order.status = OrderStatus.MATCHED
             status = "matched"
         self.feed.order(order, told_as)
-        self.announce(trades)
+        self.executions.announce(trades)
         self.publish(market.condition)
         return Acceptance(order, status, trades)
 
@@ -290,53 +311,6 @@ class Exchange:
         self.feed.killed(order, text)
         raise RefusedError(text, order_id=order.id)
 
-    def _trade(
-        self, taker: Order, market: Market, price: Price, fills: tuple[Fill, ...], bucket: int
-    ) -> Trade:
-        shares = sum(fill.shares for fill in fills)
-        usd = sum(fill.taker_usd for fill in fills)
-        fee = market.fees.fee(shares, price) if self.rules.fee_on and not taker.house else 0
-        now_ns = self.clock.now_ns()
-        trade = Trade(
-            id=trade_id(taker.id, bucket),
-            taker=taker,
-            market=market,
-            price=price,
-            shares=shares,
-            usd=usd,
-            fee=fee,
-            fills=fills,
-            transfers=transfers_of(taker, fills, usd=usd, fee=fee),
-            bucket_index=bucket,
-            matched_ns=now_ns,
-            updated_ns=now_ns,
-        )
-        for fill in fills:
-            self._fill_maker(fill, market, trade)
-        taker.filled_shares += shares
-        taker.filled_usd += usd
-        taker.trade_ids.append(trade.id)
-        market.last_trade_price = fills[-1].book_price
-        self.feed.printed(market, taker.token, taker.side, price, shares)
-        return trade
-
-    def _fill_maker(self, fill: Fill, market: Market, trade: Trade) -> None:
-        maker = fill.maker
-        side, price = market.in_book(maker.token, maker.side, maker.limit)
-        maker.filled_shares += fill.shares
-        maker.filled_usd += fill.maker_usd
-        self.books[market.condition].reduce(maker, side, price, fill.shares)
-        if maker.house:
-            return
-        maker.trade_ids.append(trade.id)
-        if maker.side is Side.BUY:
-            self.accounts.hold_for_order(maker.maker, USD, -fill.maker_usd)
-        else:
-            self.accounts.hold_for_order(maker.maker, asset_of(maker.token), -fill.shares)
-        if maker.remaining == 0:
-            del self.resting[maker.id]
-            maker.status = OrderStatus.MATCHED
-
     def _rest(self, order: Order, market: Market) -> None:
         side, price = market.in_book(order.token, order.side, order.limit)
         self.books[market.condition].rest(order, side, price)
@@ -358,13 +332,13 @@ class Exchange:
             self.take_off(order, OrderStatus.CANCELED, "CANCELED_EXPIRED_ORDER")
             self.publish(order.condition)
 
-    def _delay(self, order: Order, market: Market) -> Acceptance:
-        """Accepted but not matched yet: sports markets look again `seconds_delay` later."""
+    def _delay(self, order: Order, market: Market, seconds: float) -> Acceptance:
+        """Accepted but not matched yet, as sports markets do: looked at again `seconds` later."""
         self._require_funds(order, market, Plan((), complete=False))
         order.status = OrderStatus.DELAYED
         self.orders[order.id] = order
         self.feed.order(order, "PLACEMENT")
-        self.agenda.after(market.seconds_delay, lambda: self._release(order, market))
+        self.agenda.after(seconds, lambda: self._release(order, market))
         return Acceptance(order, "delayed")
 
     def _release(self, order: Order, market: Market) -> None:
@@ -379,15 +353,3 @@ class Exchange:
             if refusal.order_id is not None:  # killed: nothing matched, terminal, still to be looked up
                 order.status = OrderStatus.CANCELED
                 self.orders[order.id] = order
-
-    def _advance_trade(self, trade: Trade, status: TradeStatus) -> None:
-        trade.status = status
-        trade.updated_ns = self.clock.now_ns()
-        trade.history.append(status)
-        if status is TradeStatus.MINED:
-            trade.transaction_hash = transaction_hash(trade.id)
-            self.accounts.release_match(trade.transfers)
-            self.accounts.settle(trade.transfers)
-        elif status is TradeStatus.FAILED:
-            self.accounts.release_match(trade.transfers)
-        self.feed.trade(trade)

@@ -135,7 +135,8 @@ class House:
         taker = self._order(market, token, side, limit, shares)
         planned = plan(self._exchange.books[market.condition], market, token, taker.terms, eligible=eligible)
         if planned.fills:
-            self._exchange.announce(self._exchange.fill(taker, market, planned))
+            executions = self._exchange.executions
+            executions.announce(executions.fill(taker, market, planned))
         return planned.shares
 
     def _drop_crossed(self, market: Market, side: Side, price: Price) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 
 import aiohttp
 
+from worker.sandbox.exchange.fault_catalogue import FaultName
+from worker.sandbox.exchange.modes import Mode
+
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 5.0
 
@@ -54,6 +57,18 @@ class RemoteExchange:
 
     async def quote(self, token: str, side: str, price: str, shares: str) -> None:
         await self.call("level", token=token, side=side, price=price, shares=shares)
+
+    async def inflict(self, name: FaultName, **how: Any) -> None:
+        """A fault of the catalogue; `how`: times, probability, seconds, as for `fault_catalogue.scripted`."""
+        await self.call("fault", name=name.value, **how)
+
+    async def enter(self, mode: Mode, seconds: float | None = None) -> None:
+        """A mode of the venue, for `seconds` or until the next one."""
+        await self.call("mode", mode=mode.value, seconds=seconds)
+
+    async def faults_struck(self) -> dict[str, int]:
+        """How many requests each fault has struck."""
+        return dict((await self.read("state"))["faults"])
 
     async def book(self, token: str) -> dict[str, Any]:
         """The public order book of a token, as any client reads it."""

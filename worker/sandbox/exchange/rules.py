@@ -18,6 +18,18 @@ class SettlementDelays:
     retry_s: float = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A token bucket: so many requests a second, and so many at once after a pause."""
+
+    per_s: float
+    burst: int
+
+
+STANDARD_ORDERS, STANDARD_CANCELS = Allowance(40, 60), Allowance(80, 120)
+"""The venue's lowest tier, per signer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     settlement: SettlementDelays = field(default_factory=SettlementDelays)
@@ -46,6 +58,11 @@ class Rules:
     missing_order_as_null: bool = False
     """Whether an unknown order is answered 200 `null` (older behaviour) instead of 404."""
     visibility_delay_s: float = 0.0
-    """How long after acceptance an order stays invisible to REST look-ups."""
+    trades_visibility_delay_s: float = 0.0
+    """How long after acceptance an order, and after the match a trade, stays invisible to REST look-ups."""
+    order_allowance: Allowance | None = None
+    cancel_allowance: Allowance | None = None
+    """The limits of requests per signer; None: not enforced."""
+    rate_tier: str = "standard"
     page_size: int = 100
     fee_on: bool = True

@@ -21,7 +21,7 @@ from worker.sandbox.exchange.market_api import MarketApi
 from worker.sandbox.exchange.markets import Market
 from worker.sandbox.exchange.refusals import RefusedError
 from worker.sandbox.exchange.rules import Rules
-from worker.sandbox.exchange.trading_api import RECEIPT, TradingApi, answer
+from worker.sandbox.exchange.trading_api import RATE_HEADERS, RECEIPT, TradingApi, answer
 from worker.sandbox.exchange.venue import Venue
 
 ADMIN_PREFIX = "/_sim/"
@@ -109,20 +109,22 @@ class SimulatedExchange(Venue):
         request[RECEIPT] = receipt
         fault = self.faults.strike(request.method, request.path)
         if fault is not None:
-            receipt.fault = fault.action.value
+            receipt.fault = fault.label
         response = await self.faults.act(fault, request, handler)
-        if fault is None or not fault.breaks_connection:
+        if fault is None or fault.answers:
             receipt.answered(response.status)
         return response
 
     @web.middleware
     async def _refuse(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            return await handler(request)
+            response = await handler(request)
         except RefusedError as refusal:
-            body = {"error": refusal.text}
+            body = {"error": refusal.text, **refusal.details}
             if refusal.order_id is not None:
                 body["orderID"] = refusal.order_id
-            return answer(body, refusal.status)
+            response = answer(body, refusal.status)
         except web.HTTPNotFound:
-            return answer({"error": "not found"}, 404)
+            response = answer({"error": "not found"}, 404)
+        response.headers.update(request.get(RATE_HEADERS, {}))
+        return response

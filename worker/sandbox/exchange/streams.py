@@ -16,16 +16,13 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from worker.sandbox.exchange import wire
 from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.orders import ApiKey, ConditionId, TokenId
+from worker.sandbox.exchange.stream_noise import StreamNoise
 from worker.sandbox.exchange.wire import Json
 
 _BAD_CREDENTIALS = 4001
 _CUSTOM_EVENTS = frozenset({"best_bid_ask", "new_market", "market_resolved"})
 
 Channel: TypeAlias = Literal["user", "market"]
-
-
-def _as_they_come(frame: str) -> tuple[str, ...]:
-    return (frame,)
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +32,7 @@ class Connection:
     socket: web.WebSocketResponse
     channel: Channel
     frames: asyncio.Queue[str]
+    transport: asyncio.Transport | None = None
     owner: ApiKey | None = None
     every_market: bool = False
     conditions: set[ConditionId] = field(default_factory=set)
@@ -44,12 +42,12 @@ class Connection:
 
 
 class Streams:
-    """All connections. `tamper` may drop, repeat or delay to a later frame what is sent: the fault seam."""
+    """All connections. `noise` may lose, double or delay what is sent, `stalled` silences it: the fault seam."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, *, seed: int = 0) -> None:
         self._exchange = exchange
         self._connections: set[Connection] = set()
-        self.tamper: Callable[[str], tuple[str, ...]] = _as_they_come
+        self.noise = StreamNoise(seed)
         self.queue_length = 10_000
         """How many frames a connection may fall behind before it is closed."""
         self.stalled = False
@@ -70,8 +68,20 @@ class Streams:
 
     async def disconnect(self, *, code: int = WSCloseCode.OK, channel: Channel | None = None) -> None:
         """Closes connections from the venue's side."""
-        chosen = [c for c in self._connections if channel in {None, c.channel}]
-        await asyncio.gather(*(c.socket.close(code=code) for c in chosen))
+        await asyncio.gather(*(c.socket.close(code=code) for c in self._chosen(channel)))
+
+    def abort(self, *, channel: Channel | None = None) -> None:
+        """Breaks connections without a word, as a network does."""
+        for connection in self._chosen(channel):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    def resume(self) -> None:
+        """Ends a stall. What was not said meanwhile is not made up for."""
+        self.stalled = False
+
+    def _chosen(self, channel: Channel | None) -> list[Connection]:
+        return [connection for connection in self._connections if channel in {None, connection.channel}]
 
     async def user(self, request: web.Request) -> web.WebSocketResponse:
         return await self._serve(request, "user", self._hear_user)
@@ -84,7 +94,7 @@ class Streams:
     ) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=True)
         await socket.prepare(request)
-        connection = Connection(socket, channel, asyncio.Queue(self.queue_length))
+        connection = Connection(socket, channel, asyncio.Queue(self.queue_length), request.transport)
         self._connections.add(connection)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -184,9 +194,13 @@ class Streams:
             self._send(connection, frame)
 
     def _send(self, connection: Connection, frame: str) -> None:
-        if not self.stalled:
-            for sent in self.tamper(frame):
-                _enqueue(connection, sent)
+        if self.stalled:
+            return
+        for delay_s in self.noise.delays_s(connection.channel):
+            if delay_s:
+                asyncio.get_running_loop().call_later(delay_s, _enqueue, connection, frame)
+            else:
+                _enqueue(connection, frame)
 
 
 def _enqueue(connection: Connection, frame: str) -> None:

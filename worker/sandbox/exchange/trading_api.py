@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, TypeVar
 
@@ -15,14 +15,19 @@ from worker.sandbox.exchange.accounts import USD, asset_of
 from worker.sandbox.exchange.auth import Credentials
 from worker.sandbox.exchange.clock import NANOSECONDS
 from worker.sandbox.exchange.engine import Cancellation, Exchange
+from worker.sandbox.exchange.faults import HANDLING
+from worker.sandbox.exchange.handling import BY_THE_RULES
 from worker.sandbox.exchange.hashing import NEG_RISK_EXCHANGE, STANDARD_EXCHANGE, V3_EXCHANGE
 from worker.sandbox.exchange.intake import load_json, read_post
 from worker.sandbox.exchange.journal import Journal, Receipt
+from worker.sandbox.exchange.limiter import Errand
 from worker.sandbox.exchange.orders import Address, OrderId, Side, TokenId
-from worker.sandbox.exchange.refusals import NO_ORDER, RefusedError
+from worker.sandbox.exchange.refusals import NO_ORDER, POST_ONLY_MODE, TOO_MANY_REQUESTS, RefusedError
 from worker.sandbox.exchange.wire import Json
 
 RECEIPT = web.RequestKey("receipt", Receipt)
+RATE_HEADERS = web.RequestKey("rate_headers", Mapping[str, str])
+"""What the limiter says of a request, for whatever its answer becomes."""
 FIRST_CURSOR, LAST_CURSOR = "MA==", "LTE="
 _Item = TypeVar("_Item")
 
@@ -61,6 +66,7 @@ class TradingApi:
     async def post_order(self, request: web.Request) -> web.Response:
         body = await request.read()
         credentials = self._authenticate(request, body)
+        self._charge(request, credentials, Errand.ORDER)
         return answer(await self._submit(request, load_json(body), credentials))
 
     async def post_orders(self, request: web.Request) -> web.Response:
@@ -73,12 +79,15 @@ class TradingApi:
         allowed = self._exchange.rules.max_batch
         if len(entries) > allowed:
             raise RefusedError(f"Too many orders in payload: {len(entries)}, max allowed: {allowed}")
+        self._exchange.modes.check_order(post_only=True)  # post-only itself is answered entry by entry
+        self._charge(request, credentials, Errand.ORDER, len(entries))
         answers: list[Json] = []
         for entry in entries:
             try:
                 answers.append(await self._submit(request, entry, credentials))
             except RefusedError as refusal:
-                answers.append(wire.refused_in_batch(refusal.text))
+                claims_success = refusal.text == POST_ONLY_MODE
+                answers.append(wire.refused_in_batch(refusal.text, success=claims_success))
         return answer(answers)
 
     async def _submit(self, request: web.Request, entry: Any, credentials: Credentials) -> Json:
@@ -86,6 +95,7 @@ class TradingApi:
         try:
             post = read_post(entry)
             identity = self._exchange.identify(post.signed)
+            self._exchange.modes.check_order(post_only=post.post_only)
             hold_s = self._exchange.taker_hold_s(post.signed.token, post.type)
             if hold_s:
                 await asyncio.sleep(hold_s)
@@ -95,6 +105,7 @@ class TradingApi:
                 post_only=post.post_only,
                 owner=post.owner,
                 credentials=credentials,
+                handling=request.get(HANDLING, BY_THE_RULES),
             )
         except RefusedError as refusal:
             self._journal.note(request[RECEIPT], identity, refusal.text)
@@ -115,7 +126,7 @@ class TradingApi:
         fields = load_json(body)
         if not isinstance(fields, dict) or not isinstance(fields.get("orderID"), str):
             raise RefusedError("Invalid orderID")
-        return _cancelled(self._exchange.cancel([fields["orderID"]], credentials.key))
+        return self._cancel(request, credentials, [fields["orderID"]])
 
     async def cancel_orders(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -126,12 +137,12 @@ class TradingApi:
         allowed = self._exchange.rules.max_cancel_batch
         if len(ids) > allowed:
             raise RefusedError(f"Too many orders in payload, max allowed: {allowed}")
-        return _cancelled(self._exchange.cancel(ids, credentials.key))
+        return self._cancel(request, credentials, ids)
 
     async def cancel_all(self, request: web.Request) -> web.Response:
         credentials = self._authenticate(request, await request.read())
         ids = [order.id for order in self._exchange.open_orders(credentials.key)]
-        return _cancelled(self._exchange.cancel(ids, credentials.key))
+        return self._cancel_found(request, credentials, ids)
 
     async def cancel_market_orders(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -145,14 +156,30 @@ class TradingApi:
             for order in self._exchange.open_orders(credentials.key)
             if market in {"", order.condition} and asset in {"", order.token}
         ]
+        return self._cancel_found(request, credentials, ids)
+
+    def _cancel(self, request: web.Request, credentials: Credentials, ids: Sequence[str]) -> web.Response:
+        """Orders that were named: they are charged one by one."""
+        self._exchange.modes.check_cancel()
+        self._charge(request, credentials, Errand.CANCEL, len(ids))
         return _cancelled(self._exchange.cancel(ids, credentials.key))
+
+    def _cancel_found(
+        self, request: web.Request, credentials: Credentials, ids: Sequence[str]
+    ) -> web.Response:
+        """Orders that the venue found: one token lets the request in, the orders are charged afterwards."""
+        self._exchange.modes.check_cancel()
+        self._charge(request, credentials, Errand.CANCEL)
+        cancellation = self._exchange.cancel(ids, credentials.key)
+        self._exchange.limiter.overdraw(credentials.address, Errand.CANCEL, len(cancellation.canceled))
+        return _cancelled(cancellation)
 
     async def get_order(self, request: web.Request) -> web.Response:
         credentials = self._authenticate(request)
         order = self._exchange.visible_order(request.match_info["order_id"], credentials.key)
         if order is not None:
             return answer(wire.order_json(order, self._exchange.rules))
-        if self._exchange.rules.missing_order_as_null:
+        if self._exchange.sight.missing_as_null:
             return answer(None)
         raise RefusedError(NO_ORDER, status=404)
 
@@ -163,7 +190,8 @@ class TradingApi:
         found = [
             order
             for order in self._exchange.open_orders(credentials.key)
-            if query.get("id", order.id) == order.id
+            if self._exchange.sight.sees_order(order)
+            and query.get("id", order.id) == order.id
             and query.get("market", order.condition) == order.condition
             and query.get("asset_id", order.token) == order.token
         ]
@@ -183,6 +211,7 @@ class TradingApi:
             trade
             for trade in takewhile(lambda trade: trade.matched_ns // NANOSECONDS >= after, newest_first)
             if trade.matched_ns // NANOSECONDS <= before
+            and self._exchange.sight.sees_trade(trade)
             and query.get("id", trade.id) == trade.id
             and query.get("market", trade.market.condition) == trade.market.condition
             and query.get("asset_id", trade.taker.token) == trade.taker.token
@@ -244,7 +273,14 @@ class TradingApi:
         credentials = self._authenticate(request)
         return answer({"closed_only": self._exchange.keys.is_closed_only(credentials.address)})
 
+    def _charge(self, request: web.Request, credentials: Credentials, errand: Errand, cost: int = 1) -> None:
+        verdict = self._exchange.limiter.take(credentials.address, errand, cost)
+        request[RATE_HEADERS] = verdict.headers
+        if not verdict.admitted:
+            raise RefusedError(TOO_MANY_REQUESTS, status=429)
+
     def _authenticate(self, request: web.Request, body: bytes = b"") -> Credentials:
+        self._exchange.modes.check_up(request.path)
         return self._exchange.keys.authenticate(
             request.headers, method=request.method, path=request.rel_url.raw_path, body=body
         )

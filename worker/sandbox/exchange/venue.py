@@ -23,7 +23,7 @@ class Venue:
         self.backoffice = BackOffice(engine, self.house)
         self.journal = Journal(lambda body: ids_in(body, engine.identify))
         self.faults = FaultScript(seed)
-        self.streams = Streams(engine)
+        self.streams = Streams(engine, seed=seed)
         self.tape = Tape()
 
     def fund(self, address: str, usd: Decimal | int | str) -> Credentials:

@@ -33,9 +33,10 @@ def accepted(
     return body
 
 
-def refused_in_batch(text: str) -> Json:
+def refused_in_batch(text: str, *, success: bool = False) -> Json:
+    """One entry of a batch. Some refusals claim success there, and only the missing id tells."""
     return {
-        "success": False,
+        "success": success,
         "errorMsg": text,
         "orderID": "",
         "status": "",
