@@ -8,6 +8,7 @@ import contextlib
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from worker.sandbox.workspace import workspace
 _READY_WITHIN_S = 30.0
 _LOOK_EVERY_S = 0.1
 _NOTICE_MOST = 4096
+_NOTICES_KEPT = 1000
 
 
 class WorkerProcess:
@@ -29,6 +31,7 @@ class WorkerProcess:
         self._read = 0
         self._ready = asyncio.Event()
         self.status = ""
+        self.notices: deque[str] = deque(maxlen=_NOTICES_KEPT)
 
     @classmethod
     @asynccontextmanager
@@ -71,6 +74,7 @@ class WorkerProcess:
     def _listen(self) -> None:
         """As systemd does: read every notice, so that the worker's queue never fills."""
         notice = self._notices.recv(_NOTICE_MOST).decode()
+        self.notices.append(notice)
         self.status = notice.rpartition("STATUS=")[2] if "STATUS=" in notice else self.status
         if "READY=1" in notice:
             self._ready.set()
