@@ -109,6 +109,13 @@ async def test_releasing_hands_every_lease_back_even_if_the_database_is_away(roo
     assert isinstance(await room.rival.lease(room.floor.wallet, ttl_s=10), Lease)
 
 
+async def test_a_stop_does_not_wait_for_a_database_that_says_nothing(room: TradingRoom) -> None:
+    room.line.hold("lt_lease_release")
+    async with asyncio.timeout(4):
+        await room.wallets.release()
+    assert room.wallets.held == ()
+
+
 async def test_claims_of_one_wallet_wait_for_each_other_here(room: TradingRoom) -> None:
     gate = room.line.hold("lt_claim")
     plans = [await room.plan() for _ in range(3)]

@@ -16,6 +16,8 @@ from worker.orders.terms import WalletAddress
 
 log = structlog.get_logger(__name__)
 
+_RELEASE_WITHIN_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class WalletTiming:
@@ -107,9 +109,13 @@ class Wallets:
         if lease is None:
             return
         try:
-            await self._ledger.release(lease)
-        except WorkerError as error:
-            log.warning("lease.release_failed", wallet=wallet.address, error=str(error))
+            async with asyncio.timeout(_RELEASE_WITHIN_S):
+                await self._ledger.release(lease)
+        except (WorkerError, TimeoutError) as error:
+            # It ends by itself: a stop does not wait for a database that is away.
+            log.warning(
+                "lease.release_failed", wallet=wallet.address, error=str(error) or "no answer in time"
+            )
 
     async def _refresh(self, wallet: _Wallet) -> None:
         try:
