@@ -11,6 +11,8 @@ insert into public.lt_config (key, value) values
   ('schema_version',   '1'),
   ('backfill_max_age', '24 hours'),  -- how far back an activated strategy looks
   ('horizon',          '7 days'),    -- how far back undecided work is looked for
+  ('lost_after_lookups', '6'),       -- how many look-ups must have said "not found" ...
+  ('lost_after',       '10 minutes'), -- ... over how long, before an order may be given up
   ('lost_watch',       '24 hours')   -- how long a lost order is still asked for
 on conflict (key) do update set value = excluded.value where lt_config.key = 'schema_version';
 
@@ -125,6 +127,17 @@ create table if not exists public.lt_order_attempts (
     closed_at is null
     or state not in ('submitting', 'live', 'delayed', 'unmatched', 'unknown', 'cancelling'))
 );
+-- What recovery must know and cannot derive. Moments are kept, and counts are made of them: in whatever order they
+-- are told, and however often, they come to the same.
+alter table public.lt_order_attempts
+  add column if not exists sent_times      timestamptz[] not null default '{}',  -- each POST of the body
+  add column if not exists not_found_times timestamptz[] not null default '{}',  -- since the last POST or find
+  add column if not exists found_at        timestamptz,                          -- the exchange last knew it then
+  add column if not exists barred          boolean not null default false,       -- this body must never go again
+  add column if not exists decided_by      text,                                 -- the human who ended a doubt
+  add column if not exists sends           integer generated always as (cardinality(sent_times)) stored,
+  add column if not exists not_found       integer generated always as (cardinality(not_found_times)) stored,
+  add column if not exists not_found_since timestamptz generated always as (not_found_times[1]) stored;
 -- Never twice: while one order of ours may still be alive on the exchange, no second one is written.
 create unique index if not exists lt_order_attempts_one_alive_idx on public.lt_order_attempts (lt_order_id)
   where state in ('submitting', 'live', 'delayed', 'unmatched', 'unknown', 'cancelling');

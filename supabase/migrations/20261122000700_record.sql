@@ -111,8 +111,40 @@ begin
 end
 $$;
 
--- {exchange_order_id, state, note, answer, closed, sent_at, answered_at, fills} ->
--- {now, state, status, changed, closed, lookups, conflicts}
+-- The moments that were kept and the one that is told, each once and in order, without those up to `after`.
+create or replace function public.lt_moments(kept timestamptz[], told timestamptz, after timestamptz)
+returns timestamptz[]
+language sql immutable security invoker set search_path = ''
+as $$
+  select coalesce(array_agg(distinct moment order by moment), '{}')
+  from unnest(kept || told) moment
+  where moment > coalesce(after, '-infinity')
+$$;
+
+-- Why an attempt may not be given up yet, or null. The exchange must have said "not found" often enough and over
+-- long enough since the body last went out, and no trade may ever have been seen.
+create or replace function public.lt_lost_refusal(attempt public.lt_order_attempts, p jsonb)
+returns text
+language plpgsql stable security invoker set search_path = ''
+as $$
+declare
+  needed  integer := coalesce((p ->> 'lost_after_lookups')::integer, public.lt_setting('lost_after_lookups')::integer);
+  at_last timestamptz := attempt.not_found_times[cardinality(attempt.not_found_times)];
+  spread  interval := coalesce(at_last - attempt.not_found_since, '0');
+  wanted  interval := coalesce(make_interval(secs => (p ->> 'lost_after_s')::numeric),
+                               public.lt_setting('lost_after')::interval);
+begin
+  if exists (select from public.lt_fills f where f.exchange_order_id = attempt.exchange_order_id) then
+    return 'it has trades';
+  elsif attempt.not_found < needed or spread < wanted then
+    return format('%s of %s look-ups said "not found", over %s of %s', attempt.not_found, needed, spread, wanted);
+  end if;
+  return null;
+end
+$$;
+
+-- {exchange_order_id, state, note, answer, closed, sent_at, answered_at, lookup, barred, decided_by, fills,
+--  lost_after_lookups, lost_after_s} -> {now, state, status, changed, closed, late, sends, not_found, lookups, conflicts}
 create or replace function public.lt_record(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
@@ -124,8 +156,10 @@ declare
   new_state  text := p ->> 'state';
   sent       timestamptz := (p ->> 'sent_at')::timestamptz;
   answered   timestamptz := (p ->> 'answered_at')::timestamptz;
+  lookup     text := p ->> 'lookup';
   posted     boolean;
   looked_up  boolean;
+  refusal    text;
   booking    record;
   conflicts  jsonb := '[]';
   booked     boolean := false;
@@ -136,6 +170,11 @@ begin
   if before.exchange_order_id is null then
     raise exception 'no attempt %', p ->> 'exchange_order_id'
       using hint = 'An order that was never claimed is not ours to book.';
+  end if;
+  if lookup not in ('found', 'not_found') or lookup is not null and answered is null then
+    raise exception 'a look-up of attempt % that says % at %', before.exchange_order_id, lookup,
+      coalesce(answered::text, 'no time')
+      using hint = 'lookup is found or not_found, and answered_at says when.';
   end if;
 
   for booking in
@@ -156,9 +195,17 @@ begin
 
   update public.lt_order_attempts a set
     state = new_state,
-    note = coalesce(p ->> 'note', a.note),
-    answer = case when coalesce(p -> 'answer', '{}') = '{}' then a.answer else p -> 'answer' end,
+    -- What a human decided stays readable, whatever is looked up later.
+    note = case when a.decided_by is null or p ->> 'decided_by' is not null then coalesce(p ->> 'note', a.note)
+                else a.note end,
+    answer = case when coalesce(p -> 'answer', '{}') = '{}' or sent < a.sent_at then a.answer else p -> 'answer' end,
+    decided_by = coalesce(p ->> 'decided_by', a.decided_by),
+    barred = a.barred or coalesce((p ->> 'barred')::boolean, false),
     sent_at = greatest(a.sent_at, sent),
+    sent_times = public.lt_moments(a.sent_times, sent, null),
+    found_at = greatest(a.found_at, case lookup when 'found' then answered end),
+    not_found_times = public.lt_moments(a.not_found_times, case lookup when 'not_found' then answered end,
+      greatest(a.sent_at, sent, a.found_at, case lookup when 'found' then answered end)),
     answered_at = greatest(a.answered_at, answered),
     lookups = case when posted then 0 when looked_up then a.lookups + 1 else a.lookups end,
     looked_up_at = case when looked_up then answered else a.looked_up_at end,
@@ -169,6 +216,14 @@ begin
         then clock_timestamp() end)
   where a.exchange_order_id = before.exchange_order_id
   returning * into attempt;
+
+  if attempt.state = 'lost' and before.state <> 'lost' and p ->> 'decided_by' is null then
+    refusal := public.lt_lost_refusal(attempt, p);
+    if refusal is not null then
+      raise exception 'attempt % is not lost yet: %', attempt.exchange_order_id, refusal
+        using hint = 'Go on looking it up; a human may decide earlier with lt_resolve.';
+    end if;
+  end if;
 
   if booked or attempt.state <> before.state or attempt.closed_at is distinct from before.closed_at
      or attempt.sent_at is distinct from before.sent_at
@@ -181,8 +236,26 @@ begin
   return jsonb_build_object(
     'now', clock_timestamp(), 'state', attempt.state, 'status', word,
     'changed', booked or attempt.state <> before.state or attempt.closed_at is distinct from before.closed_at,
-    'closed', attempt.closed_at is not null, 'lookups', attempt.lookups, 'conflicts', conflicts);
+    'closed', attempt.closed_at is not null,
+    -- Told again it is late again: an alarm must not hang on the one answer that got lost.
+    'late', exists (
+      select from public.lt_fills f
+      where f.exchange_order_id = before.exchange_order_id and f.booked_at > before.closed_at
+        and f.trade_id in (select told ->> 'trade_id' from jsonb_array_elements(coalesce(p -> 'fills', '[]')) told)),
+    'sends', attempt.sends, 'not_found', attempt.not_found, 'lookups', attempt.lookups, 'conflicts', conflicts);
 end
+$$;
+
+-- An attempt as answers show it: amounts as text, with the sums of its trades and without its signed body.
+create or replace function public.lt_attempt_json(a public.lt_order_attempts, t public.lt_attempt_totals)
+returns jsonb
+language sql immutable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+  select to_jsonb(a) - 'signed_body' || jsonb_build_object(
+    'limit_price', public.lt_text(a.limit_price), 'amount_usd', public.lt_text(a.amount_usd),
+    'shares', public.lt_text(a.shares), 'reserve_usd', public.lt_text(a.reserve_usd),
+    'reserve_shares', public.lt_text(a.reserve_shares), 'filled_shares', public.lt_text(t.shares),
+    'filled_usd', public.lt_text(t.notional_usd), 'final_shares', public.lt_text(t.final_shares))
 $$;
 
 -- {mode, wallet_address, limit} -> {now, attempts, more}: whatever still wants a look, longest unseen first.
@@ -217,18 +290,15 @@ begin
   )
   select
     coalesce(jsonb_agg(
-      to_jsonb(a)
-      || jsonb_build_object(
-        'limit_price', public.lt_text(a.limit_price), 'amount_usd', public.lt_text(a.amount_usd),
-        'shares', public.lt_text(a.shares), 'reserve_usd', public.lt_text(a.reserve_usd),
-        'reserve_shares', public.lt_text(a.reserve_shares), 'filled_shares', public.lt_text(t.shares),
-        'filled_usd', public.lt_text(t.notional_usd), 'final_shares', public.lt_text(t.final_shares))
+      public.lt_attempt_json(a, t) || jsonb_build_object(
+        'signed_body', a.signed_body, 'signal_created_at', coalesce(o.created_at, a.created_at))
       order by page.seen_at, page.exchange_order_id), '[]'),
     (select count(*) > page_size from wanted)
   into attempts, has_more
   from page
   join public.lt_order_attempts a using (exchange_order_id)
-  join public.lt_attempt_totals t using (exchange_order_id);
+  join public.lt_attempt_totals t using (exchange_order_id)
+  left join public.ft_orders o on o.order_id = a.ft_order_id;
 
   return jsonb_build_object('now', clock_timestamp(), 'attempts', attempts, 'more', has_more);
 end

@@ -186,23 +186,25 @@ begin
 end
 $$;
 
--- {window_s} -> {now, count, orders: [<=100]}: rows of lt_orders that another program wrote lately.
+-- {window_s} -> {now, count, orders: [<=100]}: orders that another program placed lately. The old executor tries a
+-- refused order again in the row that it has, so a new order may stand in an old row.
 create or replace function public.lt_foreign_writers(p jsonb)
 returns jsonb
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
   with foreign_rows as (
-    select o.lt_order_id, o.strategy_id, o.source_trade_id, o.order_id, o.status, o.is_force_test, o.created_at
+    select o.lt_order_id, o.strategy_id, o.source_trade_id, o.order_id, o.status, o.is_force_test, o.created_at,
+      o.order_placed_at
     from public.lt_orders o
-    where o.created_at > clock_timestamp() - make_interval(secs => (p ->> 'window_s')::numeric)
+    where greatest(o.created_at, o.order_placed_at) > now() - make_interval(secs => (p ->> 'window_s')::numeric)
       and not exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id)
   )
   select jsonb_build_object(
     'now', clock_timestamp(),
     'count', (select count(*) from foreign_rows),
     'orders', coalesce((
-      select jsonb_agg(to_jsonb(r) order by r.created_at desc)
-      from (select * from foreign_rows order by created_at desc limit 100) r), '[]'))
+      select jsonb_agg(to_jsonb(r) order by greatest(r.created_at, r.order_placed_at) desc)
+      from (select * from foreign_rows order by greatest(created_at, order_placed_at) desc limit 100) r), '[]'))
 $$;
 
 -- {now, strategies: [{<columns>, ft_wallet, controls, capital}]} of every active strategy.

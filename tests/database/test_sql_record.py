@@ -13,6 +13,7 @@ from tests.support.eventually import eventually
 from worker.orders.lifecycle import ALIVE, AttemptState, transition_rows
 
 FINAL = [state for state in AttemptState if state not in ALIVE]
+LOST_BY_HAND = {"decided_by": "operator"}  # the look-ups that would prove it are test_sql_doubt's
 
 
 async def claimed(desk: Desk, **changes: Any) -> Row:
@@ -27,7 +28,7 @@ async def put(desk: Desk, exchange_order_id: str, state: str) -> None:
     if first:
         await desk.record(exchange_order_id, first)
     if state != "submitting":
-        await desk.record(exchange_order_id, state)
+        await desk.record(exchange_order_id, state, **LOST_BY_HAND if state == "lost" else {})
 
 
 async def test_sql_and_the_worker_hold_the_same_transition_table(desk: Desk) -> None:
@@ -50,7 +51,8 @@ async def test_every_step_that_is_not_in_the_table_is_refused_and_every_other_is
                 attempt = await claimed(trading)
                 await put(trading, attempt["exchange_order_id"], old)
                 if (old, new) in legal:
-                    assert (await trading.record(attempt["exchange_order_id"], new))["state"] == new
+                    keys = LOST_BY_HAND if new == "lost" else {}
+                    assert (await trading.record(attempt["exchange_order_id"], new, **keys))["state"] == new
                     continue
                 with pytest.raises(psycopg.errors.RaiseException) as refusal:
                     await trading.record(attempt["exchange_order_id"], new)
@@ -347,7 +349,7 @@ async def test_capital_adds_up_after_every_step(trading: Desk) -> None:
         (0, "cancelled", {"closed": True, "fills": [trade | {"state": "final"}]}),
         (1, "killed", {}),
         (2, "unknown", {}),
-        (2, "lost", {}),
+        (2, "lost", LOST_BY_HAND),
         (3, "matched", {"fills": [fill("12")]}),
         (3, "matched", {"closed": True}),
     ]

@@ -7,6 +7,7 @@ from worker.database.values import (
     Row,
     count_of,
     decimal_of,
+    flag_of,
     moment_of,
     moment_text,
     number_text,
@@ -15,7 +16,7 @@ from worker.database.values import (
     word_of,
 )
 from worker.orders.lifecycle import AttemptState
-from worker.orders.ports import Attempt, AttemptRecord, Envelope, Fill
+from worker.orders.ports import Attempt, AttemptRecord, Envelope, Fill, LostRule
 from worker.orders.terms import (
     ExchangeVersion,
     LtOrderId,
@@ -38,8 +39,18 @@ def record_params(record: AttemptRecord) -> dict[str, Any]:
         "closed": record.closed,
         "sent_at": moment_text(record.sent_at),
         "answered_at": moment_text(record.answered_at),
+        "lookup": record.lookup,
+        "barred": record.barred,
+        "decided_by": record.decided_by,
         "fills": [_fill(fill) for fill in record.fills],
+        **_lost_rule(record.lost_rule),
     }
+
+
+def _lost_rule(rule: LostRule | None) -> dict[str, Any]:
+    if rule is None:
+        return {}
+    return {"lost_after_lookups": rule.lookups, "lost_after_s": f"{rule.after.total_seconds():.6f}"}
 
 
 def _fill(fill: Fill) -> dict[str, Any]:
@@ -79,6 +90,14 @@ def parse_attempt(row: Row) -> Attempt:
         stated_shares=_stated_shares(row, envelope.side),
         filled_shares=decimal_of(row, "filled_shares"),
         final_shares=decimal_of(row, "final_shares"),
+        sends=count_of(row, "sends"),
+        not_found=count_of(row, "not_found"),
+        not_found_since=optional_moment_of(row, "not_found_since"),
+        barred=flag_of(row, "barred"),
+        sent_at=optional_moment_of(row, "sent_at"),
+        looked_up_at=optional_moment_of(row, "looked_up_at"),
+        signal_created_at=moment_of(row, "signal_created_at"),
+        limit_price=decimal_of(row, "limit_price"),
     )
 
 

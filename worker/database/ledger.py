@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from worker.database.attempts import parse_attempt, record_params
 from worker.database.claims import claim_params, parse_claim
 from worker.database.client import SupabaseDatabase
@@ -23,7 +25,18 @@ from worker.database.controls import (
     parse_foreign_orders,
 )
 from worker.database.decisions import decision_params, parse_signal_work, parse_work
-from worker.database.values import count_of, moment_text, number_text, row_of, rows_of, word_of
+from worker.database.doubt import Evidence, parse_evidence
+from worker.database.values import (
+    Row,
+    count_of,
+    flag_of,
+    moment_text,
+    number_text,
+    row_of,
+    rows_of,
+    texts_of,
+    word_of,
+)
 from worker.database.wallets import parse_lease
 from worker.orders.capital import Capital, parse_capital
 from worker.orders.decide import Plan
@@ -43,7 +56,9 @@ from worker.orders.ports import (
     WorkBatch,
 )
 from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
-from worker.orders.terms import FtOrderId, Mode, StrategyId, WalletAddress, WorkerId
+from worker.orders.terms import FtOrderId, Mode, OrderId, StrategyId, WalletAddress, WorkerId
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,9 @@ class SupabaseLedger:
         return parse_claim(await self._call("lt_claim", params))
 
     async def record(self, record: AttemptRecord) -> AttemptState:
-        return word_of(await self._call("lt_record", record_params(record)), "state", AttemptState)
+        answer = await self._call("lt_record", record_params(record))
+        _alarm(record, answer)
+        return word_of(answer, "state", AttemptState)
 
     async def decide(self, decisions: Sequence[Decision]) -> int:
         written = 0
@@ -156,9 +173,49 @@ class SupabaseLedger:
         """What another executor wrote into `lt_orders` in the last `window_s` seconds."""
         return parse_foreign_orders(await self._call("lt_foreign_writers", {"window_s": window_s}))
 
+    async def evidence(self, exchange_order_id: str) -> Sequence[Evidence]:
+        """Every attempt whose id begins so, at most ten: six hex digits are enough to ask, all of them name one."""
+        answer = await self._call("lt_attempt", {"exchange_order_id": exchange_order_id})
+        return [parse_evidence(row) for row in rows_of(answer, "attempts")]
+
+    async def resolve(
+        self,
+        order_id: OrderId,
+        state: AttemptState,
+        *,
+        reason: str,
+        actor: str,
+        closed: bool | None = None,
+    ) -> AttemptState:
+        """End a doubt by a human's decision, one of `Evidence.resolutions`; else `DatabaseRefused`.
+
+        `closed`: whether every trade is booked, so that the reservation is freed; None: for all but `matched`.
+        """
+        params = {"exchange_order_id": order_id, "state": state, "reason": reason, "actor": actor}
+        return word_of(await self._call("lt_resolve", {**params, "closed": closed}), "state", AttemptState)
+
     async def send_canary(self) -> int:
         """Write a row that must come back over the feed; returns its `canary_id`."""
         return count_of(await self._call("lt_canary_send", {"worker": self._worker}), "canary_id")
 
     async def _call(self, function: str, params: Mapping[str, Any]) -> dict[str, Any]:
         return await self._database.rpc(function, {"p": {"mode": self._mode, **params}})
+
+
+def _alarm(record: AttemptRecord, answer: Row) -> None:
+    """Tell of trades that contradict what the books said; they are kept as the database could."""
+    if flag_of(answer, "late"):
+        log.critical(
+            "fill.late",
+            order_id=record.order_id,
+            state=word_of(answer, "state", AttemptState),
+            trade_ids=[fill.trade_id for fill in record.fills],
+            fix="the order was closed, its money given out again: compare the wallet with the ledger",
+        )
+    if conflicts := texts_of(answer, "conflicts"):
+        log.critical(
+            "fill.contradicted",
+            order_id=record.order_id,
+            trade_ids=conflicts,
+            fix="a settled trade was told otherwise and stays as it was booked: look it up on the chain",
+        )

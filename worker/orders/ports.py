@@ -6,8 +6,9 @@ contract suite in `tests/contracts/` that runs on all of them. Nothing here know
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Protocol
 
 from worker.orders.capital import Capital
@@ -242,6 +243,25 @@ class Refused:
     capital: Capital
 
 
+class LookupFinding(StrEnum):
+    """What the exchange said in a look-up that it answered; one that it did not answer finds nothing out."""
+
+    FOUND = "found"
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class LostRule:
+    """When an unknown attempt without a trade may be given up; SQL holds every record to it (`lt_lost_refusal`)."""
+
+    lookups: int = 6  # that said "not found" since the last send
+    after: timedelta = timedelta(minutes=10)  # from the first to the last of them
+
+    def holds(self, not_found: int, *, since: datetime, until: datetime) -> bool:
+        """`not_found` look-ups, the first of them at `since` and the last at `until`."""
+        return not_found >= self.lookups and until - since >= self.after
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """An attempt that is not closed, as the ledger holds it: enough to look it up or to send it again."""
@@ -257,6 +277,14 @@ class Attempt:
     stated_shares: Decimal | None  # what the answer said was traded; None where it said nothing
     filled_shares: Decimal  # booked so far and not reversed
     final_shares: Decimal
+    sends: int = 0  # recorded POSTs of the body: one more may have gone out before a crash
+    not_found: int = 0  # look-ups that said so since the last send; a find starts them anew
+    not_found_since: datetime | None = None
+    barred: bool = False  # an answer forbids to send this body again
+    sent_at: datetime | None = None  # the last recorded POST
+    looked_up_at: datetime | None = None
+    signal_created_at: datetime | None = None  # what the attempt's freshness is judged by
+    limit_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +298,11 @@ class AttemptRecord:
     fills: tuple[Fill, ...] = ()
     closed: bool = False  # every trade of the order is in `fills` or was recorded before
     sent_at: datetime | None = None
-    answered_at: datetime | None = None
+    answered_at: datetime | None = None  # with `lookup`: when the exchange said it
+    lookup: LookupFinding | None = None
+    barred: bool = False  # never taken back
+    lost_rule: LostRule | None = None  # None: as the database is configured
+    decided_by: str | None = None  # a human, whose word stands above the rule
 
 
 class Ledger(Protocol):
@@ -333,6 +365,8 @@ __all__ = [
     "Lease",
     "LeaseHeld",
     "Ledger",
+    "LookupFinding",
+    "LostRule",
     "OrderView",
     "Refused",
     "Signal",

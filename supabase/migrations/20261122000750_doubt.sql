@@ -1,0 +1,116 @@
+-- When only a human can say what became of an order: the evidence shown, the decision taken and kept.
+
+-- What a human may make of an attempt now; empty where nothing is in doubt. From `submitting` he goes by way of
+-- `unknown`, as a look-up would. What is over and still waits for trades may only be closed as it is.
+create or replace function public.lt_resolutions(attempt public.lt_order_attempts)
+returns text[]
+language sql stable security invoker set search_path = ''
+as $$
+  select coalesce(array_agg(choice order by choice), '{}')
+  from unnest('{lost,killed,rejected,cancelled,matched}'::text[]) choice
+  where attempt.closed_at is null
+    and (attempt.state = 'unknown'
+      or attempt.state in ('submitting', 'cancelling', 'matched', 'cancelled')
+        -- Whoever works on it has had the time to say so.
+        and greatest(attempt.state_changed_at, attempt.sent_at) < clock_timestamp() - interval '1 minute')
+    and (choice = attempt.state
+      or exists (select from public.lt_attempt_transitions() t where (t."from", t."to") = (attempt.state, choice))
+      or attempt.state = 'submitting'
+        and exists (select from public.lt_attempt_transitions() t where (t."from", t."to") = ('unknown', choice)))
+$$;
+
+-- {mode, exchange_order_id} -> {now, attempts: [<=10 {attempt, order, strategy, signal, fills, others, reservation,
+-- resolutions}]}. The id may be cut off after six digits or more: then all that begin so are shown.
+create or replace function public.lt_attempt(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  asked  text := p ->> 'exchange_order_id';
+  prefix text := '0x' || substring(lower(asked) from '^(?:0x)?([0-9a-f]{6,})$');
+  found  jsonb;
+begin
+  select coalesce(jsonb_agg(jsonb_build_object(
+      'attempt', public.lt_attempt_json(a, t),
+      'order', public.lt_exact(to_jsonb(o)),
+      'strategy', public.lt_exact(to_jsonb(s)),
+      'signal', public.lt_exact(to_jsonb(f)),
+      'fills', coalesce((
+        select jsonb_agg(to_jsonb(x) || jsonb_build_object(
+          'price', public.lt_text(x.price), 'shares', public.lt_text(x.shares), 'fee_usd', public.lt_text(x.fee_usd))
+          order by x.fill_seq)
+        from public.lt_fills x where x.exchange_order_id = a.exchange_order_id), '[]'),
+      'others', coalesce((
+        select jsonb_agg(public.lt_attempt_json(b, u) order by b.attempt_no)
+        from public.lt_order_attempts b
+        join public.lt_attempt_totals u using (exchange_order_id)
+        where b.ft_order_id = a.ft_order_id and b.strategy_id = a.strategy_id and b.mode = a.mode
+          and b.exchange_order_id <> a.exchange_order_id), '[]'),
+      'reservation', jsonb_build_object(
+        'usd', public.lt_text(t.reserved_usd), 'shares', public.lt_text(t.reserved_shares)),
+      'resolutions', to_jsonb(public.lt_resolutions(a))) order by a.exchange_order_id), '[]')
+  into found
+  from (
+    select * from public.lt_order_attempts named
+    where named.mode = p ->> 'mode'
+      and (named.exchange_order_id = asked
+        -- As a range, because a language's collation has no index for prefixes.
+        or named.exchange_order_id between prefix and prefix || 'g' and starts_with(named.exchange_order_id, prefix))
+    order by named.exchange_order_id
+    limit 10
+  ) named
+  join public.lt_order_attempts a using (exchange_order_id)
+  join public.lt_attempt_totals t using (exchange_order_id)
+  join public.lt_orders o on o.lt_order_id = a.lt_order_id
+  left join public.lt_strategies s on s.strategy_id = a.strategy_id
+  left join public.ft_orders f on f.order_id = a.ft_order_id;
+
+  return jsonb_build_object('now', clock_timestamp(), 'attempts', found);
+end
+$$;
+
+-- {mode, exchange_order_id, state, reason, actor, closed?} -> the answer of lt_record and {was}.
+-- lost, killed, rejected and cancelled free what was reserved; matched keeps it until the trades are booked, unless
+-- `closed` says that there are no more.
+create or replace function public.lt_resolve(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  chosen  text := p ->> 'state';
+  actor   text := btrim(p ->> 'actor');
+  note    text := format('resolved by %s: %s', actor, btrim(p ->> 'reason'));
+  attempt public.lt_order_attempts;
+  choices text[];
+begin
+  if coalesce(actor, '') = '' or coalesce(btrim(p ->> 'reason'), '') = '' then
+    raise exception 'a decision needs an actor and a reason'
+      using hint = 'They are kept with the attempt: whoever reads it later asks why.';
+  end if;
+  select * into attempt from public.lt_order_attempts a
+  where a.exchange_order_id = p ->> 'exchange_order_id' and a.mode = p ->> 'mode' for no key update;
+  if attempt.exchange_order_id is null then
+    raise exception 'no % attempt %', p ->> 'mode', p ->> 'exchange_order_id'
+      using hint = 'Give the whole id: lt_attempt finds it by its beginning.';
+  end if;
+
+  -- A decision whose answer was lost is taken once more as it is.
+  if (attempt.state, attempt.decided_by, attempt.note) is distinct from (chosen, actor, note) then
+    choices := public.lt_resolutions(attempt);
+    if chosen is null or chosen <> all (choices) then
+      raise exception 'attempt % is % and cannot be resolved to %', attempt.exchange_order_id, attempt.state, chosen
+        using hint = case when choices = '{}' then 'Nothing is in doubt about it.'
+                          else 'Possible now: ' || array_to_string(choices, ', ') || '.' end;
+    end if;
+  end if;
+  if attempt.state = 'submitting' and not exists (
+    select from public.lt_attempt_transitions() t where (t."from", t."to") = (attempt.state, chosen)
+  ) then
+    perform public.lt_record(jsonb_build_object('exchange_order_id', attempt.exchange_order_id, 'state', 'unknown'));
+  end if;
+  return public.lt_record(jsonb_build_object(
+      'exchange_order_id', attempt.exchange_order_id, 'state', chosen, 'note', note, 'decided_by', actor,
+      'closed', coalesce((p ->> 'closed')::boolean, chosen = 'cancelled')))
+    || jsonb_build_object('was', attempt.state);
+end
+$$;
