@@ -2,20 +2,18 @@
 
 import asyncio
 import dataclasses
-import json
 from collections.abc import AsyncIterator
 from time import monotonic, time_ns
 from typing import Any
 
-import aiohttp
+import httpx
 import pytest
 
 from tests.support.eventually import eventually
 from tests.support.exchange_clients import Trader
-from worker.sandbox.exchange.auth import sign_request
+from tests.support.exchange_wire import WireClient
 from worker.sandbox.exchange.faults import Action, Fault, lognormal_latency
 from worker.sandbox.exchange.markets import synthetic_market
-from worker.sandbox.exchange.orders import Side, SignedOrder
 from worker.sandbox.exchange.server import SimulatedExchange
 from worker.sandbox.exchange.wire import Json
 
@@ -34,63 +32,31 @@ def trader(exchange: SimulatedExchange) -> Trader:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
+async def session() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as opened:
         yield opened
 
 
-def body_of(signed: SignedOrder, owner: str, order_type: str = "GTC") -> Json:
-    return {
-        "deferExec": False,
-        "order": {
-            "salt": signed.salt,
-            "maker": signed.maker,
-            "signer": signed.signer,
-            "tokenId": signed.token,
-            "makerAmount": str(signed.maker_amount),
-            "takerAmount": str(signed.taker_amount),
-            "side": signed.side.value,
-            "expiration": str(signed.expiration_s),
-            "signatureType": signed.signature_type,
-            "timestamp": str(signed.timestamp_ms),
-            "metadata": "0x" + signed.metadata.hex(),
-            "builder": "0x" + signed.builder.hex(),
-            "signature": "0x" + signed.signature.hex(),
-        },
-        "orderType": order_type,
-        "owner": owner,
-    }
-
-
 async def post(
-    session: aiohttp.ClientSession, trader: Trader, url: str, body: Any, path: str = "/order"
+    session: httpx.AsyncClient, trader: Trader, url: str, body: Any, path: str = "/order"
 ) -> tuple[int, Any]:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    stamp = str(trader.venue.engine.keys.server_time_s())
-    headers = {
-        "POLY_ADDRESS": trader.address,
-        "POLY_API_KEY": trader.credentials.key,
-        "POLY_PASSPHRASE": trader.credentials.passphrase,
-        "POLY_TIMESTAMP": stamp,
-        "POLY_SIGNATURE": sign_request(trader.credentials.secret, stamp, "POST", path, raw),
-    }
-    async with session.post(url + path, data=raw, headers=headers) as response:
-        return response.status, await response.json(content_type=None)
+    seen = await WireClient(session, trader, url).send("POST", path, body)
+    return seen.status, seen.body
 
 
-def bid(trader: Trader) -> Json:
-    signed = trader.sign(MARKET.tokens[0], Side.BUY, 5_000_000, 10_000_000)
-    return body_of(signed, trader.credentials.key)
+def bid(session: httpx.AsyncClient, trader: Trader) -> Json:
+    client = WireClient(session, trader, "")
+    return client.body_of(client.bid(MARKET.tokens[0]))
 
 
 async def test_a_drop_before_processing_and_one_after_look_the_same_and_are_not(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
-    before, after = bid(trader), bid(trader)
+    before, after = bid(session, trader), bid(session, trader)
     exchange.faults.add(Fault(action=Action.DROP_BEFORE))
     exchange.faults.add(Fault(action=Action.DROP_AFTER))
     for body in (before, after):
-        with pytest.raises(aiohttp.ServerDisconnectedError):
+        with pytest.raises(httpx.TransportError):
             await post(session, trader, exchange.http_url, body)
     assert len(exchange.engine.orders) == 1
     assert (await post(session, trader, exchange.http_url, before))[0] == 200
@@ -109,44 +75,44 @@ async def test_a_drop_before_processing_and_one_after_look_the_same_and_are_not(
 
 
 async def test_a_restart_answers_425_and_processes_nothing(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     exchange.faults.add(
         Fault(action=Action.ANSWER_INSTEAD, status=425, body='{"error":"Too Early"}', times=2)
     )
-    body = bid(trader)
+    body = bid(session, trader)
     answers = [(await post(session, trader, exchange.http_url, body))[0] for _ in range(3)]
     assert answers == [425, 425, 200]
     assert len(exchange.journal.accepted_ids()) == 1
 
 
 async def test_a_500_after_processing_hides_an_accepted_order(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     exchange.faults.add(
         Fault(action=Action.ANSWER_AFTER, status=500, body='{"error":"could not run the execution"}')
     )
-    status, _ = await post(session, trader, exchange.http_url, bid(trader))
+    status, _ = await post(session, trader, exchange.http_url, bid(session, trader))
     assert (status, len(exchange.engine.orders)) == (500, 1)
 
 
 async def test_an_order_can_arrive_after_its_sender_gave_up(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     exchange.faults.add(Fault(action=Action.PROCESS_LATE, seconds=0.2))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await post(session, trader, exchange.http_url, bid(trader))
+            await post(session, trader, exchange.http_url, bid(session, trader))
     assert exchange.engine.orders == {}
     await eventually(lambda: len(exchange.engine.orders) == 1)
 
 
 async def test_a_late_answer_was_processed_at_once(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     exchange.faults.add(Fault(action=Action.ANSWER_LATE, seconds=0.2))
     began = monotonic()
-    sending = asyncio.create_task(post(session, trader, exchange.http_url, bid(trader)))
+    sending = asyncio.create_task(post(session, trader, exchange.http_url, bid(session, trader)))
     await eventually(lambda: len(exchange.engine.orders) == 1, within_s=0.15)
     assert (await sending)[0] == 200
     assert monotonic() - began >= 0.2
@@ -165,21 +131,18 @@ async def test_a_fault_strikes_only_what_it_matches_and_as_often_as_it_says(
     assert second is None
 
 
-async def test_latency_delays_every_answer(
-    exchange: SimulatedExchange, session: aiohttp.ClientSession
-) -> None:
+async def test_latency_delays_every_answer(exchange: SimulatedExchange, session: httpx.AsyncClient) -> None:
     exchange.faults.latency_s = lognormal_latency(0.1, sigma=0.0)
     began = monotonic()
-    async with session.get(f"{exchange.http_url}/ok") as response:
-        assert response.status == 200
+    assert (await session.get(f"{exchange.http_url}/ok")).status_code == 200
     assert monotonic() - began >= 0.1
 
 
 async def test_the_journal_keeps_the_bytes_the_time_and_what_became_of_each_order(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     sent_ns = time_ns()
-    batch = [bid(trader), {**bid(trader), "owner": "somebody else"}]
+    batch = [bid(session, trader), {**bid(session, trader), "owner": "somebody else"}]
     status, answers = await post(session, trader, exchange.http_url, batch, path="/orders")
     (receipt,) = exchange.journal.orders
     assert (status, receipt.status, receipt.path) == (200, 200, "/orders")
@@ -209,33 +172,33 @@ async def test_the_journal_keeps_the_bytes_the_time_and_what_became_of_each_orde
 async def test_a_body_of_another_shape_is_refused(
     exchange: SimulatedExchange,
     trader: Trader,
-    session: aiohttp.ClientSession,
+    session: httpx.AsyncClient,
     change: Json,
     answer: str,
 ) -> None:
-    body = bid(trader)
+    body = bid(session, trader)
     body["order"].update(change)
     assert await post(session, trader, exchange.http_url, body) == (400, {"error": answer})
     assert exchange.engine.orders == {}
 
 
 async def test_what_is_not_json_is_refused(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     status, answer = await post(session, trader, exchange.http_url, b"{not json")
     assert (status, answer) == (400, {"error": "Invalid order payload"})
 
 
 async def test_a_request_signed_with_another_secret_is_unauthorized(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     trader.credentials = dataclasses.replace(trader.credentials, secret="c2VjcmV0")
-    status, answer = await post(session, trader, exchange.http_url, bid(trader))
+    status, answer = await post(session, trader, exchange.http_url, bid(session, trader))
     assert (status, answer) == (401, {"error": "Unauthorized/Invalid api key"})
 
 
 async def test_a_batch_of_more_than_fifteen_is_refused(
-    exchange: SimulatedExchange, trader: Trader, session: aiohttp.ClientSession
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
 ) -> None:
     status, answer = await post(session, trader, exchange.http_url, [{}] * 16, path="/orders")
     assert (status, answer) == (400, {"error": "Too many orders in payload: 16, max allowed: 15"})

@@ -1,14 +1,19 @@
 """The exchange as a process of its own, and the control panel through which it is steered."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import aiohttp
+import httpx
 import pytest
 from polymarket import AsyncSecureClient
+from polymarket.errors import RateLimitError, UnexpectedResponseError
 
 from tests.support.eventually import eventually
 from tests.support.exchange_clients import address_of, private_key, sdk_environment
+from worker.sandbox.exchange.fault_catalogue import FaultName
+from worker.sandbox.exchange.modes import Mode
 from worker.sandbox.exchange.remote import RemoteExchange
 
 
@@ -76,6 +81,128 @@ async def test_the_panel_scripts_faults(remote: RemoteExchange) -> None:
             async with session.get(f"{remote.http_url}/ok") as response:
                 statuses.append(response.status)
     assert statuses == [503, 200]
+
+
+async def test_the_panel_inflicts_faults_by_name_and_counts_them(remote: RemoteExchange) -> None:
+    await remote.inflict(FaultName.LOOKUP_DROPPED, times=3)
+    await remote.inflict(FaultName.BAD_GATEWAY_BEFORE, times=None, probability=0.5)
+    async with httpx.AsyncClient(base_url=remote.http_url, trust_env=False) as session:
+        for _ in range(3):
+            with pytest.raises(httpx.TransportError):
+                await session.get("/data/order/0x00")
+        statuses = [(await session.post("/order", content=b"{}")).status_code for _ in range(40)]
+    struck = await remote.faults_struck()
+    assert struck == {"lookup_dropped": 3, "bad_gateway_before": statuses.count(502)}
+    assert 5 < struck["bad_gateway_before"] < 35
+    await remote.call("clear-faults")
+    assert await remote.faults_struck() == struck
+
+
+async def test_the_panel_shuts_the_doors_and_opens_them(remote: RemoteExchange) -> None:
+    async def mode() -> str:
+        return str((await remote.read("state"))["mode"])
+
+    assert await mode() == "open"
+    await remote.enter(Mode.DISABLED)
+    assert await mode() == "disabled"
+    await remote.call("restart", seconds=0.1, post_only_s=0.1)
+    assert await mode() == "restarting"
+    await eventually(lambda: _is(mode, "post_only"))
+    await eventually(lambda: _is(mode, "open"))
+
+
+async def _is(mode: Callable[[], Awaitable[str]], wanted: str) -> bool:
+    return await mode() == wanted
+
+
+async def test_the_panel_limits_hides_and_fails_what_follows(remote: RemoteExchange) -> None:
+    key = private_key(7)
+    await remote.fund(address_of(key), 1_000)
+    token = (await remote.call("market", name="Everything goes wrong"))["tokens"][0]
+    await remote.quote(token, "SELL", "0.50", "100")
+    await remote.call("rate-limit", errand="order", per_s=0.001, burst=1)
+    await remote.call("visibility", orders_delay_s=3_600, missing_as_null=True)
+    await remote.call("fates", fails=1.0, seed=1)
+    client = await AsyncSecureClient.create(
+        private_key="0x" + key.secret.hex(), wallet=address_of(key), environment=sdk_environment(remote)
+    )
+    signed = [
+        await client.create_market_order(
+            asset_id=token, side="BUY", amount="5", max_price="0.50", order_type="FAK"
+        )
+        for _ in range(2)
+    ]
+    answer = await client.post_order(signed[0])
+    assert answer.ok
+    with pytest.raises(RateLimitError):
+        await client.post_order(signed[1])
+    with pytest.raises(UnexpectedResponseError):
+        await client.get_order(order_id=answer.order_id)
+    await client.close()
+    assert (await remote.read("state"))["fates"] == {"fails": 1}
+    await remote.call("rate-limit", errand="order")
+
+
+async def test_the_panel_stalls_garbles_and_breaks_streams(remote: RemoteExchange) -> None:
+    token = (await remote.call("market", name="Noise"))["tokens"][0]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{remote.ws_url}/ws/market") as socket,
+    ):
+        await socket.send_json({"assets_ids": [token], "initial_dump": False})
+
+        async def subscribed() -> bool:
+            return bool((await remote.read("state"))["market_streams"])
+
+        await eventually(subscribed)
+        await remote.call("stall", seconds=0.1)
+        await socket.send_str("PING")
+        with pytest.raises(TimeoutError):
+            await socket.receive(timeout=0.05)
+
+        async def answers() -> bool:
+            await socket.send_str("PING")
+            try:
+                return await socket.receive_str(timeout=0.05) == "PONG"
+            except TimeoutError:
+                return False
+
+        await eventually(answers)
+        await remote.call("stream-noise", channel="market", doubled=1.0)
+        await remote.quote(token, "SELL", "0.60", "1")
+        frames = [(await socket.receive_json(timeout=5))["event_type"] for _ in range(2)]
+        assert frames == ["price_change", "price_change"]
+        assert (await remote.read("state"))["stream_noise"] == {"doubled": 1}
+        disconnecting = asyncio.create_task(remote.call("disconnect", code=4001, channel="market"))
+        assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+        await disconnecting
+        assert socket.close_code == 4001
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{remote.ws_url}/ws/market") as socket,
+    ):
+        await remote.call("disconnect", abort=True)
+        assert (await socket.receive(timeout=5)).type is not aiohttp.WSMsgType.CLOSE
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("fault", {"name": "unheard_of"}),
+        ("fault", {"name": "bad_gateway_after", "seconds": 1}),
+        ("fault", {"action": "distort"}),
+        ("mode", {"mode": "ajar"}),
+        ("fates", {"fails": 2}),
+        ("stream-noise", {"lost": 0.9, "doubled": 0.9}),
+        ("rate-limit", {"errand": "order", "per_s": 1}),
+    ],
+)
+async def test_a_misfortune_that_makes_no_sense_is_refused(
+    remote: RemoteExchange, verb: str, body: dict[str, Any]
+) -> None:
+    with pytest.raises(aiohttp.ClientResponseError) as refusal:
+        await remote.call(verb, **body)
+    assert refusal.value.status == 400
 
 
 async def test_a_mistaken_call_is_refused_with_its_reason(remote: RemoteExchange) -> None:

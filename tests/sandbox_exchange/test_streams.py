@@ -13,6 +13,7 @@ from tests.support.exchange_clients import Trader
 from worker.sandbox.exchange.markets import synthetic_market
 from worker.sandbox.exchange.orders import Side
 from worker.sandbox.exchange.server import SimulatedExchange
+from worker.sandbox.exchange.stream_noise import Misfortune, StreamNoise
 
 FIRST, SECOND = synthetic_market("First stream"), synthetic_market("Second stream")
 YES, NO = FIRST.tokens
@@ -160,6 +161,71 @@ async def test_frames_can_be_repeated_or_lost(
         exchange.streams.noise.make("market")
         exchange.quote(YES, Side.SELL, "0.63", 1)
         assert (await heard(socket))["price_changes"][0]["price"] == "0.63"
+
+
+async def test_a_frame_can_be_overtaken_by_later_ones(
+    exchange: SimulatedExchange, session: aiohttp.ClientSession
+) -> None:
+    async with session.ws_connect(f"{exchange.ws_url}/ws/market") as socket:
+        await socket.send_json({"assets_ids": [YES], "initial_dump": False})
+        await eventually(lambda: exchange.streams.count("market") == 1)
+        exchange.streams.noise.make("market", overtaken=1)
+        exchange.quote(YES, Side.SELL, "0.61", 1)
+        exchange.streams.noise.make("market")
+        exchange.quote(YES, Side.SELL, "0.62", 1)
+        prices = [(await heard(socket))["price_changes"][0]["price"] for _ in range(2)]
+    assert prices == ["0.62", "0.61"]
+    assert exchange.streams.noise.struck == {"overtaken": 1}
+
+
+async def test_noise_on_one_channel_leaves_the_other_alone(
+    exchange: SimulatedExchange, session: aiohttp.ClientSession
+) -> None:
+    trader = Trader(exchange)
+    exchange.streams.noise.make("user", lost=1)
+    async with (
+        session.ws_connect(f"{exchange.ws_url}/ws/market") as market,
+        session.ws_connect(f"{exchange.ws_url}/ws/user") as user,
+    ):
+        await market.send_json({"assets_ids": [YES], "initial_dump": False})
+        await user.send_json(user_frame(trader))
+        await eventually(lambda: (exchange.streams.count("market"), exchange.streams.count("user")) == (1, 1))
+        trader.limit(YES, Side.BUY, "0.40", "10")
+        assert (await heard(market))["event_type"] == "price_change"
+        with pytest.raises(TimeoutError):
+            await user.receive(timeout=0.1)
+    assert exchange.streams.noise.struck == {"lost": 1}
+
+
+def test_noise_strikes_as_often_as_it_says_and_alike_for_the_same_seed() -> None:
+    runs = []
+    for _ in range(2):
+        noise = StreamNoise(seed=11)
+        noise.make("user", lost=0.2, doubled=0.2, overtaken=0.2)
+        runs.append([noise.delays_s("user") for _ in range(500)])
+        assert all(60 < noise.struck[misfortune] < 140 for misfortune in Misfortune)
+    assert runs[0] == runs[1]
+    with pytest.raises(ValueError, match="add up to 1"):
+        StreamNoise().make("user", lost=0.7, doubled=0.7)
+
+
+async def test_a_stream_can_break_without_a_close_frame(
+    exchange: SimulatedExchange, session: aiohttp.ClientSession
+) -> None:
+    async with (
+        session.ws_connect(f"{exchange.ws_url}/ws/market") as market,
+        session.ws_connect(f"{exchange.ws_url}/ws/user") as user,
+    ):
+        await market.send_json({"assets_ids": [YES], "initial_dump": False})
+        await user.send_json(user_frame(Trader(exchange)))
+        await eventually(lambda: (exchange.streams.count("market"), exchange.streams.count("user")) == (1, 1))
+        exchange.streams.abort(channel="user")
+        async with asyncio.timeout(5):
+            broken = await user.receive()
+        assert broken.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+        assert user.close_code in {None, aiohttp.WSCloseCode.ABNORMAL_CLOSURE}
+        await eventually(lambda: exchange.streams.count("user") == 0)
+        assert exchange.streams.count("market") == 1
 
 
 async def test_a_stalled_stream_stays_open_and_says_nothing(

@@ -1,7 +1,8 @@
 """The price-time book of one market, kept in terms of its primary token.
 
 Interest in the secondary token rests mirrored (buying No at p is selling Yes at 1-p), so one book serves both
-tokens and is never crossed. Within a level, first come, first served.
+tokens and is never crossed, unless an order was put on it against the rules (`handling`). Within a level, first
+come, first served.
 """
 
 from bisect import bisect_left, insort
