@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import cycle
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from tests.support.exchange_clients import Trader
 from worker.sandbox.exchange.accounts import ESCROW, HOUSE, USD, asset_of
 from worker.sandbox.exchange.clock import ManualClock
 from worker.sandbox.exchange.engine import Exchange
+from worker.sandbox.exchange.handling import BY_THE_RULES, Handling, Insertion
 from worker.sandbox.exchange.markets import Market, synthetic_market
 from worker.sandbox.exchange.orders import OrderType, Side
 from worker.sandbox.exchange.refusals import RefusedError
@@ -93,10 +95,15 @@ def check_accounts(venue: Venue, traders: list[Trader], market: Market) -> None:
         assert venue.engine.accounts.holding(trader.address, USD).in_orders == held
 
 
-def check_book(venue: Venue, market: Market) -> None:
+def check_book_is_open(venue: Venue, market: Market) -> None:
+    """Bids and asks do not meet."""
     book = venue.engine.books[market.condition]
     bid, ask = book.bids.best(), book.asks.best()
     assert bid is None or ask is None or bid < ask
+
+
+def check_levels(venue: Venue, market: Market) -> None:
+    book = venue.engine.books[market.condition]
     for ladder in (book.bids, book.asks):
         for _, level in ladder.best_first():
             assert level.total == sum(order.remaining for order in level.orders.values()) > 0
@@ -116,23 +123,35 @@ def check_orders(venue: Venue) -> None:
             assert all(t.price >= order.limit for t in taken)
 
 
+HANDLINGS = [BY_THE_RULES, *(Handling(insertion=insertion, rests=True) for insertion in Insertion)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     sequence=st.lists(steps, min_size=10, max_size=40),
     fates=st.lists(st.sampled_from(list(Fate)), min_size=1, max_size=5),
+    handlings=st.one_of(
+        st.just([BY_THE_RULES]), st.lists(st.sampled_from(HANDLINGS), min_size=1, max_size=5)
+    ),
 )
-def test_money_and_shares_are_conserved_whatever_is_traded(sequence: list[Step], fates: list[Fate]) -> None:
+def test_money_and_shares_are_conserved_whatever_is_traded(
+    sequence: list[Step], fates: list[Fate], handlings: list[Handling]
+) -> None:
     market = synthetic_market("Conserved")
     venue = Venue(Exchange([market], clock=ManualClock()))
     traders = [Trader(venue, number, usd=DEPOSIT) for number in range(3)]
     venue.engine.settlement.fate_of = lambda trade: fates[trade.shares % len(fates)]
     for trader, token in zip(traders, market.tokens, strict=False):
         venue.backoffice.fund_shares(trader.address, token, DEPOSIT * MICRO)
-    for step in sequence:
+    for step, handling in zip(sequence, cycle(handlings), strict=False):
+        for trader in traders:
+            trader.handling = handling
         perform(step, venue, traders, market)
         check_conservation(venue, market)
         check_accounts(venue, traders, market)
-        check_book(venue, market)
+        if handlings == [BY_THE_RULES]:
+            check_book_is_open(venue, market)
+        check_levels(venue, market)
         check_orders(venue)
     venue.advance(60)
     check_conservation(venue, market)

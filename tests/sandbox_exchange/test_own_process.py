@@ -185,9 +185,8 @@ async def test_the_panel_stalls_garbles_and_breaks_streams(remote: RemoteExchang
         assert (await socket.receive(timeout=5)).type is not aiohttp.WSMsgType.CLOSE
 
 
-@pytest.mark.parametrize(
-    ("verb", "body"),
-    [
+async def test_a_misfortune_that_makes_no_sense_is_refused(remote: RemoteExchange) -> None:
+    senseless: list[tuple[str, dict[str, Any]]] = [
         ("fault", {"name": "unheard_of"}),
         ("fault", {"name": "bad_gateway_after", "seconds": 1}),
         ("fault", {"action": "distort"}),
@@ -195,14 +194,11 @@ async def test_the_panel_stalls_garbles_and_breaks_streams(remote: RemoteExchang
         ("fates", {"fails": 2}),
         ("stream-noise", {"lost": 0.9, "doubled": 0.9}),
         ("rate-limit", {"errand": "order", "per_s": 1}),
-    ],
-)
-async def test_a_misfortune_that_makes_no_sense_is_refused(
-    remote: RemoteExchange, verb: str, body: dict[str, Any]
-) -> None:
-    with pytest.raises(aiohttp.ClientResponseError) as refusal:
-        await remote.call(verb, **body)
-    assert refusal.value.status == 400
+    ]
+    for verb, body in senseless:
+        with pytest.raises(aiohttp.ClientResponseError) as refusal:
+            await remote.call(verb, **body)
+        assert refusal.value.status == 400, (verb, body)
 
 
 async def test_a_mistaken_call_is_refused_with_its_reason(remote: RemoteExchange) -> None:

@@ -187,10 +187,10 @@ async def test_noise_on_one_channel_leaves_the_other_alone(
         session.ws_connect(f"{exchange.ws_url}/ws/market") as market,
         session.ws_connect(f"{exchange.ws_url}/ws/user") as user,
     ):
-        await market.send_json({"assets_ids": [YES], "initial_dump": False})
+        await market.send_json({"assets_ids": [SECOND.tokens[0]], "initial_dump": False})
         await user.send_json(user_frame(trader))
         await eventually(lambda: (exchange.streams.count("market"), exchange.streams.count("user")) == (1, 1))
-        trader.limit(YES, Side.BUY, "0.40", "10")
+        trader.limit(SECOND.tokens[0], Side.BUY, "0.40", "10")
         assert (await heard(market))["event_type"] == "price_change"
         with pytest.raises(TimeoutError):
             await user.receive(timeout=0.1)

@@ -15,6 +15,7 @@ from polymarket._internal.environment import get_environment_config, with_enviro
 from polymarket.environments import Environment
 
 from worker.sandbox.exchange.engine import Acceptance
+from worker.sandbox.exchange.handling import BY_THE_RULES
 from worker.sandbox.exchange.hashing import digest, separator_of, struct_hash
 from worker.sandbox.exchange.orders import Address, OrderType, Side, SignedOrder, TokenId
 from worker.sandbox.exchange.refusals import RefusedError
@@ -51,6 +52,7 @@ class Trader:
         self.key = private_key(number)
         self.address = address_of(self.key)
         self.credentials = venue.fund(self.address, usd)
+        self.handling = BY_THE_RULES
 
     def sign(
         self,
@@ -91,6 +93,7 @@ class Trader:
             post_only=post_only,
             owner=self.credentials.key,
             credentials=self.credentials,
+            handling=self.handling,
         )
 
     def limit(
