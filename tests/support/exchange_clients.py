@@ -14,10 +14,10 @@ from polymarket import PRODUCTION, AsyncSecureClient
 from polymarket._internal.environment import get_environment_config, with_environment_config
 from polymarket.environments import Environment
 
-from worker.sandbox.exchange.engine import Acceptance
 from worker.sandbox.exchange.handling import BY_THE_RULES
 from worker.sandbox.exchange.hashing import digest, separator_of, struct_hash
 from worker.sandbox.exchange.orders import Address, OrderType, Side, SignedOrder, TokenId
+from worker.sandbox.exchange.outcomes import Acceptance
 from worker.sandbox.exchange.refusals import RefusedError
 from worker.sandbox.exchange.remote import RemoteExchange
 from worker.sandbox.exchange.server import SimulatedExchange

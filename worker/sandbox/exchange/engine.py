@@ -5,7 +5,6 @@ lie on `agenda`; whoever owns the exchange runs it. Refusals are raised as `Refu
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from worker.sandbox.exchange.accounts import USD, Accounts, asset_of
 from worker.sandbox.exchange.auth import Credentials, KeyRing
@@ -31,6 +30,7 @@ from worker.sandbox.exchange.orders import (
     SignedOrder,
     TokenId,
 )
+from worker.sandbox.exchange.outcomes import Acceptance, Cancellation
 from worker.sandbox.exchange.refusals import (
     BAD_PAYLOAD,
     CANCEL_DELAYED,
@@ -48,32 +48,8 @@ from worker.sandbox.exchange.refusals import (
 from worker.sandbox.exchange.rules import Rules
 from worker.sandbox.exchange.sight import Sight
 from worker.sandbox.exchange.signatures import WalletRegistry
-from worker.sandbox.exchange.trades import Trade
 from worker.sandbox.exchange.units import Micro
 from worker.sandbox.exchange.validation import check_marketable, terms_of
-
-
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """A processed order: its status on insertion and, for a match, the trades made."""
-
-    order: Order
-    status: str
-    trades: tuple[Trade, ...] = ()
-
-    @property
-    def shares(self) -> Micro:
-        return sum(trade.shares for trade in self.trades)
-
-    @property
-    def usd(self) -> Micro:
-        return sum(trade.usd for trade in self.trades)
-
-
-@dataclass(frozen=True, slots=True)
-class Cancellation:
-    canceled: list[OrderId] = field(default_factory=list)
-    not_canceled: dict[OrderId, str] = field(default_factory=dict)
 
 
 class Exchange:

@@ -14,7 +14,7 @@ from worker.sandbox.exchange import wire
 from worker.sandbox.exchange.accounts import USD, asset_of
 from worker.sandbox.exchange.auth import Credentials
 from worker.sandbox.exchange.clock import NANOSECONDS
-from worker.sandbox.exchange.engine import Cancellation, Exchange
+from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.faults import HANDLING
 from worker.sandbox.exchange.handling import BY_THE_RULES
 from worker.sandbox.exchange.hashing import NEG_RISK_EXCHANGE, STANDARD_EXCHANGE, V3_EXCHANGE
@@ -22,6 +22,7 @@ from worker.sandbox.exchange.intake import load_json, read_post
 from worker.sandbox.exchange.journal import Journal, Receipt
 from worker.sandbox.exchange.limiter import Errand
 from worker.sandbox.exchange.orders import Address, OrderId, Side, TokenId
+from worker.sandbox.exchange.outcomes import Cancellation
 from worker.sandbox.exchange.refusals import NO_ORDER, POST_ONLY_MODE, TOO_MANY_REQUESTS, RefusedError
 from worker.sandbox.exchange.wire import Json
 
