@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
+import structlog
 
 from tests.support.desk import WALLET, Desk
 from tests.support.plans import envelope_of, plan_of, stages_now
@@ -24,6 +26,8 @@ from worker.orders.ports import (
     Lease,
     LeaseHeld,
     Ledger,
+    LookupFinding,
+    LostRule,
     Refused,
     WalletBalance,
 )
@@ -110,6 +114,15 @@ def a_fill(order_id: OrderId, *, state: FillState = FillState.PROVISIONAL, trade
         fee_usd=Decimal("0.0123"),
         state=state,
         matched_at=datetime.now(UTC),
+    )
+
+
+def a_look(
+    order_id: OrderId, answered_at: datetime, *, state: AttemptState = AttemptState.UNKNOWN
+) -> AttemptRecord:
+    """A look-up in which the exchange said "not found"."""
+    return AttemptRecord(
+        order_id, state, "looked up: not found", answered_at=answered_at, lookup=LookupFinding.NOT_FOUND
     )
 
 
@@ -308,6 +321,87 @@ async def test_a_step_backwards_is_refused_with_a_code(office: Office) -> None:
         await office.ledger.record(replace(killed, state=AttemptState.LIVE))
     assert not caught.value.retryable
     assert caught.value.code
+
+
+async def test_a_doubt_is_counted_once_however_often_it_is_told_and_comes_back_with_the_attempt(
+    office: Office,
+) -> None:
+    _, envelope = await office.executed()
+    sent_at = datetime.now(UTC)
+    sent = AttemptRecord(
+        envelope.order_id,
+        AttemptState.UNKNOWN,
+        "no_answer",
+        sent_at=sent_at,
+        answered_at=sent_at,
+        barred=True,
+    )
+    looks = [a_look(envelope.order_id, sent_at + timedelta(seconds=second)) for second in (1, 2)]
+    for record in (sent, *looks, sent, *looks):
+        await office.ledger.record(record)
+    (attempt,) = await office.ledger.open_attempts(THE_WALLET, limit=10)
+    assert (attempt.sends, attempt.not_found, attempt.barred) == (1, 2, True)
+    assert (attempt.sent_at, attempt.not_found_since, attempt.looked_up_at) == (
+        sent_at,
+        sent_at + timedelta(seconds=1),
+        sent_at + timedelta(seconds=2),
+    )
+    assert attempt.limit_price == Decimal("0.51")
+    assert attempt.signal_created_at is not None
+    assert attempt.signal_created_at < attempt.created_at
+
+
+async def test_an_order_is_given_up_by_the_rule_and_not_before(office: Office) -> None:
+    granted, envelope = await office.executed()
+    first = datetime.now(UTC)
+    for minute in range(LostRule().lookups - 1):
+        await office.ledger.record(a_look(envelope.order_id, first + timedelta(minutes=minute)))
+    too_early = first + LostRule().after - timedelta(microseconds=1)
+    with pytest.raises(DatabaseRefused, match="not lost yet"):
+        await office.ledger.record(a_look(envelope.order_id, too_early, state=AttemptState.LOST))
+    last = a_look(envelope.order_id, first + LostRule().after, state=AttemptState.LOST)
+    assert await office.ledger.record(last) is AttemptState.LOST
+    assert (await office.desk.order(granted.lt_order_id))["status"] == "LOST"
+    assert (await office.ledger.capital(THE_STRATEGY)).available_usd == Decimal(1000)
+
+
+@pytest.mark.parametrize(
+    "by", [{"lost_rule": LostRule(lookups=1, after=timedelta(0))}, {"decided_by": "operator"}]
+)
+async def test_an_order_is_given_up_earlier_by_another_rule_or_by_a_human(
+    office: Office, by: dict[str, Any]
+) -> None:
+    _, envelope = await office.executed()
+    look = a_look(envelope.order_id, datetime.now(UTC))
+    await office.ledger.record(look)
+    assert await office.ledger.record(replace(look, state=AttemptState.LOST, **by)) is AttemptState.LOST
+
+
+async def test_a_late_trade_raises_the_alarm(office: Office) -> None:
+    _, envelope = await office.executed()
+    await office.ledger.record(a_look(envelope.order_id, datetime.now(UTC)))
+    await office.ledger.record(
+        AttemptRecord(envelope.order_id, AttemptState.LOST, "given up", decided_by="operator")
+    )
+    fills = (a_fill(envelope.order_id),)
+    with structlog.testing.capture_logs() as logs:
+        matched = AttemptRecord(envelope.order_id, AttemptState.MATCHED, "matched", fills=fills, closed=True)
+        assert await office.ledger.record(matched) is AttemptState.MATCHED
+    assert [(entry["event"], entry["log_level"], entry["trade_ids"]) for entry in logs] == [
+        ("fill.late", "critical", ["t-1"])
+    ]
+
+
+async def test_a_settled_trade_that_is_told_otherwise_raises_the_alarm(office: Office) -> None:
+    _, envelope = await office.executed()
+    matched = AttemptRecord(envelope.order_id, AttemptState.MATCHED, "matched")
+    final, reversed_ = (
+        a_fill(envelope.order_id, state=state) for state in (FillState.FINAL, FillState.REVERSED)
+    )
+    await office.ledger.record(replace(matched, fills=(final,)))
+    with structlog.testing.capture_logs() as logs:
+        await office.ledger.record(replace(matched, fills=(reversed_,)))
+    assert [(entry["event"], entry["trade_ids"]) for entry in logs] == [("fill.contradicted", ["t-1"])]
 
 
 async def test_a_lease_is_taken_renewed_and_held_against_others(office: Office) -> None:

@@ -13,10 +13,11 @@ from worker.database.controls import ControlAction, ControlScope, Funnel, parse_
 from worker.database.keys import DatabaseAccess
 from worker.database.ledger import SupabaseLedger
 from worker.database.values import decimal_of, moment_text, rows_of, word_of
-from worker.errors import CredentialError, SchemaError
+from worker.errors import CredentialError, DatabaseRefused, SchemaError
+from worker.orders.lifecycle import AttemptState
 from worker.orders.reasons import SkipReason
 from worker.orders.strategy import Strategy
-from worker.orders.terms import Mode, StrategyId, WalletAddress, WorkerId
+from worker.orders.terms import Mode, OrderId, StrategyId, WalletAddress, WorkerId
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 
@@ -164,6 +165,30 @@ async def test_orders_of_another_executor_are_seen(ledger: SupabaseLedger, desk:
     foreign = await ledger.foreign_orders(window_s=60)
     assert foreign.count == 1
     assert foreign.orders[0]["lt_order_id"] == "elsewhere"
+
+
+async def test_a_human_sees_the_evidence_and_ends_the_doubt(ledger: SupabaseLedger, desk: Desk) -> None:
+    await desk.strategy()
+    await desk.ready()
+    signal = await desk.signal()
+    claimed = await desk.claim(signal)
+    order_id = OrderId(claimed["exchange_order_id"])
+    await desk.record(order_id, "unknown")
+    (evidence,) = await ledger.attempt(order_id[:12])
+    assert (evidence.order_id, evidence.state) == (order_id, AttemptState.UNKNOWN)
+    assert AttemptState.LOST in evidence.resolutions
+    assert (evidence.reserved_usd, evidence.reserved_shares) == (Decimal(6), Decimal(0))
+    assert evidence.signal is not None
+    assert evidence.signal["order_id"] == signal
+    assert (evidence.order["status"], evidence.fills, evidence.others) == ("PENDING", [], [])
+    state = await ledger.resolve(order_id, AttemptState.LOST, reason="not on chain", actor="operator")
+    assert state is AttemptState.LOST
+    (evidence,) = await ledger.attempt(order_id)
+    assert (evidence.resolutions, evidence.reserved_usd) == ((), Decimal(0))
+    assert evidence.attempt["note"] == "resolved by operator: not on chain"
+    with pytest.raises(DatabaseRefused, match="cannot be resolved"):
+        await ledger.resolve(order_id, AttemptState.KILLED, reason="no", actor="operator")
+    assert await ledger.attempt("0x00000000") == []
 
 
 def test_a_number_that_is_not_text_is_refused_as_money() -> None:

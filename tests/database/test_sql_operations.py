@@ -156,6 +156,10 @@ async def test_rows_of_another_program_are_reported_and_our_own_are_not(trading:
     )
     answer = await trading.call("lt_foreign_writers", {"window_s": "300"})
     assert (answer["count"], [order["lt_order_id"] for order in answer["orders"]]) == (1, ["fresh"])
+    # The old executor tries a refused order again in the row that it has.
+    await trading.execute("update public.lt_orders set order_placed_at = now() where lt_order_id = 'old'")
+    answer = await trading.call("lt_foreign_writers", {"window_s": "300"})
+    assert {order["lt_order_id"] for order in answer["orders"]} == {"fresh", "old"}
 
 
 async def test_a_canary_is_a_row_and_old_ones_are_swept_away(desk: Desk) -> None:

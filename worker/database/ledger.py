@@ -173,7 +173,7 @@ class SupabaseLedger:
         """What another executor wrote into `lt_orders` in the last `window_s` seconds."""
         return parse_foreign_orders(await self._call("lt_foreign_writers", {"window_s": window_s}))
 
-    async def evidence(self, exchange_order_id: str) -> Sequence[Evidence]:
+    async def attempt(self, exchange_order_id: str) -> Sequence[Evidence]:
         """Every attempt whose id begins so, at most ten: six hex digits are enough to ask, all of them name one."""
         answer = await self._call("lt_attempt", {"exchange_order_id": exchange_order_id})
         return [parse_evidence(row) for row in rows_of(answer, "attempts")]
