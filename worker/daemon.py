@@ -17,7 +17,8 @@ from worker.adapters import Adapters, open_adapters
 from worker.database.realtime import FeedCount, FeedState, RealtimeFeed
 from worker.database.realtime_session import FeedTiming
 from worker.errors import SchemaError
-from worker.execution.resolve import Resolver
+from worker.execution.resolve import DoubtPolicy, Resolver
+from worker.execution.send import Sender
 from worker.execution.submit import Received, Submitter
 from worker.execution.wallets import Wallets, WalletTiming
 from worker.handlers.backfill import Sweep
@@ -30,6 +31,7 @@ from worker.observe.health import Health, Level
 from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
+from worker.orders.ports import LostRule
 from worker.orders.terms import FtOrderId, Mode, WalletAddress
 from worker.settings import Settings, UnknownWallets
 from worker.supervision import essential, restartable
@@ -60,7 +62,15 @@ class Daemon:
             refresh_every_s=_STRATEGY_REFRESH_S,
             on_wallets=self._watch_paper_wallets,
         )
+        self._sender = Sender(
+            exchange=adapters.exchange,
+            ledger=adapters.ledger,
+            wallets=self._wallets,
+            clock=adapters.clock,
+            metrics=self.metrics,
+        )
         self._submitter = Submitter(
+            sender=self._sender,
             exchange=adapters.exchange,
             ledger=adapters.ledger,
             wallets=self._wallets,
@@ -112,9 +122,9 @@ class Daemon:
                 for task in tasks:
                     task.cancel()
         finally:
-            under_way = len(self._submitter.in_flight)
+            under_way = len(self._sender.in_flight)
             log.info("daemon.draining", orders_under_way=under_way)
-            given_up = await self._submitter.in_flight.drain(self._settings.stop_drain_s)
+            given_up = await self._sender.in_flight.drain(self._settings.stop_drain_s)
             await self._wallets.release()
             log.info("daemon.stopped", orders_given_up=given_up)
 
@@ -223,7 +233,7 @@ class Daemon:
         if self._feed_is_degraded():
             self._feed_judged.set()
             self.health.report("feed", Level.DEGRADED, "not live: signals are found by the sweep")
-        troubles = {**self._wallets.troubles(), **self._submitter.halted}
+        troubles = {**self._wallets.troubles(), **self._sender.halted}
         if not troubles:
             self.health.report("wallets", Level.OK)
             return
@@ -251,7 +261,7 @@ class Daemon:
     def _make_pending(self) -> Pending:
         adapters, pending = self._adapters, self._settings.pending
         return Pending(
-            resolver=Resolver(adapters.exchange, adapters.ledger),
+            resolver=self._make_resolver(),
             ledger=adapters.ledger,
             wallets=self._wallets,
             clock=adapters.clock,
@@ -261,6 +271,25 @@ class Daemon:
                 first_s=pending.first_s,
                 refresh_every_s=pending.refresh_every_s,
                 most_s=pending.most_s,
+            ),
+        )
+
+    def _make_resolver(self) -> Resolver:
+        settings, adapters = self._settings, self._adapters
+        return Resolver(
+            exchange=adapters.exchange,
+            ledger=adapters.ledger,
+            sender=self._sender,
+            wallets=self._wallets,
+            lane_of=adapters.lanes.submit,
+            clock=adapters.clock,
+            policy=DoubtPolicy(
+                resend_for=timedelta(seconds=settings.signal.fresh_for_s),
+                sends_most=settings.pending.sends_most,
+                lost=LostRule(
+                    lookups=settings.pending.lost_after_lookups,
+                    after=timedelta(seconds=settings.pending.lost_after_s),
+                ),
             ),
         )
 

@@ -150,6 +150,9 @@ class PendingSettings(Group):
     refresh_every_s: PositiveSeconds = 5.0
     first_s: PositiveSeconds = 0.5
     most_s: PositiveSeconds = 30.0
+    sends_most: Annotated[int, Field(ge=1, le=10)] = 3
+    lost_after_lookups: Annotated[int, Field(ge=2)] = 6
+    lost_after_s: PositiveSeconds = 600.0
 
 
 class PaperSettings(Group):

@@ -143,8 +143,8 @@ async def test_whoever_stops_waiting_does_not_stop_the_order(room: TradingRoom) 
     executing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await executing
-    assert len(room.submitter.in_flight) == 1
-    assert await room.submitter.in_flight.drain(5) == 0
+    assert len(room.sender.in_flight) == 1
+    assert await room.sender.in_flight.drain(5) == 0
     (attempt,) = await room.attempts()
     assert attempt["state"] == "matched"
     assert len(room.accepted()) == 1
@@ -177,8 +177,8 @@ async def test_an_order_that_comes_back_under_another_id_halts_its_wallet(room: 
     body |= {"makingAmount": "6", "takingAmount": "12"}
     room.floor.venue.faults.add(Fault(action=Action.ANSWER_AFTER, status=200, body=json.dumps(body)))
     executed = await room.executed()
-    assert stranger in room.submitter.halted[room.floor.wallet]
-    assert executed.envelope.order_id in room.submitter.halted[room.floor.wallet]
+    assert stranger in room.sender.halted[room.floor.wallet]
+    assert executed.envelope.order_id in room.sender.halted[room.floor.wallet]
 
     result = await room.execute(await room.plan())
     assert isinstance(result, NotSent)
@@ -196,7 +196,7 @@ async def test_a_wallet_that_the_exchange_does_not_want_is_halted_and_its_order_
     )
     executed = await room.executed()
     assert executed.state is AttemptState.ABANDONED
-    assert error in room.submitter.halted[room.floor.wallet]
+    assert error in room.sender.halted[room.floor.wallet]
     assert isinstance(await room.execute(await room.plan()), NotSent)
     assert room.accepted() == []
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from tests.support.eventually import eventually
 from tests.support.trading_room import TradingRoom
-from worker.execution.resolve import Resolver
 from worker.handlers.pending import Pending, PendingTiming
 from worker.orders.terms import OrderId
 from worker.sandbox.exchange.faults import Action, Fault
@@ -18,7 +17,7 @@ PATIENT = PendingTiming(tick_s=0.02, first_s=3600, refresh_every_s=3600, most_s=
 
 def pending(room: TradingRoom, timing: PendingTiming = QUICK) -> Pending:
     return Pending(
-        resolver=Resolver(room.exchange, room.ledger),
+        resolver=room.resolver,
         ledger=room.ledger,
         wallets=room.wallets,
         clock=room.clock,

@@ -22,13 +22,14 @@ from worker.database.keys import DatabaseAccess
 from worker.database.ledger import SupabaseLedger
 from worker.exchange.lanes import Lanes
 from worker.exchange.polymarket import PolymarketExchange
-from worker.execution.resolve import Resolver
+from worker.execution.resolve import DoubtPolicy, Resolver
+from worker.execution.send import Sender
 from worker.execution.submit import Executed, NotSent, Received, Submitter
 from worker.execution.wallets import Wallets, WalletTiming
 from worker.observe.metrics import Metrics
 from worker.orders.decide import Plan, decide
 from worker.orders.policy import DecisionPolicy
-from worker.orders.ports import Attempt, Refused
+from worker.orders.ports import Attempt, LostRule, Refused
 from worker.orders.signal import Signal, parse_signal
 from worker.orders.strategy import Strategy
 from worker.orders.terms import FtOrderId, Mode, StrategyId, WorkerId
@@ -40,6 +41,10 @@ POLICY = DecisionPolicy(
     backfill_max_age=timedelta(days=1),
     min_tick_max_pct=Decimal(20),
     gtd_lifetime=timedelta(minutes=10),
+)
+# Nothing is sent again by itself: a test that wants it says so.
+DOUBT = DoubtPolicy(
+    resend_for=timedelta(0), sends_most=1, lost=LostRule(lookups=3, after=timedelta(milliseconds=200))
 )
 QUICK_LEASE = WalletTiming(
     lease_ttl_s=15.0, lease_margin_s=3.0, lease_renew_every_s=0.05, balance_refresh_every_s=0.05
@@ -106,6 +111,7 @@ class TradingRoom:
     exchange: PolymarketExchange
     lanes: Lanes
     wallets: Wallets
+    sender: Sender
     submitter: Submitter
     resolver: Resolver
     metrics: Metrics = field(default_factory=Metrics)
@@ -188,13 +194,24 @@ async def open_room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
         lanes = Lanes(floor.settings)
         exchange = await PolymarketExchange.open(floor.settings, [floor.account], clock, lanes=lanes)
         wallets = Wallets(exchange, ledger, clock, QUICK_LEASE)
+        sender = Sender(exchange=exchange, ledger=ledger, wallets=wallets, clock=clock, metrics=metrics)
         submitter = Submitter(
+            sender=sender,
             exchange=exchange,
             ledger=ledger,
             wallets=wallets,
             lane_of=lanes.submit,
             clock=clock,
             metrics=metrics,
+        )
+        resolver = Resolver(
+            exchange=exchange,
+            ledger=ledger,
+            sender=sender,
+            wallets=wallets,
+            lane_of=lanes.submit,
+            clock=clock,
+            policy=DOUBT,
         )
         wallets.watch([floor.wallet])
         await wallets.refresh()
@@ -211,11 +228,12 @@ async def open_room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
                 exchange,
                 lanes,
                 wallets,
+                sender,
                 submitter,
-                Resolver(exchange, ledger),
+                resolver,
                 metrics,
             )
         finally:
-            await submitter.in_flight.drain(0)
+            await sender.in_flight.drain(0)
             await exchange.aclose()
             await desk.close()

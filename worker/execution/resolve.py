@@ -1,21 +1,40 @@
 """An attempt whose end is not known: look it up, adopt what the exchange says, never guess.
 
 One mechanism for a lost answer, a crash, a takeover and an order that is still working. "Not found" is written
-down and proves nothing: the attempt becomes `unknown`, is looked up again, and is shown to the operator.
+down and proves nothing: while the signal is fresh the identical body goes again, bounded; then the attempt is
+`unknown`, is looked up on and on, shown to the operator, and given up as `lost` only by the rule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 import structlog
 
-from worker.orders.lifecycle import AttemptState, FillState
-from worker.orders.ports import Attempt, AttemptRecord, Exchange, Fill, Ledger, OrderView
+from worker.execution.send import Sender
+from worker.execution.submit import Lane
+from worker.execution.wallets import Wallets
+from worker.orders.lifecycle import AttemptState, FillState, allowed
+from worker.orders.ports import (
+    Attempt,
+    AttemptRecord,
+    Clock,
+    Exchange,
+    Fill,
+    Ledger,
+    LookupFinding,
+    LostRule,
+    OrderView,
+)
 from worker.orders.terms import OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
+# Alive, and nobody knows whether it exists.
+_IN_DOUBT = frozenset({AttemptState.SUBMITTING, AttemptState.UNKNOWN})
+# The exchange drops a GTD order a minute before its time, and the answer takes a while.
+_EXPIRY_MARGIN = timedelta(seconds=90)
 DUST_SHARES = Decimal("0.01")  # amounts in answers are cut off, those of trades are not
 
 # How the exchange names the states of an order it knows.
@@ -52,10 +71,34 @@ class _Booked:
         return cls(filled, final, closed=stated_shares is not None and stated_shares - seen <= DUST_SHARES)
 
 
+@dataclass(frozen=True, slots=True)
+class DoubtPolicy:
+    """What may be done about an order that the exchange does not know (yet)."""
+
+    resend_for: timedelta  # the identical body may go again while its signal is younger than this
+    sends_most: int
+    lost: LostRule
+
+
 class Resolver:
-    def __init__(self, exchange: Exchange, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        ledger: Ledger,
+        sender: Sender,
+        wallets: Wallets,
+        lane_of: Callable[[WalletAddress], Lane],
+        clock: Clock,
+        policy: DoubtPolicy,
+    ) -> None:
         self._exchange = exchange
         self._ledger = ledger
+        self._sender = sender
+        self._wallets = wallets
+        self._lane_of = lane_of
+        self._clock = clock
+        self._policy = policy
 
     async def settle(
         self, wallet: WalletAddress, attempts: Sequence[Attempt]
@@ -88,41 +131,102 @@ class Resolver:
         return resolutions
 
     async def resolve(self, attempt: Attempt) -> Resolution:
-        """One look-up, recorded. Raises `ExchangeUnreachable`: a failed look-up is not a "not found"."""
+        """One look-up, recorded, and what follows from it.
+
+        Raises `ExchangeUnreachable`: a failed look-up is not a "not found".
+        """
         view = await self._exchange.lookup(
             attempt.envelope.wallet, attempt.envelope.order_id, since=attempt.created_at
         )
+        if view.found or view.fills:
+            return await self._adopt(attempt, view)
+        if attempt.state not in _IN_DOUBT or not self._may_resend(attempt):
+            return await self._note_absence(attempt)
+        return await self._sender.in_flight.shielded(
+            self._resend(attempt), name=f"resend {attempt.envelope.order_id}"
+        )
+
+    async def _adopt(self, attempt: Attempt, view: OrderView) -> Resolution:
+        """The exchange knows it: what it says is what is."""
         state = _state_of(attempt, view)
         closed = _is_complete(state, view)
-        if state is AttemptState.UNKNOWN and attempt.state is not AttemptState.UNKNOWN:
-            log.error(
-                "order.outcome_unknown",
-                order_id=attempt.envelope.order_id,
-                strategy_id=attempt.strategy_id,
-                was=attempt.state,
-                fix="it is looked up again by itself; see the order on the exchange if this stays",
-            )
+        if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} and view.fills:
+            log.error("order.late_fill", order_id=attempt.envelope.order_id, was=attempt.state)
         recorded = await self._ledger.record(
             AttemptRecord(
                 order_id=attempt.envelope.order_id,
                 state=state,
-                note=f"looked up: {view.status.lower() or 'not found'}",
+                note=f"looked up: {view.status.lower() or 'by its trades'}",
                 fills=view.fills,
                 closed=closed,
+                lookup=LookupFinding.FOUND,
+                answered_at=self._clock.now(),
             )
         )
         provisional = any(fill.state is FillState.PROVISIONAL for fill in view.fills)
         return Resolution(recorded, settled=closed and not provisional)
 
+    async def _note_absence(self, attempt: Attempt) -> Resolution:
+        """Write down that the exchange said "not found". Only often enough, and for long enough, is it given up."""
+        now = self._clock.now()
+        state = AttemptState.UNKNOWN if attempt.state is AttemptState.SUBMITTING else attempt.state
+        since = attempt.not_found_since or now
+        if state is AttemptState.UNKNOWN and self._policy.lost.holds(
+            attempt.not_found + 1, since=since, until=now
+        ):
+            state = AttemptState.LOST
+        if state is not attempt.state:
+            log.error(
+                "order.lost" if state is AttemptState.LOST else "order.outcome_unknown",
+                order_id=attempt.envelope.order_id,
+                strategy_id=attempt.strategy_id,
+                was=attempt.state,
+                not_found=attempt.not_found + 1,
+                fix=f"polycopy-worker resolve {attempt.envelope.order_id}, if you know better",
+            )
+        recorded = await self._ledger.record(
+            AttemptRecord(
+                order_id=attempt.envelope.order_id,
+                state=state,
+                note="looked up: not found",
+                lookup=LookupFinding.NOT_FOUND,
+                answered_at=now,
+                lost_rule=self._policy.lost,
+            )
+        )
+        return Resolution(recorded, settled=False)
+
+    def _may_resend(self, attempt: Attempt) -> bool:
+        """The identical body, while it is worth it and no answer has forbidden it."""
+        now = self._clock.now()
+        born = attempt.signal_created_at or attempt.created_at
+        expires_at = attempt.envelope.expires_at
+        return (
+            not attempt.barred
+            and attempt.sends < self._policy.sends_most
+            and now - born < self._policy.resend_for
+            and (expires_at is None or now < expires_at - _EXPIRY_MARGIN)
+        )
+
+    async def _resend(self, attempt: Attempt) -> Resolution:
+        """Send the committed body once more. Its answer proves nothing about the send before: trades decide."""
+        envelope = attempt.envelope
+        await self._lane_of(envelope.wallet).take()
+        if why := self._sender.refusal(envelope.wallet, self._wallets.lease(envelope.wallet)):
+            log.warning("order.not_resent", order_id=envelope.order_id, why=why)
+            return Resolution(attempt.state, settled=False)
+        log.warning("order.resent", order_id=envelope.order_id, sends=attempt.sends + 1, was=attempt.state)
+        sent = await self._sender.send(envelope, first_send=False)
+        state = await self._sender.record(sent.record(envelope, timing={}))
+        return Resolution(state, settled=False)
+
 
 def _state_of(attempt: Attempt, view: OrderView) -> AttemptState:
-    """What the attempt is now. Trades speak louder than the order's own status, and silence changes little."""
-    if view.found:
-        known = _STATES.get(view.status, AttemptState.UNKNOWN)
-        return AttemptState.MATCHED if view.fills and known is AttemptState.REJECTED else known
-    if view.fills:
-        return AttemptState.MATCHED
-    return AttemptState.UNKNOWN if attempt.state is AttemptState.SUBMITTING else attempt.state
+    """What an attempt of which the exchange knows is now. Trades speak louder than the order's own status."""
+    known = _STATES.get(view.status, AttemptState.UNKNOWN) if view.found else AttemptState.MATCHED
+    if view.fills and known in {AttemptState.REJECTED, AttemptState.UNKNOWN}:
+        known = AttemptState.MATCHED
+    return known if allowed(attempt.state, known) else attempt.state
 
 
 def _is_complete(state: AttemptState, view: OrderView) -> bool:

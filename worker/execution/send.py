@@ -1,0 +1,149 @@
+"""One POST of a committed body and the record of its answer: what a first send and a resend have in common.
+
+Nothing is sent without a lease that still has time, and nothing of a wallet that was halted. Every answer, and
+every lack of one, is written down, however long the database is away: the attempt is committed, nothing is lost.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from worker.errors import DatabaseError, DatabaseUnreachable, OrderIdMismatch
+from worker.execution.inflight import InFlight
+from worker.execution.wallets import Wallets
+from worker.observe.metrics import Metrics
+from worker.orders.lifecycle import AttemptState
+from worker.orders.outcomes import Outcome, OutcomeKind, classify
+from worker.orders.ports import Answer, AttemptRecord, Clock, Envelope, Exchange, Lease, Ledger
+from worker.orders.terms import WalletAddress
+
+log = structlog.get_logger(__name__)
+
+NOTE_MOST = 300
+_RECORD_BACKOFF_FIRST_S = 0.1
+_RECORD_BACKOFF_MOST_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One POST: what came back, what it means, and when."""
+
+    answer: Answer
+    outcome: Outcome
+    sent_at: datetime
+    answered_at: datetime
+    answer_s: float
+
+    @property
+    def note(self) -> str:
+        """One line for the ledger: the answer's name, and its words."""
+        words = f"{self.outcome.reason}: {self.answer.error}" if self.answer.error else self.outcome.reason
+        return words[:NOTE_MOST]
+
+    def record(self, envelope: Envelope, timing: Mapping[str, str]) -> AttemptRecord:
+        return AttemptRecord(
+            order_id=envelope.order_id,
+            state=self.outcome.next_state,
+            note=self.note,
+            answer={
+                **_facts(self.answer),
+                "timing": {**timing, "answer_ms": milliseconds(self.answer_s)},
+            },
+            sent_at=self.sent_at,
+            answered_at=self.answered_at,
+            barred=self.outcome.kind in {OutcomeKind.KILLED, OutcomeKind.REFUSED},
+        )
+
+
+class Sender:
+    """Shared by whoever sends; knows which wallets must not send any more and what is still under way."""
+
+    def __init__(
+        self, *, exchange: Exchange, ledger: Ledger, wallets: Wallets, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._exchange = exchange
+        self._ledger = ledger
+        self._wallets = wallets
+        self._clock = clock
+        self._metrics = metrics
+        self._halted: dict[WalletAddress, str] = {}
+        self.in_flight = InFlight()
+
+    @property
+    def halted(self) -> Mapping[WalletAddress, str]:
+        """Wallets that this process sends nothing for any more, and why. Only a restart by a human clears it."""
+        return self._halted
+
+    def refusal(self, wallet: WalletAddress, lease: Lease | None) -> str:
+        """Why nothing may be sent for the wallet now; empty if it may."""
+        if wallet in self._halted:
+            return self._halted[wallet]
+        if lease is None or not self._wallets.may_send(lease):
+            return "this worker holds no lease on the wallet"
+        return ""
+
+    async def send(self, envelope: Envelope, *, first_send: bool) -> Sent:
+        """POST the body once. The caller has asked `refusal` just before, without an await in between."""
+        sent_at, sent_s = self._clock.now(), self._clock.monotonic()
+        answer = await self._exchange.submit(envelope)
+        answer_s = self._clock.monotonic() - sent_s
+        outcome = classify(answer, first_send=first_send)
+        self._metrics.answers.labels(outcome.kind).inc()
+        self._metrics.stage_s.labels("answer").observe(answer_s)
+        sent = Sent(answer, outcome, sent_at, self._clock.now(), answer_s)
+        self._check(envelope, sent)
+        return sent
+
+    async def record(self, record: AttemptRecord) -> AttemptState:
+        """Write it down, and try until it is written. Returns the state that the ledger holds then."""
+        wait_s = _RECORD_BACKOFF_FIRST_S
+        while True:
+            try:
+                return await self._ledger.record(record)
+            except DatabaseUnreachable as error:
+                log.error(
+                    "order.answer_not_recorded", order_id=record.order_id, error=str(error), again_in_s=wait_s
+                )
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _RECORD_BACKOFF_MOST_S)
+            except DatabaseError as error:
+                # The attempt stays as it was; the look-ups will find what became of it.
+                self._metrics.task_failures.labels("record").inc()
+                log.error(
+                    "order.answer_refused", order_id=record.order_id, state=record.state, error=str(error)
+                )
+                return AttemptState.SUBMITTING
+
+    def _check(self, envelope: Envelope, sent: Sent) -> None:
+        """Stop a wallet whose orders come back under another id, or that only a human can help."""
+        theirs = sent.answer.order_id
+        if theirs is not None and theirs != envelope.order_id:
+            problem = str(
+                OrderIdMismatch(f"The exchange calls order {envelope.order_id} by another id, {theirs}.")
+            )
+        elif sent.outcome.halts:
+            problem = f"The exchange refuses every order of the wallet: {sent.note}."
+        else:
+            return
+        self._halted[envelope.wallet] = problem
+        log.critical("trading.halted", wallet=envelope.wallet, order_id=envelope.order_id, problem=problem)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}"
+
+
+def _facts(answer: Answer) -> dict[str, Any]:
+    """What the ledger keeps of an answer, numerics as text."""
+    return {
+        "http_status": answer.http_status,
+        "status": answer.status,
+        "error": answer.error[:NOTE_MOST],
+        "making_amount": None if answer.making_amount is None else format(answer.making_amount, "f"),
+        "taking_amount": None if answer.taking_amount is None else format(answer.taking_amount, "f"),
+        "trade_ids": list(answer.trade_ids),
+    }
