@@ -262,6 +262,7 @@ class Daemon:
         adapters, pending = self._adapters, self._settings.pending
         return Pending(
             resolver=self._make_resolver(),
+            under_way=self._sender.in_flight,
             ledger=adapters.ledger,
             wallets=self._wallets,
             clock=adapters.clock,
@@ -280,7 +281,6 @@ class Daemon:
             exchange=adapters.exchange,
             ledger=adapters.ledger,
             sender=self._sender,
-            wallets=self._wallets,
             lane_of=adapters.lanes.submit,
             clock=adapters.clock,
             policy=DoubtPolicy(

@@ -18,6 +18,7 @@ PATIENT = PendingTiming(tick_s=0.02, first_s=3600, refresh_every_s=3600, most_s=
 def pending(room: TradingRoom, timing: PendingTiming = QUICK) -> Pending:
     return Pending(
         resolver=room.resolver,
+        under_way=room.sender.in_flight,
         ledger=room.ledger,
         wallets=room.wallets,
         clock=room.clock,

@@ -208,7 +208,6 @@ async def open_room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
             exchange=exchange,
             ledger=ledger,
             sender=sender,
-            wallets=wallets,
             lane_of=lanes.submit,
             clock=clock,
             policy=DOUBT,

@@ -20,6 +20,10 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether work of this name is under way."""
+        return any(task.get_name() == name for task in self._tasks)
+
     async def shielded(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
         """Wait for the work; if the waiting is cancelled, the work is not."""
         task = asyncio.create_task(work, name=name)

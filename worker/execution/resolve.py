@@ -12,9 +12,8 @@ from decimal import Decimal
 
 import structlog
 
-from worker.execution.send import Sender
+from worker.execution.send import Sender, Withheld
 from worker.execution.submit import Lane
-from worker.execution.wallets import Wallets
 from worker.orders.lifecycle import AttemptState, FillState, allowed
 from worker.orders.ports import (
     Attempt,
@@ -87,7 +86,6 @@ class Resolver:
         exchange: Exchange,
         ledger: Ledger,
         sender: Sender,
-        wallets: Wallets,
         lane_of: Callable[[WalletAddress], Lane],
         clock: Clock,
         policy: DoubtPolicy,
@@ -95,7 +93,6 @@ class Resolver:
         self._exchange = exchange
         self._ledger = ledger
         self._sender = sender
-        self._wallets = wallets
         self._lane_of = lane_of
         self._clock = clock
         self._policy = policy
@@ -124,6 +121,8 @@ class Resolver:
                         note="trades read",
                         fills=tuple(fills.get(order_id, ())),
                         closed=booked.closed,
+                        lookup=LookupFinding.FOUND,
+                        answered_at=self._clock.now(),
                     )
                 )
             settled = booked.closed and booked.filled_shares == booked.final_shares
@@ -142,9 +141,7 @@ class Resolver:
             return await self._adopt(attempt, view)
         if attempt.state not in _IN_DOUBT or not self._may_resend(attempt):
             return await self._note_absence(attempt)
-        return await self._sender.in_flight.shielded(
-            self._resend(attempt), name=f"resend {attempt.envelope.order_id}"
-        )
+        return await self._sender.in_flight.shielded(self._resend(attempt), name=attempt.envelope.order_id)
 
     async def _adopt(self, attempt: Attempt, view: OrderView) -> Resolution:
         """The exchange knows it: what it says is what is."""
@@ -212,8 +209,9 @@ class Resolver:
         """Send the committed body once more. Its answer proves nothing about the send before: trades decide."""
         envelope = attempt.envelope
         await self._lane_of(envelope.wallet).take()
-        if why := self._sender.refusal(envelope.wallet, self._wallets.lease(envelope.wallet)):
-            log.warning("order.not_resent", order_id=envelope.order_id, why=why)
+        allowed = self._sender.may_send(envelope.wallet)
+        if isinstance(allowed, Withheld):
+            log.warning("order.not_resent", order_id=envelope.order_id, why=allowed.why)
             return Resolution(attempt.state, settled=False)
         log.warning("order.resent", order_id=envelope.order_id, sends=attempt.sends + 1, was=attempt.state)
         sent = await self._sender.send(envelope, first_send=False)

@@ -6,26 +6,33 @@ every lack of one, is written down, however long the database is away: the attem
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from worker.errors import DatabaseError, DatabaseUnreachable, OrderIdMismatch
+from worker.errors import DatabaseRefused, OrderIdMismatch, WorkerError
 from worker.execution.inflight import InFlight
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
 from worker.orders.lifecycle import AttemptState
 from worker.orders.outcomes import Outcome, OutcomeKind, classify
 from worker.orders.ports import Answer, AttemptRecord, Clock, Envelope, Exchange, Lease, Ledger
-from worker.orders.terms import WalletAddress
+from worker.orders.terms import Fence, WalletAddress
 
 log = structlog.get_logger(__name__)
 
 NOTE_MOST = 300
 _RECORD_BACKOFF_FIRST_S = 0.1
 _RECORD_BACKOFF_MOST_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Nothing may be sent now, and why."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +85,26 @@ class Sender:
         """Wallets that this process sends nothing for any more, and why. Only a restart by a human clears it."""
         return self._halted
 
-    def refusal(self, wallet: WalletAddress, lease: Lease | None) -> str:
-        """Why nothing may be sent for the wallet now; empty if it may."""
+    def may_send(self, wallet: WalletAddress, *, under: Fence | None = None) -> Lease | Withheld:
+        """The lease that allows to send for the wallet now; `under`: only if it has not changed hands since."""
         if wallet in self._halted:
-            return self._halted[wallet]
-        if lease is None or not self._wallets.may_send(lease):
-            return "this worker holds no lease on the wallet"
-        return ""
+            return Withheld(self._halted[wallet])
+        lease = self._wallets.lease(wallet)
+        if lease is None:
+            return Withheld("this worker holds no lease on the wallet")
+        if under is not None and lease.fence != under:
+            return Withheld("the lease on the wallet changed hands meanwhile")
+        return lease
 
     async def send(self, envelope: Envelope, *, first_send: bool) -> Sent:
-        """POST the body once. The caller has asked `refusal` just before, without an await in between."""
+        """POST the body once. The caller has asked `may_send` just before, without an await in between."""
         sent_at, sent_s = self._clock.now(), self._clock.monotonic()
         answer = await self._exchange.submit(envelope)
         answer_s = self._clock.monotonic() - sent_s
         outcome = classify(answer, first_send=first_send)
+        if outcome.kind is OutcomeKind.MATCHED and envelope.order_type.rests:
+            # What was not matched at once is on the book: only a look-up tells whether anything is left.
+            outcome = replace(outcome, next_state=AttemptState.LIVE)
         self._metrics.answers.labels(outcome.kind).inc()
         self._metrics.stage_s.labels("answer").observe(answer_s)
         sent = Sent(answer, outcome, sent_at, self._clock.now(), answer_s)
@@ -104,19 +117,20 @@ class Sender:
         while True:
             try:
                 return await self._ledger.record(record)
-            except DatabaseUnreachable as error:
-                log.error(
-                    "order.answer_not_recorded", order_id=record.order_id, error=str(error), again_in_s=wait_s
-                )
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _RECORD_BACKOFF_MOST_S)
-            except DatabaseError as error:
+            except DatabaseRefused as error:
                 # The attempt stays as it was; the look-ups will find what became of it.
                 self._metrics.task_failures.labels("record").inc()
                 log.error(
                     "order.answer_refused", order_id=record.order_id, state=record.state, error=str(error)
                 )
                 return AttemptState.SUBMITTING
+            except WorkerError as error:
+                self._metrics.task_failures.labels("record").inc()
+                log.error(
+                    "order.answer_not_recorded", order_id=record.order_id, error=str(error), again_in_s=wait_s
+                )
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _RECORD_BACKOFF_MOST_S)
 
     def _check(self, envelope: Envelope, sent: Sent) -> None:
         """Stop a wallet whose orders come back under another id, or that only a human can help."""

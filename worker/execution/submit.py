@@ -7,12 +7,12 @@ shielded from cancellation; every answer, and every lack of one, is recorded. No
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 
-from worker.execution.send import Sender, milliseconds
+from worker.execution.send import Sender, Withheld, milliseconds
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
 from worker.orders.decide import Plan
@@ -29,12 +29,13 @@ from worker.orders.ports import (
     Refused,
     Stages,
 )
-from worker.orders.terms import WalletAddress
+from worker.orders.terms import Fence, WalletAddress
 
 log = structlog.get_logger(__name__)
 
 # After an answer that proves that nothing was processed.
-_AGAIN_AFTER_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+_AGAIN_FIRST_S = 0.05
+_AGAIN_MOST_S = 2.0
 
 
 class Lane(Protocol):
@@ -63,7 +64,6 @@ class _Order:
 
     plan: Plan
     envelope: Envelope
-    lease: Lease
     stages: Stages
     received: Received
     fresh_until: datetime
@@ -115,18 +115,14 @@ class Submitter:
         lane_from_s = self._clock.monotonic()
         await self._lane_of(wallet).take()
         lane_s = self._clock.monotonic() - lane_from_s
-        if self._clock.now() > fresh_until:
-            return NotSent("the signal grew old while it waited for a place", stale=True)
-        lease = self._wallets.lease(wallet)
-        if (why := self._sender.refusal(wallet, lease)) or lease is None:
-            return NotSent(why)
+        if isinstance(withheld := self._withheld(wallet, fresh_until), NotSent):
+            return withheld
         prepare_from_s = self._clock.monotonic()
         envelope = await self._exchange.prepare(wallet, plan)
         stages = Stages(received_at=received.at, decided_at=decided_at, prepared_at=self._clock.now())
         order = _Order(
             plan,
             envelope,
-            lease,
             stages,
             received,
             fresh_until,
@@ -134,14 +130,23 @@ class Submitter:
             lane_s,
         )
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
-        return await self._sender.in_flight.shielded(
-            self._claim_and_post(order), name=f"submit {envelope.order_id}"
-        )
+        return await self._sender.in_flight.shielded(self._claim_and_post(order), name=envelope.order_id)
 
-    async def _claim_and_post(self, order: _Order) -> Executed | Refused:
-        asked_s = self._clock.monotonic()
-        async with self._wallets.claims(order.envelope.wallet):
-            claim = await self._ledger.claim(order.plan, order.envelope, order.lease, order.stages)
+    def _withheld(self, wallet: WalletAddress, fresh_until: datetime) -> Lease | NotSent:
+        """The lease to claim under, or why nothing is claimed."""
+        if self._clock.now() > fresh_until:
+            return NotSent("the signal grew old while it waited for a place", stale=True)
+        allowed = self._sender.may_send(wallet)
+        return NotSent(allowed.why) if isinstance(allowed, Withheld) else allowed
+
+    async def _claim_and_post(self, order: _Order) -> Executed | Refused | NotSent:
+        envelope, asked_s = order.envelope, self._clock.monotonic()
+        async with self._wallets.claims(envelope.wallet):
+            # The queue for the claim may have outlasted a lease or the signal's freshness: asked afresh.
+            lease = self._withheld(envelope.wallet, order.fresh_until)
+            if isinstance(lease, NotSent):
+                return lease
+            claim = await self._ledger.claim(order.plan, envelope, lease, order.stages)
         claim_s = self._clock.monotonic() - asked_s
         if isinstance(claim, Refused):
             return claim
@@ -155,28 +160,29 @@ class Submitter:
         }
         self._metrics.stage_s.labels("prepare").observe(order.prepare_s)
         self._metrics.stage_s.labels("claim").observe(claim_s)
-        answer, state = await self._post(order, timing)
+        answer, state = await self._post(order, lease.fence, timing)
         return Executed(order.envelope, claim, answer, state)
 
     async def _post(
-        self, order: _Order, timing: Mapping[str, str]
+        self, order: _Order, fence: Fence, timing: Mapping[str, str]
     ) -> tuple[AnswerReason | None, AttemptState]:
-        """Send the committed body; again only while it is proved that no byte of it was processed."""
+        """Send the committed body; again, as long as its signal is fresh, while it is proved that nothing was done."""
         envelope = order.envelope
-        backoff_s = iter(_AGAIN_AFTER_S)
+        wait_s = _AGAIN_FIRST_S
         while True:
-            if why := self._sender.refusal(envelope.wallet, order.lease):
-                return None, await self._abandon(envelope, why)
+            allowed = self._sender.may_send(envelope.wallet, under=fence)
+            if isinstance(allowed, Withheld):
+                return None, await self._abandon(envelope, allowed.why)
             sent = await self._sender.send(envelope, first_send=True)
             outcome = sent.outcome
             if outcome.kind is not OutcomeKind.NOT_SENT:
                 return outcome.reason, await self._sender.record(sent.record(envelope, timing))
-            wait_s = next(backoff_s, None)
-            if wait_s is None or outcome.halts or self._clock.now() > order.fresh_until:
+            pause_s = max(wait_s, float(outcome.retry_after_s or 0))
+            if outcome.halts or self._clock.now() + timedelta(seconds=pause_s) > order.fresh_until:
                 return outcome.reason, await self._abandon(envelope, sent.note)
-            wait_s = max(wait_s, float(outcome.retry_after_s or 0))
-            log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.reason, again_in_s=wait_s)
-            await asyncio.sleep(wait_s)
+            log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.reason, again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            wait_s = min(wait_s * 2, _AGAIN_MOST_S)
 
     async def _abandon(self, envelope: Envelope, why: str) -> AttemptState:
         """Only the process that did not send may say so."""

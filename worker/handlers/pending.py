@@ -6,13 +6,13 @@ restart or a takeover forgets nothing.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Container, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from worker.errors import DatabaseError, ExchangeError
+from worker.errors import WorkerError
 from worker.execution.resolve import Resolution, Resolver
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
@@ -22,10 +22,8 @@ from worker.orders.terms import OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
-_OPEN_MOST = 500
+_OPEN_MOST = 1000
 _CONCURRENCY = 8
-# An order whose POST may still be under way in this process is left alone for so long.
-_ANSWER_GRACE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +47,16 @@ class Pending:
         self,
         *,
         resolver: Resolver,
+        under_way: Container[str],
         ledger: Ledger,
         wallets: Wallets,
         clock: Clock,
         metrics: Metrics,
         timing: PendingTiming,
     ) -> None:
+        """`under_way`: ids of orders that this process is sending; they are left alone."""
         self._resolver = resolver
+        self._under_way = under_way
         self._ledger = ledger
         self._wallets = wallets
         self._clock = clock
@@ -92,7 +93,8 @@ class Pending:
             known = set(self._pace)
             try:
                 attempts = await self._open_attempts()
-            except DatabaseError as error:
+            except WorkerError as error:
+                self._metrics.task_failures.labels("pending").inc()
                 log.warning("pending.not_read", error=str(error))
                 await asyncio.sleep(self._timing.first_s)
                 continue
@@ -129,8 +131,7 @@ class Pending:
         return found
 
     def _is_due(self, attempt: Attempt) -> bool:
-        age_s = (self._clock.now() - attempt.created_at).total_seconds()
-        if attempt.state is AttemptState.SUBMITTING and age_s < _ANSWER_GRACE_S:
+        if attempt.envelope.order_id in self._under_way:
             return False
         pace = self._pace.get(attempt.envelope.order_id)
         return pace is None or pace.due_s <= self._clock.monotonic()
@@ -140,7 +141,11 @@ class Pending:
         matched: defaultdict[WalletAddress, list[Attempt]] = defaultdict(list)
         others: list[Attempt] = []
         for attempt in attempts:
-            known = attempt.state is AttemptState.MATCHED and attempt.stated_shares is not None
+            known = (
+                attempt.state is AttemptState.MATCHED
+                and attempt.stated_shares is not None
+                and not attempt.envelope.order_type.rests
+            )
             (matched[attempt.envelope.wallet] if known else others).append(attempt)
         places = asyncio.Semaphore(_CONCURRENCY)
 
@@ -164,7 +169,7 @@ class Pending:
         resolutions: Mapping[OrderId, Resolution] = {}
         try:
             resolutions = await work
-        except (ExchangeError, DatabaseError) as error:
+        except WorkerError as error:
             log.warning("order.lookup_failed", orders=len(attempts), error=str(error))
         except Exception:
             # One odd answer must not end the look-ups of every other order.
