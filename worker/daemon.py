@@ -21,7 +21,7 @@ from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.execution.send import Sender
 from worker.execution.submit import Received, Submitter
 from worker.execution.wallets import Wallets, WalletTiming
-from worker.handlers.backfill import Sweep
+from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Desk, SignalHandler
 from worker.handlers.intake import Intake, Item, insert_time
@@ -32,7 +32,7 @@ from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import LostRule
-from worker.orders.terms import FtOrderId, Mode, WalletAddress
+from worker.orders.terms import FtOrderId, Mode, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownWallets
 from worker.supervision import essential, restartable
 
@@ -208,6 +208,13 @@ class Daemon:
         if self._settings.mode is Mode.PAPER:
             self._wallets.watch(addresses)
 
+    def _out_of_reach(self) -> list[StrategyId]:
+        """Strategies whose wallet this worker may not send for now: another one holds it, or a human has to act."""
+        unheld = {*self._wallets.troubles(), *self._sender.halted}
+        if self._settings.unknown_wallets is UnknownWallets.LEAVE:
+            unheld |= self._strategies.wallets - set(self._wallets.addresses)
+        return self._strategies.of_wallets(unheld)
+
     # --- health -----------------------------------------------------------------------------------------------
 
     async def _announce_ready(self) -> None:
@@ -324,9 +331,10 @@ class Daemon:
             intake=self._intake,
             clock=self._adapters.clock,
             health=self.health,
-            batch=sweep.batch,
+            timing=SweepTiming(batch=sweep.batch, window_s=sweep.window_s, whole_every_s=sweep.whole_every_s),
             fresh_for_s=self._settings.signal.fresh_for_s,
             every_s=lambda: sweep.every_s if self._feed.state is FeedState.LIVE else sweep.every_degraded_s,
+            without=self._out_of_reach,
             on_found=self._on_swept,
         )
 

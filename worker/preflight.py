@@ -49,7 +49,7 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
     for problem in check.problems:
         yield Finding(problem.thing, Grade.FAIL, f"{problem.problem}; {problem.fix}")
     yield Finding("database", Grade.OK, f"schema {check.schema_version}, role {check.role}")
-    strategies = await adapters.ledger.strategies()
+    strategies = [one for one in await adapters.ledger.strategies() if one.is_active]
     if not strategies:
         yield Finding("strategies", Grade.WARN, "none is active: activate one in lt_strategies")
     keyed = {wallet.address for wallet in settings.wallets}

@@ -86,6 +86,8 @@ class SweepSettings(Group):
     every_s: PositiveSeconds = 1.0
     every_degraded_s: PositiveSeconds = 0.5
     batch: Annotated[int, Field(ge=1, le=1000)] = 500
+    window_s: PositiveSeconds = 900.0
+    whole_every_s: PositiveSeconds = 60.0
     catch_up_after_live_s: tuple[PositiveSeconds, ...] = (2.0, 10.0)
 
 

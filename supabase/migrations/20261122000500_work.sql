@@ -76,8 +76,9 @@ begin
 end
 $$;
 
--- {mode, limit, strategy_id?, window_s?} -> {now, work: [{signal, strategy_ids}], more}
--- `window_s` looks only at the newest part of the horizon: a cheap sweep between two whole ones.
+-- {mode, limit, strategy_id?, window_s?, without?: [strategy_id]} -> {now, work: [{signal, strategy_ids}], more}
+-- `window_s` looks only at the newest part of the horizon: a cheap sweep between two whole ones. `without`: strategies
+-- that the asker cannot serve now; their work must not take the places of work that it can do.
 create or replace function public.lt_work(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -92,6 +93,7 @@ begin
   with due as (
     select w.ft_order_id, w.signal_at, jsonb_agg(w.strategy_id order by w.strategy_id) as strategy_ids
     from public.lt_work_left(p ->> 'mode', p ->> 'strategy_id', since, asked_at) w
+    where not coalesce(p -> 'without', '[]') ? w.strategy_id
     group by w.ft_order_id, w.signal_at
     order by w.signal_at desc nulls last, w.ft_order_id
     limit page_size + 1   -- one more than asked for tells whether there is more

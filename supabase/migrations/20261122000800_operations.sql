@@ -226,7 +226,8 @@ as $$
       order by s.strategy_id), '[]'))
   from public.lt_strategies s
   left join public.ft_wallets w on w.wallet_id = s.ft_wallet_id
-  where s.is_active
+  -- A strategy that was deactivated may still have signals to be decided, if only to say why they are not traded.
+  where s.is_active or exists (select from public.lt_scope_windows o where o.strategy_id = s.strategy_id)
 $$;
 
 -- {worker} -> {now, canary_id}. The rows of the last hour are enough.

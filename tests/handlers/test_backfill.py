@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.trading_room import TradingRoom
-from worker.handlers.backfill import Sweep
+from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.intake import Intake, Item
 from worker.observe.health import Health, Level
+from worker.orders.terms import StrategyId
 
 
 class Broom:
@@ -19,6 +20,7 @@ class Broom:
     def __init__(self, room: TradingRoom, *, every_s: float) -> None:
         self.every_s = every_s
         self.found: list[Item] = []
+        self.without: list[StrategyId] = []
         self.intake = Intake(capacity=100, metrics=room.metrics)
         self.health = Health(room.clock)
         self.sweep = Sweep(
@@ -26,9 +28,10 @@ class Broom:
             intake=self.intake,
             clock=room.clock,
             health=self.health,
-            batch=50,
+            timing=SweepTiming(batch=50, window_s=900, whole_every_s=60),
             fresh_for_s=120,
             every_s=lambda: self.every_s,
+            without=lambda: self.without,
             on_found=self.found.append,
         )
 

@@ -4,7 +4,7 @@ Every call is idempotent and raises what `SupabaseDatabase.rpc` raises; an answe
 schema raises `SchemaError`. What the operator's commands ask of the ledger is here too, beside the port.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -89,8 +89,21 @@ class SupabaseLedger:
         answer = await self._database.rpc("lt_strategies_load", {"p_mode": self._mode})
         return [parse_strategy(row) for row in rows_of(answer, "strategies")]
 
-    async def work(self, *, limit: int, strategy_id: StrategyId | None = None) -> WorkBatch:
-        return parse_work(await self._call("lt_work", {"limit": limit, "strategy_id": strategy_id}))
+    async def work(
+        self,
+        *,
+        limit: int,
+        window_s: float | None = None,
+        without: Collection[StrategyId] = (),
+        strategy_id: StrategyId | None = None,
+    ) -> WorkBatch:
+        params = {
+            "limit": limit,
+            "window_s": window_s,
+            "without": sorted(without),
+            "strategy_id": strategy_id,
+        }
+        return parse_work(await self._call("lt_work", params))
 
     async def signal(self, ft_order_id: FtOrderId) -> Work | None:
         return parse_signal_work(await self._call("lt_signal", {"ft_order_id": ft_order_id}))

@@ -20,6 +20,7 @@ from worker.handlers.intake import Intake, Item, insert_time
 from worker.handlers.strategies import Strategies
 from worker.observe.metrics import Metrics
 from worker.orders.decide import Plan, decide, defer, is_fresh, screen
+from worker.orders.lifecycle import AttemptState
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import Clock, Decision, Exchange, Ledger, Refused, Stages
 from worker.orders.reasons import SkipReason, Stage
@@ -150,6 +151,12 @@ class SignalHandler:
             result = await desk.submitter.execute(
                 verdict, item.received, decided_at=now, fresh_until=fresh_until
             )
+            if isinstance(result, Refused) and not result.reason.final:
+                # Not recorded by the claim: the door may open, and until then the pair is not lost from view.
+                skip = defer(
+                    result.reason, verdict.signal, desk.policy, now, value=result.value, limit=result.limit
+                )
+                return await self._skip(item, strategy.strategy_id, skip, now)
             if not (isinstance(result, NotSent) and result.stale):
                 return self._concluded(item, verdict, result)
         return False
@@ -207,7 +214,7 @@ class SignalHandler:
                 self._say(
                     item,
                     strategy_id,
-                    "executed",
+                    "abandoned" if result.state is AttemptState.ABANDONED else "executed",
                     None,
                     order_id=result.envelope.order_id,
                     answer=result.answer,
@@ -219,11 +226,9 @@ class SignalHandler:
                 self._desk.on_answered(result.envelope.order_id)
                 return True
             case Refused():
-                self._say(item, strategy_id, "refused", result.reason, value=result.value, limit=result.limit)
-                # A refusal that the claim did not record leaves the pair as work; the others are settled by it.
-                if result.reason.final:
-                    self._settle((strategy_id, item.ft_order_id))
-                return result.reason.final
+                self._say(item, strategy_id, "skipped", result.reason, value=result.value, limit=result.limit)
+                self._settle((strategy_id, item.ft_order_id))
+                return True
             case NotSent():
                 log.info(
                     "order.not_claimed", ft_order_id=item.ft_order_id, strategy_id=strategy_id, why=result.why

@@ -6,17 +6,19 @@ checks pause, kill and limits again inside its transaction.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
-from worker.errors import DatabaseError
+from worker.errors import WorkerError
 from worker.observe.health import Health, Level
 from worker.orders.ports import Ledger
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import FtWalletId, StrategyId, WalletAddress
 
 log = structlog.get_logger(__name__)
+
+_READ_AT_MOST_EVERY_S = 0.25
 
 
 class Strategies:
@@ -43,7 +45,20 @@ class Strategies:
         return self._by_ft_wallet.get(ft_wallet_id, ())
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return sum(strategy.is_active for strategy in self._by_id.values())
+
+    @property
+    def wallets(self) -> set[WalletAddress]:
+        """Every wallet that a valid strategy trades with."""
+        return {one.wallet_address for one in self._by_id.values() if isinstance(one, Strategy)}
+
+    def of_wallets(self, addresses: Collection[WalletAddress]) -> list[StrategyId]:
+        """The strategies that trade with one of these wallets."""
+        return [
+            strategy.strategy_id
+            for strategy in self._by_id.values()
+            if isinstance(strategy, Strategy) and strategy.wallet_address in addresses
+        ]
 
     def changed(self) -> None:
         """Somebody changed a strategy, its paper wallet or a control: read them again now."""
@@ -56,12 +71,14 @@ class Strategies:
         loaded = await self._ledger.strategies()
         by_ft_wallet: defaultdict[FtWalletId, list[StrategyId]] = defaultdict(list)
         for strategy in loaded:
-            by_ft_wallet[strategy.ft_wallet_id].append(strategy.strategy_id)
+            # One that was deactivated is still known, for the signals that it left undecided; it takes no new ones.
+            if strategy.is_active:
+                by_ft_wallet[strategy.ft_wallet_id].append(strategy.strategy_id)
             if isinstance(strategy, InvalidStrategy) and self._by_id.get(strategy.strategy_id) != strategy:
                 log.error("strategy.invalid", strategy_id=strategy.strategy_id, problem=strategy.problem)
         self._by_id = {strategy.strategy_id: strategy for strategy in loaded}
         self._by_ft_wallet = dict(by_ft_wallet)
-        self._on_wallets({strategy.wallet_address for strategy in loaded if isinstance(strategy, Strategy)})
+        self._on_wallets(self.wallets)
 
     async def run(self) -> None:
         while True:
@@ -72,10 +89,12 @@ class Strategies:
                 pass
             try:
                 await self.load()
-            except DatabaseError as error:
+            except WorkerError as error:
                 if self._health.report("strategies", Level.DEGRADED, f"not read: {error}"):
                     log.warning("strategies.not_read", error=str(error))
                 self._stale.set()
                 await asyncio.sleep(min(1.0, self._refresh_every_s))
             else:
                 self._health.report("strategies", Level.OK)
+                # The platform counts in these tables with every trade: not every count is a reading.
+                await asyncio.sleep(_READ_AT_MOST_EVERY_S)

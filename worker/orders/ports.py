@@ -315,8 +315,14 @@ class Ledger(Protocol):
         """Every active strategy; one whose row contradicts itself comes as `InvalidStrategy`."""
         ...
 
-    async def work(self, *, limit: int) -> WorkBatch:
-        """Newest first; the anti-join over scopes and horizon, no watermark."""
+    async def work(
+        self, *, limit: int, window_s: float | None = None, without: Collection[StrategyId] = ()
+    ) -> WorkBatch:
+        """Newest first; the anti-join over scopes and horizon, no watermark.
+
+        `window_s`: only signals younger than that, and every deferral that is due; None: the whole horizon.
+        `without`: strategies that this worker cannot serve now.
+        """
         ...
 
     async def signal(self, ft_order_id: FtOrderId) -> Work | None:

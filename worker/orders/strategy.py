@@ -76,6 +76,7 @@ class Strategy:
 class InvalidStrategy:
     strategy_id: StrategyId
     ft_wallet_id: FtWalletId
+    is_active: bool
     problem: str
 
 
@@ -115,7 +116,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
             capital=parse_capital(capital_row) if capital_row else None,
         )
     except _InvalidError as error:
-        return InvalidStrategy(strategy_id, ft_wallet_id, str(error))
+        return InvalidStrategy(strategy_id, ft_wallet_id, row.get("is_active") is True, str(error))
 
 
 def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
