@@ -31,7 +31,7 @@ declare
   found  jsonb;
 begin
   select coalesce(jsonb_agg(jsonb_build_object(
-      'attempt', public.lt_attempt_json(a, t),
+      'attempt', (select v.shown from public.lt_attempts_shown v where v.exchange_order_id = a.exchange_order_id),
       'order', public.lt_exact(to_jsonb(o)),
       'strategy', public.lt_exact(to_jsonb(s)),
       'signal', public.lt_exact(to_jsonb(f)),
@@ -41,9 +41,9 @@ begin
           order by x.fill_seq)
         from public.lt_fills x where x.exchange_order_id = a.exchange_order_id), '[]'),
       'others', coalesce((
-        select jsonb_agg(public.lt_attempt_json(b, u) order by b.attempt_no)
+        select jsonb_agg(v.shown order by b.attempt_no)
         from public.lt_order_attempts b
-        join public.lt_attempt_totals u using (exchange_order_id)
+        join public.lt_attempts_shown v using (exchange_order_id)
         where b.ft_order_id = a.ft_order_id and b.strategy_id = a.strategy_id and b.mode = a.mode
           and b.exchange_order_id <> a.exchange_order_id), '[]'),
       'reservation', jsonb_build_object(

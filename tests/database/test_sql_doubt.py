@@ -445,7 +445,7 @@ def histories(draw: st.DrawFn) -> list[Row]:
     """What became of one order, as it is told in the order of time: sends, look-ups, trades and an end."""
     trades = [fill(shares) for shares in draw(st.lists(st.sampled_from(["1", "4", "7"]), max_size=3))]
     known = draw(st.integers(0, len(trades)))
-    rule: Row = {"lost_after_lookups": 2, "lost_after_s": "5"}
+    rule: Row = {"lost_after_lookups": 2, "lost_after_s": "16"}
     history = [posted(second) for second in range(draw(st.integers(1, 2)))]
     history += [looked(second) for second in range(10, 10 + 5 * draw(st.integers(0, 3)), 5)]
     end = draw(
@@ -521,5 +521,5 @@ def may_be_lost(records: Sequence[Row]) -> bool:
         for moment in map(datetime.fromisoformat, misses)
         if moment > max(map(datetime.fromisoformat, known), default=START - timedelta(days=1))
     )
-    rule = LostRule(lookups=2, after=timedelta(seconds=5))
+    rule = LostRule(lookups=2, after=timedelta(seconds=16))
     return bool(since) and rule.holds(len(since), since=since[0], until=since[-1])
