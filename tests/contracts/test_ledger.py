@@ -215,6 +215,19 @@ async def test_a_claim_is_granted_and_reserves_capital(office: Office) -> None:
     assert not (await office.ledger.work(limit=10)).work
 
 
+async def test_words_that_no_database_can_store_keep_nothing_from_being_recorded(office: Office) -> None:
+    odd, shown = "no\x00w\x1b\ud83d", "no\ufffdw\ufffd\ufffd"
+    signal = await office.signal()
+    skip = Skip(SkipReason.BAD_PRICE, value=odd, limit=odd, snapshot={"price": odd})
+    assert await office.ledger.decide([Decision(THE_STRATEGY, signal.ft_order_id, skip, stages_now())]) == 1
+    row = await office.desk.decision(signal.ft_order_id)
+    assert row is not None
+    assert (row["value"], row["limit_value"], row["snapshot"]) == (shown, shown, {"price": shown})
+    _, envelope = await office.executed()
+    record = AttemptRecord(envelope.order_id, AttemptState.UNKNOWN, odd, answer={"error": odd, "ids": [odd]})
+    assert await office.ledger.record(record) is AttemptState.UNKNOWN
+
+
 async def test_a_claim_whose_answer_was_lost_is_asked_again_and_granted_again(office: Office) -> None:
     plan = plan_of(await office.signal(), await office.strategy())
     envelope, lease, stages = envelope_of(plan), await office.lease(), stages_now()

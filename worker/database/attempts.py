@@ -12,6 +12,8 @@ from worker.database.values import (
     moment_text,
     number_text,
     optional_moment_of,
+    plain_text,
+    plain_words,
     text_of,
     word_of,
 )
@@ -34,8 +36,8 @@ def record_params(record: AttemptRecord) -> dict[str, Any]:
     return {
         "exchange_order_id": record.order_id,
         "state": record.state,
-        "note": record.note,
-        "answer": dict(record.answer),
+        "note": plain_text(record.note),
+        "answer": plain_words(record.answer),
         "closed": record.closed,
         "sent_at": moment_text(record.sent_at),
         "answered_at": moment_text(record.answered_at),

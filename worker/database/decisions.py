@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from worker.database.values import Row, flag_of, moment_text, row_of, rows_of, texts_of
+from worker.database.values import (
+    Row,
+    flag_of,
+    moment_text,
+    plain_text,
+    plain_words,
+    row_of,
+    rows_of,
+    texts_of,
+)
 from worker.orders.ports import Decision, Work, WorkBatch
 from worker.orders.terms import StrategyId
 
@@ -19,11 +28,11 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "ft_order_id": decision.ft_order_id,
         "state": "deferred" if skip.deferred else "skipped",
         "reason": skip.reason,
-        "value": skip.value,
-        "limit": skip.limit,
+        "value": plain_text(skip.value),
+        "limit": plain_text(skip.limit),
         "retry_at": moment_text(skip.retry_at),
         "expires_at": moment_text(skip.expires_at),
-        "snapshot": dict(skip.snapshot),
+        "snapshot": plain_words(skip.snapshot),
         "received_at": moment_text(decision.stages.received_at),
         "decided_at": moment_text(decision.stages.decided_at),
     }

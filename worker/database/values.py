@@ -3,6 +3,7 @@
 An answer that lacks what its function promises is a `SchemaError`: the database runs another version of our SQL.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,6 +15,27 @@ from worker.orders.numbers import exact_decimal, plain, utc_moment
 
 Row = Mapping[str, Any]
 E = TypeVar("E", bound=StrEnum)
+
+# PostgreSQL stores no NUL, UTF-8 carries no lone surrogate, and no screen shows the other controls.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_STAND_IN = "\N{REPLACEMENT CHARACTER}"
+
+
+def plain_text(text: str) -> str:
+    """Words of strangers as the database can store them: a stand-in marks each character that it cannot."""
+    return _UNPRINTABLE.sub(_STAND_IN, text)
+
+
+def plain_words(value: Any) -> Any:
+    """`plain_text` for every text of a JSON value, names included, however deep."""
+    match value:
+        case str():
+            return plain_text(value)
+        case Mapping():
+            return {plain_text(str(name)): plain_words(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [plain_words(inner) for inner in value]
+    return value
 
 
 def number_text(number: Decimal | None) -> str | None:
