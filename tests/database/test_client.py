@@ -211,8 +211,18 @@ async def test_a_key_that_is_not_accepted_is_a_credential_error_that_does_not_qu
 ) -> None:
     error = await error_of(answer)
     assert isinstance(error, CredentialError)
+    assert not error.retryable
     assert "SUPABASE_SERVICE_ROLE_KEY" in str(error)
     assert ACCESS.key not in str(error)
+
+
+async def test_a_gateway_that_refuses_the_key_once_costs_one_call_and_not_the_worker() -> None:
+    handle, seen = in_turn(httpx.Response(403, text="<html>Forbidden</html>"), ok(granted=True))
+    async with database_that(handle) as database:
+        with pytest.raises(CredentialError):
+            await database.rpc("lt_claim", {"p": {}})
+        assert len(seen) == 1
+        assert (await database.rpc("lt_claim", {"p": {}}))["granted"] is True
 
 
 @pytest.mark.parametrize(
