@@ -1,7 +1,6 @@
 """`python -m worker.sandbox.exchange`: the simulated exchange as a process of its own.
 
-Prints one line of JSON with its addresses once it listens, then runs until it is stopped, or until its
-standard input closes when asked to (so that it never outlives a parent that died).
+Prints one line of JSON with its addresses once it listens, then runs until SIGTERM or Ctrl-C.
 """
 
 import argparse
@@ -31,7 +30,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--speed", type=float, default=1.0, help="of the replay, times real time")
     parser.add_argument("--mined-after-s", type=float, default=2.0)
     parser.add_argument("--confirmed-after-s", type=float, default=3.0)
-    parser.add_argument("--until-stdin-closes", action="store_true")
     return parser.parse_args()
 
 
@@ -65,7 +63,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         line = json.dumps({"http_url": exchange.http_url, "ws_url": exchange.ws_url})
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
-        await _until_stopped(watch_stdin=arguments.until_stdin_closes)
+        await _until_stopped()
         for task in background:
             task.cancel()
 
@@ -75,13 +73,11 @@ async def _play(replay: Replay, speed: float, tape: Tape) -> None:
         tape.add(entry)
 
 
-async def _until_stopped(*, watch_stdin: bool) -> None:
+async def _until_stopped() -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
-    if watch_stdin:
-        loop.add_reader(sys.stdin.fileno(), stopped.set)  # readable without data: the other end is gone
     await stopped.wait()
 
 

@@ -5,19 +5,24 @@ Benchmarks and the demo use it so that the venue's work is not done on the worke
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from time import monotonic
 from typing import Any
 
 import aiohttp
 
 from worker.sandbox.exchange.fault_catalogue import FaultName
 from worker.sandbox.exchange.modes import Mode
+from worker.sandbox.processes import ChildProcess
 
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 5.0
+_POLL_S = 0.005
+_ANSWER_WITHIN = aiohttp.ClientTimeout(total=30)
 
 
 class RemoteExchange:
@@ -33,23 +38,17 @@ class RemoteExchange:
     async def spawn(cls, *arguments: str) -> AsyncIterator["RemoteExchange"]:
         """Starts `python -m worker.sandbox.exchange` with these arguments; stops it with the context.
 
-        Raises RuntimeError when it does not come up.
+        Raises ProcessError with its last words when it does not come up.
         """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "worker.sandbox.exchange",
-            "--until-stdin-closes",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+        process = ChildProcess.start(
+            [sys.executable, "-m", "worker.sandbox.exchange", *arguments], name="The simulated exchange"
         )
         try:
-            urls = await _first_line(process)
-            async with aiohttp.ClientSession() as session:
+            urls = await _addresses(process)
+            async with aiohttp.ClientSession(timeout=_ANSWER_WITHIN) as session:
                 yield cls(urls["http_url"], urls["ws_url"], session)
         finally:
-            await _stop(process)
+            await process.stop(first=signal.SIGTERM, patience_s=_STOP_WITHIN_S)
 
     async def fund(self, address: str, usd: Decimal | int | str) -> dict[str, str]:
         """Deposits collateral; answers the address's API credentials (apiKey, secret, passphrase)."""
@@ -89,22 +88,14 @@ class RemoteExchange:
             return await response.json()
 
 
-async def _first_line(process: asyncio.subprocess.Process) -> dict[str, str]:
-    if process.stdout is None:
-        raise RuntimeError("Expected the exchange's output to be piped")
-    async with asyncio.timeout(_START_WITHIN_S):
-        line = await process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"The simulated exchange ended at once, exit code {await process.wait()}")
-    return dict(json.loads(line))
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        async with asyncio.timeout(_STOP_WITHIN_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+async def _addresses(process: ChildProcess) -> dict[str, str]:
+    """The one line that it prints once it listens."""
+    deadline = monotonic() + _START_WITHIN_S
+    while True:
+        for line in process.output().splitlines(keepends=True):
+            if line.startswith("{") and line.endswith("\n"):
+                return dict(json.loads(line))
+        process.raise_if_ended()
+        if monotonic() > deadline:
+            raise process.error(f"did not listen within {_START_WITHIN_S:g} s")
+        await asyncio.sleep(_POLL_S)
