@@ -1,6 +1,6 @@
 """The production worker as a child process, pointed at a sandbox by its environment: `polycopy-worker run --live`.
 
-It says that it is ready as it says it to systemd, and it ends with whoever started it.
+It says that it is ready as it says it to systemd, and it is killed with whoever started it.
 """
 
 import asyncio
@@ -103,6 +103,6 @@ def _spawn(environment: Mapping[str, str], address: Path, arguments: tuple[str, 
     return ChildProcess.start(
         [sys.executable, "-m", "worker", "run", *arguments],
         name="the worker",
+        # Should we die, the kernel kills it: a drain would wait for a database that has died with us.
         environment={**environment, "NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"},
-        end_signal=signal.SIGTERM,
     )
