@@ -4,6 +4,7 @@ The only place that chooses between the real order book and the paper one, and t
 """
 
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from worker.database.client import CallTiming, SupabaseDatabase
 from worker.database.clock import DatabaseClock
 from worker.database.controls import SchemaCheck
 from worker.database.keys import DatabaseAccess
-from worker.database.ledger import LedgerSettings, SupabaseLedger
+from worker.database.ledger import SupabaseLedger
 from worker.errors import ConfigError, DatabaseRefused, DatabaseUnreachable
 from worker.exchange.lanes import Lanes
 from worker.exchange.market_data import VenueHealth
@@ -80,14 +81,19 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         ledger = SupabaseLedger(
             database,
             mode=settings.mode,
-            worker=WorkerId(settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"),
-            settings=LedgerSettings(balance_max_age_s=settings.balance.max_age_s),
+            worker=_identity(settings),
         )
         exchange = await _open_exchange(settings, clock, lanes)
         try:
             yield Adapters(clock, database, ledger, exchange, lanes, access)
         finally:
             await exchange.aclose()
+
+
+def _identity(settings: Settings) -> WorkerId:
+    """A name for people, and a token: a restarted process must not pass for its predecessor, which may only sleep."""
+    name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
+    return WorkerId(f"{name}-{secrets.token_hex(3)}")
 
 
 async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes) -> OpenExchange:

@@ -16,7 +16,7 @@ import structlog
 from worker.adapters import Adapters, open_adapters
 from worker.database.realtime import FeedCount, FeedState, RealtimeFeed
 from worker.database.realtime_session import FeedTiming
-from worker.errors import SchemaError
+from worker.errors import ForeignWriter, SchemaError
 from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.execution.send import Sender
 from worker.execution.submit import Received, Submitter
@@ -27,22 +27,24 @@ from worker.handlers.ft_orders import Desk, SignalHandler
 from worker.handlers.intake import Intake, Item, insert_time
 from worker.handlers.pending import Pending, PendingTiming
 from worker.handlers.strategies import Strategies
-from worker.observe.health import Health, Level
+from worker.observe.health import Health
 from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import LostRule
 from worker.orders.terms import FtOrderId, Mode, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownWallets
-from worker.supervision import essential, restartable
+from worker.supervision import Pulse, essential, restartable
+from worker.watch import Watch, Watched
 
 log = structlog.get_logger(__name__)
 
 _STRATEGY_REFRESH_S = 5.0
-_WATCH_EVERY_S = 1.0
 _FEED_LATE_AFTER_S = 1.5
 _WARM_CONNECTIONS = 4
 _WARM_EVERY_S = 60.0
+_STILL_AFTER_S = 30.0
+_FOREIGN_WINDOW_S = 300.0
 
 
 class Daemon:
@@ -54,6 +56,7 @@ class Daemon:
         self._service = service
         self.metrics = Metrics()
         self.health = Health(adapters.clock)
+        self._pulse = Pulse(adapters.clock.monotonic, still_after_s=_STILL_AFTER_S)
         self._intake = Intake(capacity=settings.signal.queue_capacity, metrics=self.metrics)
         self._wallets = self._make_wallets()
         self._strategies = Strategies(
@@ -83,8 +86,7 @@ class Daemon:
         self._handler = SignalHandler(self._make_desk())
         self._sweep = self._make_sweep()
         self._feed = self._make_feed()
-        self._feed_down_since_s = adapters.clock.monotonic()
-        self._feed_judged = asyncio.Event()  # it was live once, or has been declared degraded
+        self._watch = self._make_watch()
 
     async def start(self) -> None:
         """Everything that must be true before the first signal is served. Raises `WorkerError`."""
@@ -99,8 +101,10 @@ class Daemon:
             raise SchemaError(f"{first.thing}: {first.problem}; {first.fix}{more}.")
         if self._settings.mode is Mode.LIVE:
             self._wallets.watch(wallet.address for wallet in self._settings.wallets)
+            await self._refuse_company()
         await self._strategies.load()
         await self._wallets.refresh()
+        await self._watch.ask_exchange()
         looked_up = await self._pending.recover()
         log.info(
             "daemon.started",
@@ -110,6 +114,15 @@ class Daemon:
             attempts_looked_up=looked_up,
             schema=check.schema_version,
         )
+
+    async def _refuse_company(self) -> None:
+        """Two executors on one table would trade every signal twice."""
+        foreign = await self._adapters.ledger.foreign_orders(window_s=_FOREIGN_WINDOW_S)
+        if foreign.count:
+            raise ForeignWriter(
+                f"{foreign.count} rows of lt_orders in the last {_FOREIGN_WINDOW_S / 60:.0f} minutes were written by "
+                "another executor: stop it, and start this worker when they are older than that."
+            )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain. A failed essential task ends it with that task's error."""
@@ -135,24 +148,30 @@ class Daemon:
         }
         for name, work in {
             "decisions": self._writer.run(),
-            "wallets": self._wallets.run(),
+            "leases": self._wallets.keep_leases(),
+            "balances": self._wallets.keep_balances(),
             "strategies": self._strategies.run(),
             "pending": self._pending.run(),
             "sweep": self._sweep.run(),
-            "watch": self._watch(),
+            "watch": self._watch.run(),
         }.items():
             tasks[name] = essential(name, work)
         tasks["exchange-warmth"] = restartable(
             "exchange-warmth", self._adapters.exchange.keep_warm, self.metrics
         )
         tasks["database-warmth"] = restartable("database-warmth", self._keep_database_warm, self.metrics)
-        tasks["ready"] = self._announce_ready()
+        tasks["exchange-health"] = restartable("exchange-health", self._watch.run_exchange, self.metrics)
+        tasks["ready"] = self._start_serving()
         if self._settings.feed.enabled:
             tasks["feed"] = restartable("feed", self._feed.run, self.metrics)
         for wallet in self._wallets.addresses:
             name = f"order-events {wallet}"
             tasks[name] = restartable(name, partial(self._follow_orders, wallet), self.metrics)
         return tasks
+
+    async def _start_serving(self) -> None:
+        await self._sweep.once("start")
+        await self._watch.announce_ready()
 
     # --- what happens when ... --------------------------------------------------------------------------------
 
@@ -172,15 +191,12 @@ class Daemon:
     def _on_feed_state(self, state: FeedState, detail: str) -> None:
         live = state is FeedState.LIVE
         self.metrics.feed_up.set(live)
+        self._watch.feed_changed(state, detail)
         if live:
-            self._feed_judged.set()
-            self.health.report("feed", Level.OK, detail)
             self._strategies.changed()
             self._sweep.ask()
             for after_s in self._settings.sweep.catch_up_after_live_s:
                 self._sweep.ask(after_s=after_s)
-        elif state is FeedState.LOST:
-            self._feed_down_since_s = self._adapters.clock.monotonic()
 
     def _on_feed_count(self, what: FeedCount) -> None:
         if what is FeedCount.SESSION:
@@ -215,44 +231,6 @@ class Daemon:
             unheld |= self._strategies.wallets - set(self._wallets.addresses)
         return self._strategies.of_wallets(unheld)
 
-    # --- health -----------------------------------------------------------------------------------------------
-
-    async def _announce_ready(self) -> None:
-        await self._sweep.once("start")
-        await self._feed_judged.wait()
-        self._look_around()
-        self._service.ready(self.health.sentence())
-        log.info("daemon.ready", feed=self._feed.state, health=self.health.sentence())
-
-    async def _watch(self) -> None:
-        """Judge the whole every second; tell systemd what changed, and that the loop still turns."""
-        told = ""
-        while True:
-            self._look_around()
-            if (sentence := self.health.sentence()) != told:
-                log.info("health.changed", level=self.health.level, sentence=sentence)
-                self._service.status(sentence)
-                told = sentence
-            self._service.alive()
-            await asyncio.sleep(_WATCH_EVERY_S)
-
-    def _look_around(self) -> None:
-        if self._feed_is_degraded():
-            self._feed_judged.set()
-            self.health.report("feed", Level.DEGRADED, "not live: signals are found by the sweep")
-        troubles = {**self._wallets.troubles(), **self._sender.halted}
-        if not troubles:
-            self.health.report("wallets", Level.OK)
-            return
-        level = Level.DEGRADED if self._wallets.held else Level.FAILING
-        self.health.report("wallets", level, "; ".join(f"{wallet} {why}" for wallet, why in troubles.items()))
-
-    def _feed_is_degraded(self) -> bool:
-        if not self._settings.feed.enabled:
-            return True
-        down_s = self._adapters.clock.monotonic() - self._feed_down_since_s
-        return self._feed.state is not FeedState.LIVE and down_s > self._settings.feed.degraded_after_s
-
     # --- parts ------------------------------------------------------------------------------------------------
 
     def _make_wallets(self) -> Wallets:
@@ -263,7 +241,27 @@ class Daemon:
             lease_renew_every_s=settings.lease.renew_every_s,
             balance_refresh_every_s=settings.balance.refresh_every_s,
         )
-        return Wallets(self._adapters.exchange, self._adapters.ledger, self._adapters.clock, timing)
+        return Wallets(
+            self._adapters.exchange,
+            self._adapters.ledger,
+            self._adapters.clock,
+            timing,
+            on_turn=self._pulse.beat,
+        )
+
+    def _make_watch(self) -> Watch:
+        adapters, feed = self._adapters, self._settings.feed
+        watched = Watched(
+            self._wallets, self._sender, adapters.exchange, self._pulse, lambda: self._feed.state
+        )
+        return Watch(
+            watched,
+            health=self.health,
+            clock=adapters.clock,
+            service=self._service,
+            feed_enabled=feed.enabled,
+            degraded_after_s=feed.degraded_after_s,
+        )
 
     def _make_pending(self) -> Pending:
         adapters, pending = self._adapters, self._settings.pending
@@ -280,6 +278,7 @@ class Daemon:
                 refresh_every_s=pending.refresh_every_s,
                 most_s=pending.most_s,
             ),
+            on_turn=self._pulse.beat,
         )
 
     def _make_resolver(self) -> Resolver:
@@ -336,6 +335,7 @@ class Daemon:
             every_s=lambda: sweep.every_s if self._feed.state is FeedState.LIVE else sweep.every_degraded_s,
             without=self._out_of_reach,
             on_found=self._on_swept,
+            on_turn=self._pulse.beat,
         )
 
     def _make_feed(self) -> RealtimeFeed:

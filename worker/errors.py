@@ -12,7 +12,7 @@
     │   ├── MarketNotFound          the exchange does not know the market      benign
     │   ├── ExchangeRefused         a read or a preparation was refused
     │   └── OrderIdMismatch         the id that came back is not ours          halts trading
-    └── LeaseLost              another worker holds the wallet now             benign
+    └── ForeignWriter          another executor writes lt_orders                exit 5
 
 `retryable`: the same call may succeed later. `benign`: expected in normal operation, no alarm.
 An answer to an order is never an error: see `orders/outcomes.py`.
@@ -93,5 +93,5 @@ class OrderIdMismatch(ExchangeError):
     exit_code = ExitCode.NEEDS_HUMAN
 
 
-class LeaseLost(WorkerError):
-    benign = True
+class ForeignWriter(WorkerError):
+    exit_code = ExitCode.NEEDS_HUMAN

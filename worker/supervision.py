@@ -19,6 +19,23 @@ _BACKOFF_MOST_S = 30.0
 _HEALTHY_AFTER_S = 60.0
 
 
+class Pulse:
+    """Which essential loops still turn. A process that only exists is not alive."""
+
+    def __init__(self, now_s: Callable[[], float], *, still_after_s: float) -> None:
+        self._now_s = now_s
+        self._still_after_s = still_after_s
+        self._beats: dict[str, float] = {}
+
+    def beat(self, name: str) -> None:
+        self._beats[name] = self._now_s()
+
+    def still(self) -> list[str]:
+        """Loops that have begun and have not turned for too long."""
+        since_s = self._now_s() - self._still_after_s
+        return [name for name, beat_s in self._beats.items() if beat_s < since_s]
+
+
 async def essential(name: str, work: Awaitable[None]) -> None:
     """Runs as long as the process does. Its end, however it comes, ends the process."""
     await work

@@ -4,8 +4,8 @@
 -- worker itself have attempts and decisions of their own; a force test borrowed a signal and decided nothing.
 insert into public.lt_decisions (
   strategy_id, ft_order_id, mode, state, reason, value, signal_at, decided_at, claimed_at)
-select distinct on (o.strategy_id, signal.order_id)
-  o.strategy_id, signal.order_id, 'live', 'executed', 'already_executed', coalesce(o.order_id, o.lt_order_id),
+select distinct on (o.strategy_id, signal.order_id, coalesce(o.is_shadow, false))
+  o.strategy_id, signal.order_id, case when o.is_shadow then 'paper' else 'live' end, 'executed', 'already_executed', coalesce(o.order_id, o.lt_order_id),
   signal.created_at, o.created_at, o.order_placed_at
 from public.lt_orders o
 cross join lateral (
@@ -16,7 +16,7 @@ cross join lateral (
 ) signal
 where not coalesce(o.is_force_test, false)
   and not exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id)
-order by o.strategy_id, signal.order_id, o.created_at
+order by o.strategy_id, signal.order_id, coalesce(o.is_shadow, false), o.created_at
 on conflict (strategy_id, ft_order_id, mode) do nothing;
 
 insert into public.lt_scopes (strategy_id, ft_wallet_id, scope_from, reason)

@@ -38,7 +38,7 @@ async def test_another_worker_stands_by_and_says_who_holds_the_wallet(room: Trad
 async def test_a_stand_by_takes_over_as_soon_as_the_wallet_is_released(room: TradingRoom) -> None:
     other = stand_by(room)
     before = room.wallets.lease(room.floor.wallet)
-    running = asyncio.create_task(other.run())
+    running = asyncio.create_task(other.keep_leases())
     await eventually(lambda: room.floor.wallet in other.troubles())
     await room.wallets.release()
     await eventually(lambda: other.held)
@@ -93,7 +93,7 @@ async def test_a_wallet_whose_balance_cannot_be_read_is_held_all_the_same(room: 
 
 
 async def test_a_wallet_taken_on_later_is_leased_at_once(room: TradingRoom) -> None:
-    running = asyncio.create_task(room.wallets.run())
+    running = asyncio.create_task(room.wallets.keep_leases())
     room.wallets.watch([STRANGER])
     await eventually(lambda: STRANGER in room.wallets.held)
     running.cancel()

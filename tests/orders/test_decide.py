@@ -116,7 +116,7 @@ def test_a_label_that_two_outcomes_share_is_refused() -> None:
         ({"strategy": a_strategy(circuit_breaker_active=True)}, SkipReason.BREAKER_ACTIVE),
         ({"signal": aged(hours=25)}, SkipReason.SIGNAL_TOO_OLD),
         ({"signal": aged(minutes=3)}, SkipReason.SIGNAL_STALE),
-        ({"signal": a_signal(side="SELL")}, SkipReason.SELL_NO_POSITION),
+        ({"signal": a_signal(side="SELL")}, SkipReason.SELLS_UNSUPPORTED),
         (
             {"strategy": a_strategy(ft_wallet=ft_wallet_row(allocation_method="KELLY"))},
             SkipReason.UNSUPPORTED_ALLOCATION,
@@ -236,9 +236,12 @@ SELL = a_signal(side="SELL")
 
 
 def test_a_sell_without_a_position_is_never_a_buy() -> None:
-    for holdings in (None, Holdings(D(0))):
+    for holdings, reason in (
+        (None, SkipReason.SELLS_UNSUPPORTED),
+        (Holdings(D(0)), SkipReason.SELL_NO_POSITION),
+    ):
         refused = skip(SELL, holdings=holdings)
-        assert refused.reason is SkipReason.SELL_NO_POSITION
+        assert refused.reason is reason
         assert not refused.deferred
 
 

@@ -5,18 +5,19 @@ A lease that could not be renewed is let go `margin_s` before it may pass to ano
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
-from worker.errors import DatabaseError, ExchangeError, WorkerError
+from worker.errors import WorkerError
 from worker.orders.ports import Clock, Exchange, Lease, LeaseHeld, Ledger
 from worker.orders.terms import WalletAddress
 
 log = structlog.get_logger(__name__)
 
 _RELEASE_WITHIN_S = 2.0
+_BALANCE_TICK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,21 @@ class _Wallet:
     lease: Lease | None = None
     balance_due_s: float = 0.0
     trouble: str = "not leased yet"
+    blind: str = ""  # why its balance is not known
 
 
 class Wallets:
-    def __init__(self, exchange: Exchange, ledger: Ledger, clock: Clock, timing: WalletTiming) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        clock: Clock,
+        timing: WalletTiming,
+        *,
+        on_turn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`on_turn` hears of every round of the leases: a sign of life."""
+        self._on_turn = on_turn
         self._exchange = exchange
         self._ledger = ledger
         self._clock = clock
@@ -86,19 +98,40 @@ class Wallets:
             if self.lease(address) is None
         }
 
-    async def refresh(self) -> None:
-        """One round over all wallets: renew each lease, and each balance that is due."""
-        await asyncio.gather(*(self._refresh(wallet) for wallet in tuple(self._wallets.values())))
+    def blind(self) -> dict[WalletAddress, str]:
+        """Wallets that are held but whose balance is not known, and why: soon nothing will be claimed for them."""
+        return {address: wallet.blind for address, wallet in self._wallets.items() if wallet.blind}
 
-    async def run(self) -> None:
+    async def refresh(self) -> None:
+        """At start: every lease, and then the balance of every wallet that is held."""
+        await self._each(self._refresh_lease)
+        await self._each(self._refresh_balance)
+
+    async def keep_leases(self) -> None:
+        """Runs until cancelled. Waits for nothing but the leases themselves: a late renewal stops trading."""
         while True:
             self._changed.clear()
-            await self.refresh()
+            await self._each(self._refresh_lease)
+            self._on_turn("leases")
             try:
                 async with asyncio.timeout(self._timing.lease_renew_every_s):
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def keep_balances(self) -> None:
+        """Runs until cancelled. A wallet that was just leased is read at once."""
+        while True:
+            now_s = self._clock.monotonic()
+            await self._each(self._refresh_balance, due_s=now_s)
+            await asyncio.sleep(min(_BALANCE_TICK_S, self._timing.balance_refresh_every_s))
+
+    async def _each(
+        self, refresh: Callable[[_Wallet], Awaitable[None]], *, due_s: float = float("inf")
+    ) -> None:
+        await asyncio.gather(
+            *(refresh(one) for one in tuple(self._wallets.values()) if one.balance_due_s <= due_s)
+        )
 
     async def release(self) -> None:
         """Hand every lease back, so that a stand-by need not wait for its end."""
@@ -117,10 +150,10 @@ class Wallets:
                 "lease.release_failed", wallet=wallet.address, error=str(error) or "no answer in time"
             )
 
-    async def _refresh(self, wallet: _Wallet) -> None:
+    async def _refresh_lease(self, wallet: _Wallet) -> None:
         try:
             answer = await self._ledger.lease(wallet.address, ttl_s=self._timing.lease_ttl_s)
-        except DatabaseError as error:
+        except WorkerError as error:
             self._note(wallet, f"the database did not renew the lease: {error}")
             return
         if isinstance(answer, LeaseHeld):
@@ -129,18 +162,22 @@ class Wallets:
             return
         if wallet.lease is None or wallet.lease.fence != answer.fence:
             log.info("lease.taken", wallet=wallet.address, fence=answer.fence)
+            wallet.balance_due_s = 0.0
         wallet.lease = answer
         wallet.trouble = ""
-        if self._clock.monotonic() >= wallet.balance_due_s:
-            await self._refresh_balance(wallet)
 
     async def _refresh_balance(self, wallet: _Wallet) -> None:
+        if self.lease(wallet.address) is None:
+            return
         try:
             await self._ledger.wallet_seen(await self._exchange.balance(wallet.address))
-        except (ExchangeError, DatabaseError) as error:
+        except WorkerError as error:
             # Not fatal here: the claim refuses by itself once the last snapshot is too old.
-            log.warning("wallet.balance_unknown", wallet=wallet.address, error=str(error))
+            if not wallet.blind:
+                log.warning("wallet.balance_unknown", wallet=wallet.address, error=str(error))
+            wallet.blind = f"its balance is not read: {error}"
             return
+        wallet.blind = ""
         wallet.balance_due_s = self._clock.monotonic() + self._timing.balance_refresh_every_s
 
     def _note(self, wallet: _Wallet, trouble: str) -> None:

@@ -41,6 +41,7 @@ class Sweep:
         every_s: Callable[[], float],
         without: Callable[[], Collection[StrategyId]],
         on_found: Callable[[Item], None],
+        on_turn: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`every_s` is asked at each round: the sweep hurries while the feed is down. `without`: see `Ledger.work`."""
         self._ledger = ledger
@@ -52,6 +53,7 @@ class Sweep:
         self._every_s = every_s
         self._without = without
         self._on_found = on_found
+        self._on_turn = on_turn
         self._asked = asyncio.Event()
         self._whole_due_s = 0.0
 
@@ -82,6 +84,7 @@ class Sweep:
                 pass
             whole = self._asked.is_set() or self._clock.monotonic() >= self._whole_due_s
             self._asked.clear()
+            self._on_turn("sweep")
             try:
                 await self.once("sweep", whole=whole)
             except WorkerError as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from worker.errors import DatabaseError, DatabaseRefused
+from worker.errors import DatabaseRefused, WorkerError
 from worker.orders.ports import Decision, Ledger
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ class DecisionWriter:
             batch = self._waiting[:_BATCH_MOST]
             try:
                 await self._write(batch)
-            except DatabaseError as error:
+            except WorkerError as error:
                 log.warning("decisions.not_written", count=len(batch), error=str(error), again_in_s=wait_s)
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _BACKOFF_MOST_S)
@@ -54,7 +54,7 @@ class DecisionWriter:
                 self._some.clear()
 
     async def _write(self, batch: Sequence[Waiting]) -> None:
-        """Every one of them written, or refused by itself. Raises `DatabaseError` if that is not known."""
+        """Every one of them written, or refused by itself. Raises `WorkerError` if that is not known."""
         try:
             await self._ledger.decide([decision for decision, _ in batch])
         except DatabaseRefused as refusal:

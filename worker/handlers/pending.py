@@ -6,7 +6,7 @@ restart or a takeover forgets nothing.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Container, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,7 @@ class Pending:
         clock: Clock,
         metrics: Metrics,
         timing: PendingTiming,
+        on_turn: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`under_way`: ids of orders that this process is sending; they are left alone."""
         self._resolver = resolver
@@ -62,6 +63,7 @@ class Pending:
         self._clock = clock
         self._metrics = metrics
         self._timing = timing
+        self._on_turn = on_turn
         self._pace: dict[OrderId, _Pace] = {}
         self._woken = asyncio.Event()
 
@@ -90,6 +92,7 @@ class Pending:
     async def run(self) -> None:
         while True:
             await self._wait()
+            self._on_turn("pending")
             known = set(self._pace)
             try:
                 attempts = await self._open_attempts()

@@ -219,7 +219,9 @@ def _require(value: _T | Skip) -> _T:
 
 
 def _sellable(holdings: Holdings | None) -> Skip | None:
-    if holdings is None or holdings.confirmed_shares + holdings.unsettled_shares <= 0:
+    if holdings is None:
+        return Skip(SkipReason.SELLS_UNSUPPORTED)
+    if holdings.confirmed_shares + holdings.unsettled_shares <= 0:
         return Skip(SkipReason.SELL_NO_POSITION, value="0 shares")
     if holdings.confirmed_shares <= 0:
         return Skip(SkipReason.POSITION_UNSETTLED, value=f"{plain(holdings.unsettled_shares)} shares")

@@ -105,6 +105,7 @@ class SkipReason(StrEnum):
         "The paper wallet sizes its bets by a method that this version does not know.",
     )
     BELOW_MIN_SIZE = "below_min_size", Stage.SIZE, "The order would be smaller than the exchange accepts."
+    SELLS_UNSUPPORTED = "sells_unsupported", Stage.SIZE, "This version of the worker does not sell."
     SELL_NO_POSITION = "sell_no_position", Stage.SIZE, "There is nothing of this outcome to sell."
     POSITION_UNSETTLED = (
         "position_unsettled",

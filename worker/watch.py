@@ -1,0 +1,122 @@
+"""Trading, or loudly not trading: judges the whole every second and tells systemd and the log.
+
+The feed, the wallets, the exchange and the essential loops each report; the worst of them is the state. The
+watchdog is fed only while the loops turn, so a worker that hangs is restarted.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from worker.adapters import OpenExchange
+from worker.database.realtime import FeedState
+from worker.errors import ExchangeError
+from worker.execution.send import Sender
+from worker.execution.wallets import Wallets
+from worker.observe.health import Health, Level
+from worker.observe.notify import ServiceManager
+from worker.orders.ports import Clock
+from worker.supervision import Pulse
+
+log = structlog.get_logger(__name__)
+
+_JUDGE_EVERY_S = 1.0
+_EXCHANGE_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    wallets: Wallets
+    sender: Sender
+    exchange: OpenExchange
+    pulse: Pulse
+    feed_state: Callable[[], FeedState]
+
+
+class Watch:
+    def __init__(
+        self,
+        watched: Watched,
+        *,
+        health: Health,
+        clock: Clock,
+        service: ServiceManager,
+        feed_enabled: bool,
+        degraded_after_s: float,
+    ) -> None:
+        self._watched = watched
+        self._health = health
+        self._clock = clock
+        self._service = service
+        self._feed_enabled = feed_enabled
+        self._degraded_after_s = degraded_after_s
+        self._feed_down_since_s = clock.monotonic()
+        self._feed_judged = asyncio.Event()  # it was live once, or has been declared degraded
+
+    def feed_changed(self, state: FeedState, detail: str) -> None:
+        if state is FeedState.LIVE:
+            self._feed_judged.set()
+            self._health.report("feed", Level.OK, detail)
+        elif state is FeedState.LOST:
+            self._feed_down_since_s = self._clock.monotonic()
+
+    async def announce_ready(self) -> None:
+        """Tell systemd once the feed is live or declared degraded."""
+        await self._feed_judged.wait()
+        self._judge()
+        sentence = self._health.sentence()
+        self._service.ready(sentence)
+        log.info("daemon.ready", feed=self._watched.feed_state(), health=sentence)
+
+    async def run(self) -> None:
+        """Judge every second; tell what changed, and that the essential loops still turn."""
+        told = ""
+        while True:
+            self._judge()
+            if (sentence := self._health.sentence()) != told:
+                log.info("health.changed", level=self._health.level, sentence=sentence)
+                self._service.status(sentence)
+                told = sentence
+            if not self._watched.pulse.still():
+                self._service.alive()
+            await asyncio.sleep(_JUDGE_EVERY_S)
+
+    async def run_exchange(self) -> None:
+        while True:
+            await asyncio.sleep(_EXCHANGE_EVERY_S)
+            await self.ask_exchange()
+
+    async def ask_exchange(self) -> None:
+        """An exchange that is closed keeps the service up, and the service says so."""
+        try:
+            problems = " ".join((await self._watched.exchange.health()).problems())
+        except ExchangeError as error:
+            problems = str(error)
+        level = Level.FAILING if problems else Level.OK
+        if self._health.report("exchange", level, problems) and problems:
+            log.error("exchange.unusable", problem=problems)
+
+    def _judge(self) -> None:
+        if self._feed_is_degraded():
+            self._feed_judged.set()
+            self._health.report("feed", Level.DEGRADED, "not live: signals are found by the sweep")
+        if still := self._watched.pulse.still():
+            self._health.report("tasks", Level.FAILING, f"stands still: {', '.join(still)}")
+        else:
+            self._health.report("tasks", Level.OK)
+        self._judge_wallets()
+
+    def _judge_wallets(self) -> None:
+        wallets = self._watched.wallets
+        troubles = {**wallets.blind(), **wallets.troubles(), **self._watched.sender.halted}
+        tradable = set(wallets.held) - set(troubles)
+        level = Level.OK if not troubles else Level.DEGRADED if tradable else Level.FAILING
+        self._health.report("wallets", level, "; ".join(f"{one} {why}" for one, why in troubles.items()))
+
+    def _feed_is_degraded(self) -> bool:
+        if not self._feed_enabled:
+            return True
+        down_s = self._clock.monotonic() - self._feed_down_since_s
+        return self._watched.feed_state() is not FeedState.LIVE and down_s > self._degraded_after_s
