@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from worker.database.client import CallTiming, SupabaseDatabase
@@ -16,11 +16,23 @@ from worker.database.clock import DatabaseClock
 from worker.database.controls import SchemaCheck
 from worker.database.keys import DatabaseAccess
 from worker.database.ledger import SupabaseLedger
-from worker.errors import ConfigError, DatabaseRefused, DatabaseUnreachable
+from worker.errors import (
+    ConfigError,
+    CredentialError,
+    DatabaseRefused,
+    DatabaseUnreachable,
+    ExchangeError,
+    ExchangeMalformed,
+    ExchangeRefused,
+    ExchangeUnreachable,
+    MarketNotFound,
+    WorkerError,
+)
 from worker.exchange.lanes import Lanes
-from worker.exchange.market_data import VenueHealth
+from worker.exchange.market_data import MarketData, VenueHealth
 from worker.exchange.paper import PaperExchange
 from worker.exchange.signer import Account
+from worker.execution.steps import Observer, stepped
 from worker.observe.log import hide
 from worker.orders.ports import Exchange
 from worker.orders.terms import Mode, OrderId, WalletAddress, WorkerId
@@ -52,21 +64,38 @@ class Adapters:
     lanes: Lanes
     access: DatabaseAccess
 
+    def stepped(self, observer: Observer | None) -> "Adapters":
+        """The same, with every call of its two ports told to the observer."""
+        return replace(
+            self,
+            ledger=stepped(self.ledger, "ledger", observer),
+            exchange=stepped(self.exchange, "exchange", observer),
+        )
+
+    settings: Settings
+
     async def first_contact(self) -> SchemaCheck:
         """What the database says of its schema. Raises `DatabaseUnreachable` naming the address that is silent,
         and `ConfigError` where somebody else answers.
         """
         try:
-            return await self.ledger.check()
+            return await self.ledger.check(deadline_s=self.settings.start_patience_s)
         except DatabaseUnreachable as error:
             raise DatabaseUnreachable(
-                f"Supabase at {self.access.url} does not answer: check SUPABASE_URL and the network ({error})"
+                f"Supabase at {self.access.url} does not answer: check SUPABASE_URL and the network ({_inner(error)})."
             ) from error
         except DatabaseRefused as error:
             raise ConfigError(
                 f"What answers at {self.access.url} is no Supabase project with the worker's schema: check "
-                f"SUPABASE_URL, and apply supabase/migrations ({error})"
+                f"SUPABASE_URL, and apply supabase/migrations ({_inner(error)})."
             ) from error
+
+    async def exchange_health(self) -> VenueHealth:
+        """What the exchange says of itself. Raises `ExchangeUnreachable` naming the address that is silent, and
+        `ConfigError` where somebody else answers.
+        """
+        async with _recognised(self.settings.exchange.clob_url):
+            return await self.exchange.health()
 
 
 @asynccontextmanager
@@ -85,7 +114,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         )
         exchange = await _open_exchange(settings, clock, lanes)
         try:
-            yield Adapters(clock, database, ledger, exchange, lanes, access)
+            yield Adapters(clock, database, ledger, exchange, lanes, access, settings)
         finally:
             await exchange.aclose()
 
@@ -108,4 +137,38 @@ async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes)
         key = wallet_key(wallet)
         hide(key.get_secret_value(), key.get_secret_value().removeprefix("0x"))
         accounts.append(Account(wallet.address, key))
-    return await PolymarketExchange.open(settings.exchange, accounts, clock, lanes=lanes)
+    try:
+        return await PolymarketExchange.open(settings.exchange, accounts, clock, lanes=lanes)
+    except (ExchangeError, CredentialError):
+        await _meet_exchange(settings, clock, lanes)  # a stranger refuses every key: the address is the news
+        raise
+
+
+async def _meet_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes) -> None:
+    market_data = MarketData(settings.exchange, clock, background=lanes.background)
+    try:
+        async with _recognised(settings.exchange.clob_url):
+            await market_data.version()
+    finally:
+        await market_data.aclose()
+
+
+@asynccontextmanager
+async def _recognised(clob_url: str) -> AsyncIterator[None]:
+    """Says a failed first read of the exchange in terms of the setting that names its address."""
+    try:
+        yield
+    except (ExchangeMalformed, ExchangeRefused, MarketNotFound) as error:
+        raise ConfigError(
+            f"What answers at {clob_url} is not the exchange: check the setting `exchange.clob_url` ({_inner(error)})."
+        ) from error
+    except ExchangeUnreachable as error:
+        raise ExchangeUnreachable(
+            f"The exchange at {clob_url} does not answer: check the setting `exchange.clob_url` and the network "
+            f"({_inner(error)})."
+        ) from error
+
+
+def _inner(error: WorkerError) -> str:
+    """A sentence that goes into another one."""
+    return str(error).rstrip(".")

@@ -19,6 +19,7 @@ from worker.database.realtime_session import FeedTiming
 from worker.errors import ForeignWriter, SchemaError
 from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.execution.send import Sender
+from worker.execution.steps import Observer
 from worker.execution.submit import Received, Submitter
 from worker.execution.wallets import Wallets, WalletTiming
 from worker.handlers.backfill import Sweep, SweepTiming
@@ -45,6 +46,7 @@ _WARM_CONNECTIONS = 4
 _WARM_EVERY_S = 60.0
 _STILL_AFTER_S = 30.0
 _FOREIGN_WINDOW_S = 300.0
+_HURRIED_DRAIN_S = 2.0  # for the record of an answer that is there already
 
 
 class Daemon:
@@ -124,8 +126,11 @@ class Daemon:
                 "another executor: stop it, and start this worker when they are older than that."
             )
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then drain. A failed essential task ends it with that task's error."""
+    async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain, but not for long once `hurry` is set.
+
+        A failed essential task ends it with that task's error.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(work, name=name) for name, work in self._tasks().items()]
@@ -137,9 +142,21 @@ class Daemon:
         finally:
             under_way = len(self._sender.in_flight)
             log.info("daemon.draining", orders_under_way=under_way)
-            given_up = await self._sender.in_flight.drain(self._settings.stop_drain_s)
+            given_up = await self._drain(hurry)
             await self._wallets.release()
             log.info("daemon.stopped", orders_given_up=given_up)
+
+    async def _drain(self, hurry: asyncio.Event) -> int:
+        """Wait for what is under way, its answers recorded; returns how many orders were given up."""
+        in_flight = self._sender.in_flight
+        waiting = asyncio.create_task(in_flight.settled(), name="drain")
+        hurried = asyncio.create_task(hurry.wait(), name="hurry")
+        await asyncio.wait(
+            {waiting, hurried}, timeout=self._settings.stop_drain_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in (waiting, hurried):
+            task.cancel()
+        return await in_flight.drain(_HURRIED_DRAIN_S if hurry.is_set() else 0)
 
     def _tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         tasks: dict[str, Coroutine[Any, Any, None]] = {
@@ -358,14 +375,21 @@ class Daemon:
         )
 
 
-async def serve(settings: Settings) -> None:
-    """The whole life of `polycopy-worker run`: open, start, serve until SIGTERM or SIGINT, drain."""
-    stop = asyncio.Event()
+async def serve(settings: Settings, *, observer: Observer | None = None) -> None:
+    """The whole life of `polycopy-worker run`: open, start, serve until SIGTERM or SIGINT, drain.
+
+    A second signal stops waiting for the exchange: what is under way may stay in doubt, and is looked up at the next
+    start. `observer` hears of every step that crosses to the database or the exchange (`execution/steps.py`).
+    """
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def asked_to_stop() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    service = ServiceManager()
-    async with open_adapters(settings) as adapters:
-        daemon = Daemon(settings, adapters, service)
+        loop.add_signal_handler(number, asked_to_stop)
+    async with open_adapters(settings) as opened:
+        daemon = Daemon(settings, opened.stepped(observer), ServiceManager())
         await daemon.start()
-        await daemon.run(stop)
+        await daemon.run(stop, hurry)

@@ -31,6 +31,11 @@ class InFlight:
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
+    async def settled(self) -> None:
+        """Return once nothing is under way."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
     async def drain(self, timeout_s: float) -> int:
         """Wait until nothing is under way; returns how many were given up: cut off, each of them logged.
 
