@@ -31,6 +31,7 @@ LOOPBACK = "127.0.0.1"
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.005
+_KILLED_WITHIN_S = 5.0
 _PORTS = range(20_000, 32_768)  # below those that Linux gives to outgoing connections
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -101,6 +102,9 @@ class ChildProcess:
         parent = os.getpid()
 
         def bind_to_parent() -> None:
+            # A shell's background job inherits that these are ignored: nobody would stop on them.
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             # Runs after the change of user, which would have cleared the setting.
             _libc.prctl(_PR_SET_PDEATHSIG, int(end_signal))
             if os.getppid() != parent:
@@ -174,7 +178,8 @@ class ChildProcess:
             return
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
+        with suppress(subprocess.TimeoutExpired):  # one that the kernel cannot end must not hold us up
+            self._popen.wait(_KILLED_WITHIN_S)
         self._last_output = self.output()
         self._output.close()
 

@@ -7,6 +7,7 @@ the current one, because PostgreSQL announces a new one after every change of th
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -20,6 +21,7 @@ from worker.sandbox.gateway.views import TableColumn, TableView
 T = TypeVar("T")
 
 _RETRY_S: Final = 0.2
+_CLOSE_WITHIN_S: Final = 2.0
 _VIEW: Final = """
 select a.attname, t.typname, a.atttypid::int8, format_type(a.atttypid, a.atttypmod),
        coalesce(a.attnum = any(i.indkey), false),
@@ -56,9 +58,12 @@ class Catalog:
         self._views: dict[tuple[int, str], TableView] = {}
 
     async def close(self) -> None:
-        async with self._lock:
-            if self._connection is not None:
-                await self._connection.close()
+        """Lets go of the connection, in the middle of a question if that is never answered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_WITHIN_S), self._lock:
+                pass
+        if self._connection is not None:
+            await self._connection.close()
 
     async def rows(
         self,
