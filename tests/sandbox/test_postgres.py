@@ -21,7 +21,7 @@ from worker.sandbox import postgres as postgres_module
 from worker.sandbox.errors import SandboxError
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.postgres_binaries import PostgresBinaries, find_postgres
-from worker.sandbox.processes import Account, unprivileged_account
+from worker.sandbox.processes import LOOPBACK, Account, free_port, unprivileged_account
 from worker.sandbox.workspace import workspace
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -166,14 +166,21 @@ async def test_a_given_server_gets_its_own_database_and_loses_it_again(
     assert name not in await _databases(cluster)
 
 
-async def test_a_given_server_without_logical_replication_is_refused_with_the_cure(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("name", "value"), [("wal_level", "replica"), ("track_commit_timestamp", "off")])
+async def test_a_given_server_without_a_setting_that_is_needed_is_refused_with_the_cure(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(postgres_module._SETTINGS, "wal_level", "replica")
+    monkeypatch.setitem(postgres_module._SETTINGS, name, value)
     async with Postgres.private() as postgres:
-        with pytest.raises(SandboxError, match="alter system set wal_level"):
+        with pytest.raises(SandboxError, match=f"{name} = {value}.*alter system set {name}"):
             async with Postgres.existing(postgres.tcp_dsn("postgres")):
                 pass
+
+
+async def test_a_given_server_that_does_not_answer_is_named_by_its_variable() -> None:
+    with pytest.raises(SandboxError, match=r"Cannot use the server of DATABASE_URL: .*refused"):
+        async with Postgres.existing(f"postgresql://postgres@{LOOPBACK}:{free_port()}/postgres"):
+            pass
 
 
 async def test_two_clusters_live_side_by_side_and_neither_sweeps_the_other() -> None:
@@ -236,7 +243,11 @@ async def test_nothing_is_left_after(end: str, short_directory: Path) -> None:
     owner, children = _start_owner(short_directory, "raise" if end == "exception" else "wait")
     if end == "ctrl-c":
         owner.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(owner.wait, 20) != 0
+    try:
+        assert await asyncio.to_thread(owner.wait, 20) != 0
+    finally:
+        owner.kill()
+        owner.wait()
     assert [_session(pid) for pid in children] == [[], []]
     assert _entries(short_directory) == set()
 
@@ -277,12 +288,18 @@ def _start_owner(directory: Path, behaviour: str) -> tuple[subprocess.Popen[str]
         stderr=subprocess.DEVNULL,
         text=True,
         env=os.environ | {"TMPDIR": str(directory), "PYTHONPATH": PYTHONPATH},
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - the disposition has to change between fork and exec
     )
     assert owner.stdout is not None
     with owner.stdout:
         line = owner.stdout.readline()
     children: list[int] = json.loads(line)
     return owner, children
+
+
+def _hear_ctrl_c() -> None:
+    # Run in the background of a shell, we inherit that SIGINT is ignored, and so would the child.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _session(leader: int) -> list[int]:

@@ -30,6 +30,7 @@ AUTHENTICATOR: Final = "authenticator"
 _INITDB_WITHIN_S = 60.0
 _READY_WITHIN_S = 30.0
 _RELEASED_WITHIN_S = 5.0
+_DROPPED_WITHIN_S = 20.0
 _POLL_S = 0.005
 _SETTINGS: Final = {
     "wal_level": "logical",
@@ -44,6 +45,10 @@ _SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum_naptime": "10s",
+}
+_NEEDED: Final = {
+    "wal_level": ("logical", "to stream changes"),
+    "track_commit_timestamp": ("on", "to measure latency from the commit of a signal"),
 }
 _ACCESS = f"local all all trust\nlocal replication all trust\nhost all all {LOOPBACK}/32 scram-sha-256\n"
 _PROJECT_SQL = Path(__file__).with_name("supabase_project.sql")
@@ -92,21 +97,34 @@ class Postgres:
     async def existing(cls, url: str) -> AsyncIterator["Postgres"]:
         """Uses the server at `url`: makes databases of its own in it and drops them at exit.
 
-        The Supabase roles it may have to add belong to the whole server and stay.
+        The Supabase roles it may have to add belong to the whole server and stay. Raises SandboxError with
+        the cure when nobody answers there, or when the server is not set up for what the sandbox needs.
         """
         postgres = cls(url)
-        async with await postgres.connect(None) as connection:
-            row = await (await connection.execute("show wal_level")).fetchone()
-            if row != ("logical",):
-                raise SandboxError(
-                    f"The server of DATABASE_URL has wal_level = {row and row[0]}, the sandbox needs "
-                    "logical: run `alter system set wal_level = 'logical'` and restart it."
-                )
+        await postgres._require_settings()
         try:
             yield postgres
         finally:
             for name in tuple(postgres._databases):
                 await postgres.drop_database(name)
+
+    async def _require_settings(self) -> None:
+        try:
+            connection = await self.connect(None)
+        except psycopg.Error as error:
+            raise SandboxError(
+                f"Cannot use the server of DATABASE_URL: {' '.join(str(error).split())}. "
+                "Correct DATABASE_URL, or unset it for a private server."
+            ) from error
+        async with connection:
+            for name, (needed, how) in _NEEDED.items():
+                rows = await connection.execute("select current_setting(%s)", (name,))
+                row = await rows.fetchone()
+                if row != (needed,):
+                    raise SandboxError(
+                        f"The server of DATABASE_URL has {name} = {row and row[0]}, the sandbox needs "
+                        f"{needed} {how}: run `alter system set {name} = '{needed}'` and restart it."
+                    )
 
     def dsn(self, database: str | None, *, user: str | None = None) -> str:
         """Returns the connection string of `database` (None: the server's own), as superuser or `user`.
@@ -159,10 +177,13 @@ class Postgres:
         return name
 
     async def drop_database(self, name: str) -> None:
-        """Drops a database and whoever is connected to it; a replication stream may take a moment to let go."""
+        """Drops a database and whoever is connected to it; a replication stream may take a moment to let go.
+
+        Raises TimeoutError when the server does not answer.
+        """
         statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
         deadline = monotonic() + _RELEASED_WITHIN_S
-        async with await self.connect(None) as connection:
+        async with asyncio.timeout(_DROPPED_WITHIN_S), await self.connect(None) as connection:
             while True:
                 try:
                     await connection.execute(statement)
