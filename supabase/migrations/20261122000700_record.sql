@@ -177,6 +177,18 @@ begin
       using hint = 'lookup is found or not_found, and answered_at says when.';
   end if;
 
+  -- "Proved never sent" is true only as long as nobody else may send: whoever took the wallet over may have sent the
+  -- same body since. The lease is held still until this is committed, so that a takeover comes before or after.
+  if new_state = 'abandoned' and before.state <> 'abandoned' then
+    perform from public.lt_leases l
+    where l.wallet_address = before.wallet_address and l.fence = before.fence for share;
+    if not found then
+      raise exception 'attempt % cannot be abandoned: the lease it was claimed under has passed on',
+        before.exchange_order_id
+        using hint = 'Whoever holds the wallet now looks it up.';
+    end if;
+  end if;
+
   for booking in
     select f.value ->> 'trade_id' as trade_id, public.lt_book_fill(before.exchange_order_id, f.value) as result
     from jsonb_array_elements(coalesce(p -> 'fills', '[]')) f

@@ -31,6 +31,21 @@ async def put(desk: Desk, exchange_order_id: str, state: str) -> None:
         await desk.record(exchange_order_id, state, **LOST_BY_HAND if state == "lost" else {})
 
 
+async def test_nobody_abandons_an_order_that_a_successor_may_have_sent(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    await trading.rows("update public.lt_leases set expires_at = now() - interval '1 s' returning fence")
+    assert (await trading.lease(worker="successor"))["held"]
+    with pytest.raises(psycopg.errors.RaiseException, match="the lease it was claimed under has passed on"):
+        await trading.record(attempt["exchange_order_id"], "abandoned")
+    assert (await trading.record(attempt["exchange_order_id"], "matched"))["state"] == "matched"
+
+
+async def test_an_expired_lease_that_nobody_took_still_lets_its_holder_abandon(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    await trading.rows("update public.lt_leases set expires_at = now() - interval '1 s' returning fence")
+    assert (await trading.record(attempt["exchange_order_id"], "abandoned"))["state"] == "abandoned"
+
+
 async def test_sql_and_the_worker_hold_the_same_transition_table(desk: Desk) -> None:
     rows = await desk.rows('select "from", "to" from public.lt_attempt_transitions() order by 1, 2')
     assert [(row["from"], row["to"]) for row in rows] == transition_rows()
