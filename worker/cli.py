@@ -35,6 +35,8 @@ Config = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
+_INTERRUPTED = 130  # the shells' number for a program that Ctrl-C ended
+
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -83,10 +85,15 @@ def demo(
     *,
     signals: Annotated[int, typer.Option(min=0, help="End after so many signals; 0: until Ctrl-C.")] = 60,
     rate: Annotated[float, typer.Option(min=0.1, max=200, help="Signals per second.")] = 4.0,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same markets and traders.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The same seed makes the same simulated markets and traders.")
+    ] = 0,
     recording: Annotated[
         Path | None,
-        typer.Option(help="Replay these books and prints (events.csv.gz) as market and signals, at --rate."),
+        typer.Option(
+            help="Replay the books and prints of an events.csv.gz (tokens.json must lie beside it) as market and "
+            "signals, so fast that they come at --rate on average; in real time, so no two runs are quite alike."
+        ),
     ] = None,
     hosted: Annotated[
         bool, typer.Option("--hosted", help="Deliver signals as late as hosted Supabase Realtime does.")
@@ -108,6 +115,8 @@ def demo(
     except SandboxError as error:
         talk.print(f"[red]error:[/] {escape(str(error))}")
         raise typer.Exit(ExitCode.CRASH) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(_INTERRUPTED) from None
     if as_json:
         sys.stdout.write(json.dumps(report.as_json()) + "\n")
     else:
@@ -162,7 +171,7 @@ def main() -> None:
             raise
         _end(_first(expected))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
 
 
 def _first(group: ExceptionGroup[WorkerError]) -> WorkerError:

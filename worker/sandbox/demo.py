@@ -9,16 +9,18 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 
 import psycopg
 from rich.console import Console
 from rich.live import Live
 from supabase import AsyncClient, acreate_client
 
-from worker.sandbox.demo_table import latest_orders, table_of
+from worker.sandbox.demo_table import Progress, latest_orders, picture_of, rows_of, tally
 from worker.sandbox.errors import SandboxError
 from worker.sandbox.exchange.recording import Recording
 from worker.sandbox.gateway.pacing import DeliveryMode
+from worker.sandbox.interrupts import Interrupts
 from worker.sandbox.report import Report, report_on
 from worker.sandbox.signals import Trade, random_trades, recorded_trades, signal_row
 from worker.sandbox.worker_process import WorkerProcess
@@ -47,38 +49,121 @@ class DemoPlan:
 
 
 async def run_demo(plan: DemoPlan, console: Console) -> Report:
-    """Run the whole of it. Raises `SandboxError` with one clear sentence if this machine cannot."""
-    folder, speed = _replay(plan)
-    async with open_world(
-        seed=plan.seed,
-        recording=folder,
-        replay_speed=speed,
-        delivery=DeliveryMode.HOSTED if plan.hosted else DeliveryMode.IMMEDIATE,
-        bet_usd=plan.bet_usd,
-    ) as world:
-        console.print("A Supabase project, an exchange and three followers are up; starting the worker ...")
-        async with WorkerProcess.start(world.worker_environment(), "--live") as worker:
-            with contextlib.suppress(asyncio.CancelledError):
-                async with asyncio.TaskGroup() as group:
-                    shown = group.create_task(_show(world, worker, console))
-                    await _insert(world, plan)
-                    await _until_settled(world, worker)
-                    shown.cancel()
-            return await report_on(world)
+    """Run the whole of it; Ctrl-C or SIGTERM ends the stream, a second one everything.
+
+    Raises `SandboxError` with one clear sentence if this machine cannot, CancelledError if it was interrupted
+    before there was anything to report.
+    """
+    with Interrupts.listening() as interrupts:
+        folder, speed = _replay(plan)
+        async with open_world(
+            seed=plan.seed,
+            recording=folder,
+            replay_speed=speed,
+            delivery=DeliveryMode.HOSTED if plan.hosted else DeliveryMode.IMMEDIATE,
+            bet_usd=plan.bet_usd,
+            say=console.print,
+        ) as world:
+            console.print("starting the worker ...")
+            async with WorkerProcess.start(world.worker_environment(), "--live") as worker:
+                try:
+                    return await _Run(plan, world, worker, console).to_the_end(interrupts)
+                except asyncio.CancelledError:
+                    worker.kill()  # whoever asks twice does not want to wait for its drain
+                    raise
+
+
+class _Run:
+    """One stream of signals and its picture."""
+
+    def __init__(self, plan: DemoPlan, world: World, worker: WorkerProcess, console: Console) -> None:
+        self._plan = plan
+        self._world = world
+        self._worker = worker
+        self._console = console
+        self._began_s = monotonic()
+        self._phase = ""
+
+    async def to_the_end(self, interrupts: Interrupts) -> Report:
+        async with asyncio.TaskGroup() as group:
+            showing = group.create_task(self._show())
+            inserting = group.create_task(_insert(self._world, self._plan))
+            interrupts.end_first(inserting)
+            await asyncio.wait([inserting])
+            self._phase = "waiting for fills to settle ..."
+            if not self._console.is_terminal:
+                self._console.print(self._phase)
+            await _until_settled(self._world, self._worker)
+            showing.cancel()
+        return await report_on(self._world)
+
+    async def _show(self) -> None:
+        if self._console.is_terminal:
+            await self._show_picture()
+        else:
+            await self._show_log()
+
+    async def _show_log(self) -> None:
+        try:
+            while True:
+                self._print_log()
+                await asyncio.sleep(_REFRESH_S)
+        finally:
+            self._print_log()
+
+    def _print_log(self) -> None:
+        for line in self._worker.new_lines():
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    async def _show_picture(self) -> None:
+        console = self._console
+        async with await psycopg.AsyncConnection.connect(
+            self._world.supabase.dsn, autocommit=True
+        ) as database:
+
+            async def draw() -> None:
+                lines = await latest_orders(database, rows_of(console))
+                now = await tally(database)
+                progress = Progress(
+                    signals=now.signals,
+                    planned=self._plan.signals,
+                    elapsed_s=monotonic() - self._began_s,
+                    executed=now.executed,
+                    skipped=now.skipped,
+                    filled=now.filled,
+                    phase=self._phase,
+                )
+                live.update(picture_of(progress, lines, width=console.width), refresh=True)
+
+            with Live(console=console, auto_refresh=False) as live:
+                try:
+                    while True:
+                        await draw()
+                        await asyncio.sleep(_REFRESH_S)
+                except asyncio.CancelledError:
+                    self._phase = ""
+                    await draw()  # the last picture is the final one
+                    raise
 
 
 def _replay(plan: DemoPlan) -> tuple[Path | None, float]:
     """The recording's folder, and how many times real time makes its prints come at the plan's rate."""
     if plan.recording is None:
         return None, 1.0
-    folder = plan.recording if plan.recording.is_dir() else plan.recording.parent
+    given = plan.recording
+    if not given.exists():
+        raise SandboxError(f"There is no {given}: --recording wants an events.csv.gz or the folder of one.")
+    folder = given if given.is_dir() else given.parent
+    if given != folder and given.name != Recording.EVENTS:
+        raise SandboxError(f"{given} is not a recording: its file must be named {Recording.EVENTS}.")
     try:
         recording = Recording.load(folder)
-    except (OSError, ValueError, KeyError) as error:
+        rate_per_s = recording.prints_per_s
+    except (OSError, EOFError, ValueError, LookupError, TypeError, StopIteration, ArithmeticError) as error:
         raise SandboxError(
-            f"{plan.recording} is not a recording (an events.csv.gz with a tokens.json beside it): {error}."
+            f"{given} is not a recording ({Recording.EVENTS} with {Recording.TOKENS} beside it): {error}."
         ) from error
-    return folder, plan.rate_per_s / recording.prints_per_s
+    return folder, plan.rate_per_s / rate_per_s
 
 
 async def _insert(world: World, plan: DemoPlan) -> None:
@@ -89,15 +174,16 @@ async def _insert(world: World, plan: DemoPlan) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             number = 0
-            async for trade in trades:
-                row = signal_row(
-                    trade, ft_wallet_id=ft_wallets[number % len(ft_wallets)], size_usd=plan.bet_usd
-                )
-                # A slow insert must not hold up the next trade: traders don't wait for each other.
-                group.create_task(_insert_one(database, row))
-                number += 1
-                if number == plan.signals:
-                    break
+            with contextlib.suppress(asyncio.CancelledError):  # cut short: what is on its way still arrives
+                async for trade in trades:
+                    row = signal_row(
+                        trade, ft_wallet_id=ft_wallets[number % len(ft_wallets)], size_usd=plan.bet_usd
+                    )
+                    # A slow insert must not hold up the next trade: traders don't wait for each other.
+                    group.create_task(_insert_one(database, row))
+                    number += 1
+                    if number == plan.signals:
+                        break
     finally:
         await trades.aclose()
         await database.postgrest.aclose()
@@ -123,16 +209,3 @@ async def _until_settled(world: World, worker: WorkerProcess) -> None:
                     if row is not None and row[0] == 0:
                         return
                     await asyncio.sleep(_REFRESH_S)
-
-
-async def _show(world: World, worker: WorkerProcess, console: Console) -> None:
-    if not console.is_terminal:
-        while True:
-            for line in worker.new_lines():
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-            await asyncio.sleep(_REFRESH_S)
-    async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
-        with Live(console=console, refresh_per_second=4, transient=False) as live:
-            while True:
-                live.update(table_of(await latest_orders(database)))
-                await asyncio.sleep(_REFRESH_S)

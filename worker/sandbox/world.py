@@ -7,8 +7,8 @@ the world is small.
 import json
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -91,15 +91,22 @@ async def open_world(
     deposit_usd: Decimal = Decimal(100_000),
     postgres: Postgres | None = None,
     template: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[World]:
-    """Starts everything but the worker; takes it down at exit. `postgres`, `template`: see `SupabaseSandbox`."""
+    """Starts everything but the worker, telling `say` of each part; takes it down at exit.
+
+    `postgres`, `template`: see `SupabaseSandbox`.
+    """
     arguments = ["--seed", str(seed), "--markets", "0" if recording else str(markets)]
     if recording:
         arguments += ["--recording", str(recording), "--speed", str(replay_speed)]
-    async with (
-        SupabaseSandbox.start(delivery=delivery, seed=seed, postgres=postgres, template=template) as supabase,
-        RemoteExchange.spawn(*arguments) as exchange,
-    ):
+    async with AsyncExitStack() as stack:
+        say("starting PostgreSQL, PostgREST and the gateway ...")
+        supabase = await stack.enter_async_context(
+            SupabaseSandbox.start(delivery=delivery, seed=seed, postgres=postgres, template=template)
+        )
+        say("starting the exchange ...")
+        exchange = await stack.enter_async_context(RemoteExchange.spawn(*arguments))
         wallets = [Wallet.new() for _ in range(max(follower.wallet for follower in followers) + 1)]
         for wallet in wallets:
             await exchange.fund(wallet.address, deposit_usd)

@@ -14,6 +14,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from worker.sandbox.exchange.house import House
 from worker.sandbox.exchange.markets import Market, synthetic_market
@@ -52,13 +53,16 @@ class LevelChange:
 class Recording:
     """Rows in order of time, and the markets they belong to, with synthesised condition ids."""
 
+    EVENTS: ClassVar = "events.csv.gz"
+    TOKENS: ClassVar = "tokens.json"
+
     markets: tuple[Market, ...]
     rows: tuple[LevelChange | Print, ...]
 
     @classmethod
     def load(cls, folder: Path) -> "Recording":
         """Reads `events.csv.gz` and `tokens.json`. Raises OSError or ValueError when they are not that."""
-        listed = json.loads((folder / "tokens.json").read_text())["tokens"]
+        listed = json.loads((folder / cls.TOKENS).read_text())["tokens"]
         tokens = [TokenId(entry["asset_id"]) for entry in listed]
         markets = tuple(
             synthetic_market(
@@ -69,7 +73,7 @@ class Recording:
             for entry in listed
             if entry["i"] < entry["complement"]
         )
-        with gzip.open(folder / "events.csv.gz", "rt", newline="") as lines:
+        with gzip.open(folder / cls.EVENTS, "rt", newline="") as lines:
             rows = sorted(_rows(csv.reader(lines), tokens), key=lambda row: row.ms)
         return cls(markets, tuple(rows))
 

@@ -1,0 +1,155 @@
+"""The demo as a command: interrupted in good order, it reports; asked twice, it ends; nothing of it outlives it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.support.eventually import eventually
+from worker.sandbox.demo import DemoPlan, run_demo
+from worker.sandbox.demo_table import Line, Progress, picture_of
+from worker.sandbox.errors import SandboxError
+
+ENDLESS = ("--signals", "0", "--rate", "20", "--json")
+
+
+@asynccontextmanager
+async def demo(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Leads a process group of its own, as a command in a terminal does."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "worker", "demo", *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        process_group=0,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def streaming(process: asyncio.subprocess.Process) -> list[int]:
+    """Waits until the worker says what it did with a signal; returns the processes that the demo has started."""
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        async for line in process.stderr:
+            if b"ft_order" in line:
+                break
+    children = descendants(process.pid)
+    assert len(children) >= 4
+    return children
+
+
+def descendants(parent: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+    found, new = [], [parent]
+    while new:
+        new = [child for each in new for child in children.get(each, [])]
+        found += new
+    return found
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(is_running(pid) for pid in pids)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+async def test_an_interrupt_ends_the_stream_and_the_report_follows(number: signal.Signals) -> None:
+    async with demo(*ENDLESS) as process:
+        children = await streaming(process)
+        os.killpg(process.pid, number)
+        async with asyncio.timeout(30):
+            stdout, stderr = await process.communicate()
+    assert b"Traceback" not in stderr, stderr.decode()
+    report = json.loads(stdout)
+    assert process.returncode == 0, report
+    assert report["signals"] > 0
+    assert (report["missed"], report["duplicates"], report["undecided"]) == (0, 0, 0)
+    assert gone(children)
+
+
+async def test_a_second_interrupt_ends_everything_without_a_report() -> None:
+    async with demo(*ENDLESS) as process:
+        children = await streaming(process)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        async with asyncio.timeout(10):
+            async for line in process.stderr:
+                if b"waiting for fills" in line:
+                    break
+            os.killpg(process.pid, signal.SIGINT)
+            stdout, stderr = await process.communicate()
+    assert (process.returncode, stdout) == (130, b"")
+    assert b"Traceback" not in stderr, stderr.decode()
+    assert gone(children)
+
+
+async def test_nothing_runs_on_after_the_demo_was_killed() -> None:
+    async with demo(*ENDLESS) as process:
+        children = await streaming(process)
+        process.kill()
+        await eventually(lambda: gone(children), within_s=5)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("nowhere.csv", "There is no .*nowhere.csv"),
+        ("README.md", "README.md is not a recording"),
+        (".", "is not a recording"),
+    ],
+)
+async def test_what_is_not_a_recording_is_named(given: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# not a recording\n")
+    with pytest.raises(SandboxError, match=sentence):
+        await run_demo(DemoPlan(recording=tmp_path / given), Console(quiet=True))
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_picture_fits_the_terminal_and_keeps_its_columns(width: int) -> None:
+    progress = Progress(12, 60, 75.4, 10, 2, 9, "waiting for fills to settle ...")
+    full = Line(
+        "momentum_whole",
+        "SELL Yanke… 0.5416",
+        "Will it rain in Oslo before " * 4,
+        "sells_unsupported",
+        "$1000.00@0.5416",
+        "1234",
+        "56789",
+    )
+    bare = Line("value_patient", "BUY Yes 0.5", "Oslo", "resting", "", "", "")
+    headings = set()
+    for lines in ([], [bare], [full, bare]):
+        console = Console(width=width, record=True, file=StringIO())
+        console.print(picture_of(progress, lines, width=width))
+        shown = console.export_text().splitlines()
+        assert shown[0].startswith("12 of 60 signals  1:15  10 executed, 2 skipped, 9 filled")
+        assert max(map(len, shown)) <= width
+        headings.add(shown[1].rstrip())
+        if full in lines:
+            assert all(part in shown[3] for part in ("momentum_whole", "sells_unsupported", "1234", "…"))
+    assert len(headings) == 1
