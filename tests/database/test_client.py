@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from worker.database.client import CallReport, CallTiming, SupabaseDatabase
 from worker.database.keys import DatabaseAccess
@@ -143,6 +144,30 @@ async def test_a_failure_that_stays_is_unreachable_when_the_deadline_passes() ->
     assert len(seen) > 1
 
 
+async def test_a_call_that_hangs_ends_with_its_deadline_and_not_with_its_own_bound() -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with database_that(hang, timing=CallTiming(call_s=60)) as database:
+        async with asyncio.timeout(5):
+            with pytest.raises(DatabaseUnreachable, match="no answer within"):
+                await database.rpc("lt_work", {}, deadline_s=0.1)
+
+
+async def test_an_outage_is_news_once_and_so_is_its_end() -> None:
+    handle, _ = in_turn(*[httpx.ConnectError("refused")] * 6, ok())
+    async with database_that(handle) as database:
+        with capture_logs() as logs:
+            await asyncio.gather(*(database.rpc("lt_work", {}, deadline_s=5) for _ in range(3)))
+    told = [(entry["event"], entry["log_level"]) for entry in logs]
+    assert told.count(("database.retried", "warning")) == 1
+    assert told.count(("database.retried", "debug")) == 5
+    assert told.count(("database.answered", "info")) == 1
+    (warning,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert warning["note"] == "no answer yet, trying for 5 s"
+
+
 async def test_a_call_that_hangs_is_given_up_and_asked_again() -> None:
     calls = 0
 
@@ -235,6 +260,9 @@ async def test_a_gateway_that_refuses_the_key_once_costs_one_call_and_not_the_wo
         (httpx.Response(200, text="<html>Welcome</html>"), "malformed"),
         (httpx.Response(200, json={"granted": True}), "malformed"),
         (httpx.Response(200, json={"now": "2026-01-02T03:04:05"}), "malformed"),
+        (httpx.Response(200, json={"now": "then"}), "malformed"),
+        (httpx.Response(405), "405"),
+        (httpx.Response(501, text="Unsupported method ('POST')"), "501"),
         (httpx.Response(200, json=[]), "malformed"),
         (httpx.Response(200, text=""), "malformed"),
     ],

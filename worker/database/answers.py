@@ -21,6 +21,7 @@ from worker.errors import (
 _RETRYABLE_STATUS = frozenset(
     {408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530, 540, 544}
 )
+_NOT_OURS_STATUS = frozenset({501, 505})  # a server that knows no POST, or not our HTTP: PostgREST is neither
 _RETRYABLE_CODES = frozenset(
     {
         "40001",  # serialization failure
@@ -109,9 +110,10 @@ def refusal(status: int, body: bytes, *, thing: str) -> WorkerError:
             f"{thing}: the key is not accepted ({code or f'HTTP {status}'} {said}); "
             "set SUPABASE_SERVICE_ROLE_KEY to the service_role key of the project at SUPABASE_URL."
         )
-    if status in _RETRYABLE_STATUS or (status >= 500 and not code):
-        return DatabaseUnreachable(f"{thing}: HTTP {status}: {said}")
-    return DatabaseRefused(f"{thing}: {code or f'HTTP {status}'}: {said}", code=code or str(status))
+    sentence = f"{thing}: {code or f'HTTP {status}'}: {said}".rstrip(": ")
+    if status in _RETRYABLE_STATUS or (status >= 500 and status not in _NOT_OURS_STATUS and not code):
+        return DatabaseUnreachable(sentence)
+    return DatabaseRefused(sentence, code=code or str(status))
 
 
 def _words(body: bytes) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from worker.database.answers import ExactTransport, raise_refusal
 from worker.database.clock import DatabaseClock
 from worker.database.keys import DatabaseAccess
 from worker.errors import DatabaseRefused, DatabaseUnreachable, WorkerError
+from worker.orders.numbers import utc_moment
 
 _log = structlog.get_logger(__name__)
 
@@ -74,6 +76,7 @@ class SupabaseDatabase:
         self._http = http
         self._timing = timing
         self._on_call = on_call
+        self._silent_since_s: float | None = None
         self.clock = clock
 
     @classmethod
@@ -124,14 +127,15 @@ class SupabaseDatabase:
         Raises `DatabaseUnreachable` when the deadline passes without an answer; `DatabaseRefused`, `SchemaError` or
         `CredentialError` at once.
         """
+        patience_s = self._timing.deadline_s if deadline_s is None else deadline_s
         tries = AsyncRetrying(
             retry=retry_if_exception(_may_be_asked_again),
-            stop=stop_before_delay(self._timing.deadline_s if deadline_s is None else deadline_s),
+            stop=stop_before_delay(patience_s),
             wait=wait_random_exponential(self._timing.retry_first_s, max=self._timing.retry_max_s),
-            before_sleep=_tell_retry,
+            before_sleep=partial(self._tell_retry, patience_s),
             reraise=True,
         )
-        return await tries(self._ask, function, params)
+        return await tries(self._ask, function, params, self.clock.monotonic() + patience_s)
 
     async def warm(self, connections: int) -> None:
         """Have so many connections open and past their handshake, so that a burst of claims does not wait for one.
@@ -146,22 +150,24 @@ class SupabaseDatabase:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _ask(self, function: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _ask(self, function: str, params: Mapping[str, Any], until_s: float) -> dict[str, Any]:
         """One try. Feeds the clock and the metrics whatever comes of it."""
         sent_s = self.clock.monotonic()
+        bound_s = max(0.0, min(self._timing.call_s, until_s - sent_s))
         outcome = "cancelled"
         try:
-            async with asyncio.timeout(self._timing.call_s):
+            async with asyncio.timeout(bound_s):
                 answer = (await self._supabase.rpc(function, dict(params)).execute()).data
             checked, database_now = _checked(function, answer)
             self.clock.learn(database_now, sent_s=sent_s, received_s=self.clock.monotonic())
             outcome = "ok"
+            self._tell_answer(function)
         except WorkerError as error:
             outcome = type(error).__name__
             raise
         except TimeoutError as error:
             outcome = DatabaseUnreachable.__name__
-            raise DatabaseUnreachable(f"{function}: no answer within {self._timing.call_s} s.") from error
+            raise DatabaseUnreachable(f"{function}: no answer within {bound_s:.1f} s.") from error
         except httpx.HTTPError as error:
             outcome = DatabaseUnreachable.__name__
             raise DatabaseUnreachable(f"{function}: {type(error).__name__} {error}".rstrip() + ".") from error
@@ -170,13 +176,31 @@ class SupabaseDatabase:
         finally:
             self._on_call(CallReport(function, self.clock.monotonic() - sent_s, outcome))
 
+    def _tell_retry(self, patience_s: float, state: RetryCallState) -> None:
+        """An outage is news once, however many calls meet it and however often they ask."""
+        news = self._silent_since_s is None
+        if news:
+            self._silent_since_s = self.clock.monotonic()
+        (_log.warning if news else _log.debug)(
+            "database.retried",
+            function=state.args[0],
+            attempt=state.attempt_number,
+            error=str(state.outcome.exception()) if state.outcome else "",
+            note=f"no answer yet, trying for {patience_s:g} s",
+        )
+
+    def _tell_answer(self, function: str) -> None:
+        if self._silent_since_s is not None:
+            silent_s = round(self.clock.monotonic() - self._silent_since_s, 3)
+            self._silent_since_s = None
+            _log.info("database.answered", function=function, silent_s=silent_s)
+
 
 def _checked(function: str, answer: object) -> tuple[dict[str, Any], datetime]:
     """The answer and its `now`, which every function of ours returns; one without it was made by something else."""
-    if isinstance(answer, dict) and isinstance(moment := answer.get("now"), str):
-        parsed = datetime.fromisoformat(moment)
-        if parsed.tzinfo is not None:
-            return answer, parsed
+    moment = utc_moment(answer.get("now")) if isinstance(answer, dict) else None
+    if isinstance(answer, dict) and moment is not None:
+        return answer, moment
     raise DatabaseRefused(
         f"{function}: the answer has no database time, so it is not of the worker's schema; "
         "check SUPABASE_URL and apply supabase/migrations.",
@@ -186,12 +210,3 @@ def _checked(function: str, answer: object) -> tuple[dict[str, Any], datetime]:
 
 def _may_be_asked_again(error: BaseException) -> bool:
     return isinstance(error, WorkerError) and error.retryable
-
-
-def _tell_retry(state: RetryCallState) -> None:
-    _log.warning(
-        "database.retried",
-        function=state.args[0],
-        attempt=state.attempt_number,
-        error=str(state.outcome.exception()) if state.outcome else "",
-    )
