@@ -136,7 +136,8 @@ async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes)
     for wallet in settings.wallets:
         key = wallet_key(wallet)
         hide(key.get_secret_value(), key.get_secret_value().removeprefix("0x"))
-        accounts.append(Account(wallet.address, key))
+        accounts.append(account := Account(wallet.address, key))
+        account.signer()  # a key that is not the wallet's is refused here, before anybody hears of it
     try:
         return await PolymarketExchange.open(settings.exchange, accounts, clock, lanes=lanes)
     except (ExchangeError, CredentialError):

@@ -9,6 +9,7 @@
     │   └── SchemaError             a table, function or grant is missing      exit 78
     ├── ExchangeError
     │   ├── ExchangeUnreachable     no answer to a read                        retryable, exit 75
+    │   │   └── ExchangeMalformed       an answer in no shape of the exchange's
     │   ├── MarketNotFound          the exchange does not know the market      benign
     │   ├── ExchangeRefused         a read or a preparation was refused
     │   └── OrderIdMismatch         the id that came back is not ours          halts trading
@@ -79,6 +80,10 @@ class ExchangeError(WorkerError):
 class ExchangeUnreachable(ExchangeError):
     retryable = True
     exit_code = ExitCode.UPSTREAM_UNREACHABLE
+
+
+class ExchangeMalformed(ExchangeUnreachable):
+    """As good as no answer while trading; at the first contact it means a wrong address."""
 
 
 class MarketNotFound(ExchangeError):

@@ -189,6 +189,7 @@ class Settings(BaseSettings):
     mode: Mode = Mode.PAPER
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{0,80}$")] = ""
     unknown_wallets: UnknownWallets = UnknownWallets.SKIP
+    start_patience_s: PositiveSeconds = 5.0
     stop_drain_s: PositiveSeconds = 30.0
     database_timeout_s: PositiveSeconds = 5.0
     supabase_url: Annotated[Url, Field(validation_alias="SUPABASE_URL")]

@@ -161,9 +161,10 @@ class SupabaseLedger:
 
     # --- for the operator
 
-    async def check(self) -> SchemaCheck:
+    async def check(self, *, deadline_s: float | None = None) -> SchemaCheck:
         """What the schema lacks for this worker; an empty list of problems means that it can run."""
-        return parse_check(await self._database.rpc("lt_worker_check", {"p_mode": self._mode}))
+        answer = await self._database.rpc("lt_worker_check", {"p_mode": self._mode}, deadline_s=deadline_s)
+        return parse_check(answer)
 
     async def equation(self, *, since: datetime | None = None) -> Equation:
         return parse_equation(await self._call("lt_equation", {"since": moment_text(since)}))

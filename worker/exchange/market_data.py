@@ -18,7 +18,13 @@ import httpx
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable, MarketNotFound
+from worker.errors import (
+    ExchangeError,
+    ExchangeMalformed,
+    ExchangeRefused,
+    ExchangeUnreachable,
+    MarketNotFound,
+)
 from worker.exchange.lanes import Lane
 from worker.exchange.market_cache import MarketCache
 from worker.exchange.order_id import exchange_version
@@ -147,7 +153,9 @@ class MarketData:
         """The order protocol that the exchange speaks; an order signed for another one is refused."""
         answer = await self._get("/version")
         if not isinstance(answer, Mapping) or not isinstance(answer.get("version"), int):
-            raise ExchangeUnreachable(f"/version answered {answer!r}: expected a number under `version`.")
+            raise ExchangeMalformed(
+                f"GET /version answered {answer!r:.100}: expected a number under `version`."
+            )
         return int(answer["version"])
 
     async def time(self) -> datetime:
@@ -156,7 +164,7 @@ class MarketData:
         try:
             return datetime.fromtimestamp(int(str(answer)), tz=UTC)
         except (ValueError, OverflowError):
-            raise ExchangeUnreachable(f"/time answered {answer!r}: expected unix seconds.") from None
+            raise ExchangeMalformed(f"GET /time answered {answer!r:.100}: expected unix seconds.") from None
 
     async def warm(self, condition_ids: Sequence[ConditionId]) -> None:
         """Have these markets in memory. One that cannot be read is logged: its first order will read it again."""
@@ -219,7 +227,7 @@ class MarketData:
         try:
             return json.loads(response.content, parse_float=Decimal)
         except ValueError as error:
-            raise ExchangeUnreachable(f"GET {path} answered something that is not JSON.") from error
+            raise ExchangeMalformed(f"GET {path} answered something that is not JSON.") from error
 
 
 def clob_condition_id(condition_id: str) -> ConditionId:
@@ -238,7 +246,7 @@ def raise_for_status(
     """What a read's status means: 404 `missing`; throttled, restarting or broken: unreachable; else refused."""
     if 200 <= status < 300:
         return
-    message = f"{call} answered {status}: {words[:200]}"
+    message = f"{call} answered {status}: {' '.join(words.split())[:200]}".rstrip(": ")
     if status == 404:
         raise missing(message)
     if status in {408, 425, 429} or status >= 500:
@@ -252,9 +260,7 @@ def _parse(model: type[_Model], answer: Any, path: str) -> _Model:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ExchangeUnreachable(
-            f"GET {path} answered an unknown shape: {where}: {first['msg']}."
-        ) from error
+        raise ExchangeMalformed(f"GET {path} answered an unknown shape: {where}: {first['msg']}.") from error
 
 
 def _price(level: Level) -> Decimal:
