@@ -1,19 +1,22 @@
-"""The command itself, as a child process: what goes wrong is one sentence and an exit code, never a traceback."""
+"""The command itself: what goes wrong is one sentence and an exit code, never a traceback.
+
+What ends before anything is opened is asked of `main` in this process; the rest is a child process as systemd's.
+"""
 
 import asyncio
 import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 import pytest
 from aiohttp import web
 
 from tests.support.exchange_floor import KEY, OTHER_KEY, account_of
+from worker.cli import main
 from worker.errors import ExitCode
 from worker.sandbox.keys import ProjectKeys
 from worker.sandbox.postgres import Postgres
@@ -25,6 +28,8 @@ WALLET = account_of().wallet
 ONE_WALLET = f'[[wallets]]\naddress = "{WALLET}"\nkey = "env:WALLET_MAIN"\n'
 LIVE = 'mode = "live"\n'
 VERBS = ("run", "check", "demo")
+MINE = ("POLYCOPY_", "SUPABASE_", "CREDENTIALS_", "NOTIFY_", "FORCE_COLOR")
+GENEROUS_S = 50.0  # for a hang, not for a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,6 @@ class Ended:
     code: ExitCode
     stdout: str
     stderr: str
-    took_s: float
 
     @property
     def sentence(self) -> str:
@@ -40,27 +44,32 @@ class Ended:
         assert "Traceback" not in self.stderr, self.stderr
         (sentence,) = [line for line in self.stderr.splitlines() if line.startswith("error: ")]
         assert self.stderr.rstrip().endswith(sentence)
-        assert self.took_s < 15
         return sentence
 
 
+def write(folder: Path, text: str) -> None:
+    """The settings file, where the worker looks for it."""
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config" / "worker.toml").write_text(text, encoding="utf-8")
+
+
 class Shell:
-    """An operator's shell in a folder of its own."""
+    """An operator's shell in a folder of its own; each command is a process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {
             "SUPABASE_URL": "http://127.0.0.1:1",
             "SUPABASE_SERVICE_ROLE_KEY": ProjectKeys().service_role,
+            "POLYCOPY_START_PATIENCE_S": "0.5",
         }
 
-    def write(self, text: str) -> None:
-        """The settings file, where the worker looks for it."""
-        (self.folder / "config").mkdir(exist_ok=True)
-        (self.folder / "config" / "worker.toml").write_text(text, encoding="utf-8")
+    def point_at(self, supabase: SupabaseSandbox) -> None:
+        self.environment["SUPABASE_URL"] = supabase.url
+        self.environment["SUPABASE_SERVICE_ROLE_KEY"] = supabase.service_role_key
+        self.environment["POLYCOPY_START_PATIENCE_S"] = "20"
 
     async def __call__(self, *arguments: str, **environment: str) -> Ended:
-        began_s = monotonic()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "worker", *arguments),
             cwd=self.folder,
@@ -69,20 +78,18 @@ class Shell:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(GENEROUS_S):
                 stdout, stderr = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         assert process.returncode is not None
-        code = ExitCode(process.returncode)
-        return Ended(code, stdout.decode(), stderr.decode(), monotonic() - began_s)
+        return Ended(ExitCode(process.returncode), stdout.decode(), stderr.decode())
 
 
 def _clean(environ: Mapping[str, str]) -> dict[str, str]:
-    mine = ("POLYCOPY_", "SUPABASE_", "CREDENTIALS_", "NOTIFY_", "FORCE_COLOR")
-    return {name: value for name, value in environ.items() if not name.startswith(mine)}
+    return {name: value for name, value in environ.items() if not name.startswith(MINE)}
 
 
 @pytest.fixture
@@ -90,127 +97,144 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-def point_at(shell: Shell, supabase: SupabaseSandbox) -> None:
-    shell.environment["SUPABASE_URL"] = supabase.url
-    shell.environment["SUPABASE_SERVICE_ROLE_KEY"] = supabase.service_role_key
+Door = Callable[..., Ended]
 
 
-# --- settings and keys --------------------------------------------------------------------------------------------
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Door:
+    """The command in this process, for what ends at the front door."""
+    for name in set(os.environ) - set(_clean(os.environ)):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def knock(*arguments: str, file: str = "", **environment: str) -> Ended:
+        write(tmp_path, file)
+        monkeypatch.setattr(sys, "argv", ["polycopy-worker", *arguments])
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as left:
+            main()
+        code = ExitCode(left.value.code or 0)  # type: ignore[arg-type]  # `main` exits with numbers only
+        return Ended(code, *capsys.readouterr())
+
+    return knock
+
+
+KEYED = {
+    "SUPABASE_URL": "http://127.0.0.1:1",
+    "SUPABASE_SERVICE_ROLE_KEY": ProjectKeys().service_role,
+}
+
+
+# --- the front door -----------------------------------------------------------------------------------------------
+
+
+def test_every_verb_teaches_what_it_does(door: Door) -> None:
+    whole, bare = door("--help"), door()
+    assert whole.code is bare.code is ExitCode.OK
+    assert whole.stdout.split() == bare.stdout.split()
+    for verb in VERBS:
+        assert verb in whole.stdout
+        taught = door(verb, "--help")
+        assert taught.code is ExitCode.OK
+        assert f"polycopy-worker {verb}" in taught.stdout
+        assert len(re.findall(r"\w{4,}", taught.stdout)) > 20
+    assert "--live" in door("run", "--help").stdout
+
+
+def test_it_tells_its_version(door: Door) -> None:
+    assert re.fullmatch(r"polycopy-worker \d+\.\d+\.\d+\S*\n", door("--version").stdout)
+
+
+@pytest.mark.parametrize("arguments", [("trade",), ("run", "--lvie"), ("demo", "--rate", "fast")])
+def test_a_wrong_command_line_is_the_callers_to_mend(door: Door, arguments: tuple[str, ...]) -> None:
+    ended = door(*arguments)
+    assert ended.code is ExitCode.USAGE
+    assert ended.stdout == ""
 
 
 @pytest.mark.parametrize("verb", ["run", "check"])
-async def test_an_unknown_key_in_the_file_is_named_with_the_one_that_was_meant(
-    shell: Shell, verb: str
-) -> None:
-    shell.write("[sweep]\nevry_s = 1.0\n")
-    ended = await shell(verb)
+def test_an_unknown_key_in_the_file_is_named_with_the_one_that_was_meant(door: Door, verb: str) -> None:
+    ended = door(verb, file="[sweep]\nevry_s = 1.0\n", **KEYED)
     assert ended.code is ExitCode.CONFIG_INVALID
     assert "`sweep.evry_s`" in ended.sentence
     assert "did you mean `every_s`?" in ended.sentence
 
 
 @pytest.mark.parametrize(
-    ("variable", "code"),
+    ("given", "missing", "code"),
     [
-        ("SUPABASE_SERVICE_ROLE_KEY", ExitCode.CREDENTIALS_REFUSED),
-        ("SUPABASE_URL", ExitCode.CONFIG_INVALID),
+        ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", ExitCode.CREDENTIALS_REFUSED),
+        ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_URL", ExitCode.CONFIG_INVALID),
     ],
 )
-async def test_what_is_not_set_is_named_with_the_way_to_set_it(
-    shell: Shell, variable: str, code: ExitCode
+def test_what_is_not_set_is_named_with_the_way_to_set_it(
+    door: Door, given: str, missing: str, code: ExitCode
 ) -> None:
-    del shell.environment[variable]
-    ended = await shell("run")
+    ended = door("run", **{given: KEYED[given]})
     assert ended.code is code
-    assert f"{variable} is not set: export" in ended.sentence
-
-
-async def test_a_url_that_is_none_is_named(shell: Shell) -> None:
-    ended = await shell("run", SUPABASE_URL="project.supabase.co")
-    assert ended.code is ExitCode.CONFIG_INVALID
-    assert "SUPABASE_URL" in ended.sentence
-    assert "https://" in ended.sentence
+    assert f"{missing} is not set: export" in ended.sentence
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
-    [
-        (ProjectKeys().anon, "role 'anon'"),
-        ("sb_publishable_0123456789abcdef", "publishable key"),
-        ("not-a-key-at-all", "neither a JWT nor a secret key"),
-    ],
-    ids=["anon", "publishable", "nonsense"],
+    ("file", "arguments", "said"),
+    [(LIVE + ONE_WALLET, (), "add --live"), (ONE_WALLET, ("--live",), 'mode = "live"')],
+    ids=["only the file", "only the flag"],
 )
-async def test_a_key_too_weak_to_trade_is_told_apart_and_never_shown(
-    shell: Shell, key: str, said: str
-) -> None:
-    ended = await shell("run", SUPABASE_SERVICE_ROLE_KEY=key)
-    assert ended.code is ExitCode.CREDENTIALS_REFUSED
-    assert "SUPABASE_SERVICE_ROLE_KEY" in ended.sentence
+def test_half_a_yes_spends_nothing(door: Door, file: str, arguments: tuple[str, ...], said: str) -> None:
+    ended = door("run", *arguments, file=file, **KEYED)
+    assert ended.code is ExitCode.CONFIG_INVALID
     assert said in ended.sentence
-    assert "service_role key" in ended.sentence
-    assert key not in ended.stderr
 
 
-async def test_a_key_of_another_project_is_refused_by_the_database_and_told_so(
-    shell: Shell, supabase: SupabaseSandbox
-) -> None:
-    point_at(shell, supabase)
-    ended = await shell("run", SUPABASE_SERVICE_ROLE_KEY=ProjectKeys().service_role)
-    assert ended.code is ExitCode.CREDENTIALS_REFUSED
-    assert "SUPABASE_SERVICE_ROLE_KEY" in ended.sentence
+def test_check_answers_in_json_even_when_the_settings_are_wrong_or_missing(door: Door) -> None:
+    ended = door("check", "--json", file="[sweep]\nevry_s = 1.0\n")
+    assert ended.code is ExitCode.CONFIG_INVALID
+    (line,) = ended.stdout.splitlines()
+    said = json.loads(line)
+    (finding,) = said["findings"]
+    assert said["ready"] is False
+    assert (finding["grade"], finding["exit_code"]) == ("fail", ExitCode.CONFIG_INVALID)
+    assert "did you mean `every_s`?" in finding["detail"]
 
 
 # --- a database that cannot be had --------------------------------------------------------------------------------
 
 
-async def test_a_host_that_refuses_is_named(shell: Shell) -> None:
+async def test_a_host_that_refuses_is_named_and_told_of_once(shell: Shell) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     ran, checked = await asyncio.gather(*(shell(verb, SUPABASE_URL=url) for verb in ("run", "check")))
     for ended in (ran, checked):
         assert ended.code is ExitCode.UPSTREAM_UNREACHABLE
         assert f"Supabase at {url} does not answer: check SUPABASE_URL and the network" in ended.stderr
+    warning, _ = ran.stderr.splitlines()
+    assert json.loads(warning)["event"] == "database.retried"
     assert url in ran.sentence
+    assert "{" not in checked.stderr
+    assert re.search(r"^FAIL start: ", checked.stderr, flags=re.MULTILINE)
 
 
-@pytest.fixture(
-    params=[
-        (200, "text/html", "<html>\n<body>Welcome</body>\n</html>"),
-        (200, "application/json", '{"hello": "world"}'),
-        (404, "text/html", "<html>\nnot here\n</html>"),
-    ],
-    ids=["a page", "another API", "not found"],
-)
-async def stranger(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """A web server that is no Supabase project."""
-    status, kind, text = request.param
+async def test_a_server_that_is_not_supabase_is_told_apart(shell: Shell) -> None:
+    async def refuse(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=405)
 
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=status, content_type=kind, text=text)
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
+    runner = web.ServerRunner(web.Server(refuse))
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port := free_port())
-    await site.start()
-    yield f"http://127.0.0.1:{port}"
+    await web.TCPSite(runner, "127.0.0.1", port := free_port()).start()
+    ended = await shell("run", SUPABASE_URL=(url := f"http://127.0.0.1:{port}"))
     await runner.cleanup()
-
-
-async def test_a_server_that_is_not_supabase_is_told_apart(shell: Shell, stranger: str) -> None:
-    ended = await shell("run", SUPABASE_URL=stranger)
     assert ended.code is ExitCode.CONFIG_INVALID
-    assert stranger in ended.sentence
+    assert url in ended.sentence
     assert "SUPABASE_URL" in ended.sentence
 
 
 async def test_a_database_that_is_away_behind_its_gateway_is_worth_another_try(
     shell: Shell, supabase: SupabaseSandbox
 ) -> None:
-    point_at(shell, supabase)
+    shell.point_at(supabase)
     await supabase.postgrest._process.stop()
-    ended = await shell("run")
+    ended = await shell("run", POLYCOPY_START_PATIENCE_S="0.5")
     assert ended.code is ExitCode.UPSTREAM_UNREACHABLE
     assert supabase.url in ended.sentence
 
@@ -219,120 +243,88 @@ async def test_a_project_without_our_tables_is_told_to_migrate(
     shell: Shell, cluster: Postgres, project_template: str
 ) -> None:
     async with SupabaseSandbox.start(postgres=cluster, template=project_template) as bare:
-        point_at(shell, bare)
+        shell.point_at(bare)
         ended = await shell("run")
     assert ended.code is ExitCode.CONFIG_INVALID
     assert "supabase/migrations" in ended.sentence
 
 
-# --- money needs two yeses and a key ------------------------------------------------------------------------------
+# --- keys ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "arguments", "said"),
-    [
-        (LIVE + ONE_WALLET, (), "add --live"),
-        (ONE_WALLET, ("--live",), 'mode = "live"'),
-        (LIVE, ("--live",), "[[wallets]]"),
-    ],
-    ids=["only the file", "only the flag", "no wallet"],
-)
-async def test_half_a_yes_spends_nothing(
-    shell: Shell, text: str, arguments: tuple[str, ...], said: str
-) -> None:
-    shell.write(text)
-    ended = await shell("run", *arguments)
-    assert ended.code is ExitCode.CONFIG_INVALID
-    assert said in ended.sentence
-
-
-@pytest.mark.parametrize(
-    ("key", "said"),
-    [
-        ({}, "is not set: put it in env WALLET_MAIN"),
-        ({"WALLET_MAIN": "0x1234"}, "64 hexadecimal digits"),
-        ({"WALLET_MAIN": OTHER_KEY.get_secret_value()}, WALLET),
-    ],
-    ids=["missing", "malformed", "of another address"],
-)
-async def test_a_wallets_key_that_does_not_open_it_is_named_and_not_shown(
-    shell: Shell, key: dict[str, str], said: str
-) -> None:
-    shell.write(LIVE + ONE_WALLET)
-    ended = await shell("run", "--live", **key)
+async def test_a_key_too_weak_to_trade_is_told_apart_and_never_shown(shell: Shell) -> None:
+    key = ProjectKeys().anon
+    ended = await shell("run", SUPABASE_SERVICE_ROLE_KEY=key)
     assert ended.code is ExitCode.CREDENTIALS_REFUSED
-    assert said.lower() in ended.sentence.lower()
-    assert "5d5d5d" not in ended.stderr
+    assert "SUPABASE_SERVICE_ROLE_KEY is a key of role 'anon'" in ended.sentence
+    assert key not in ended.stderr
 
 
-async def test_an_exchange_that_does_not_answer_is_named(shell: Shell, supabase: SupabaseSandbox) -> None:
-    point_at(shell, supabase)
-    url = f"http://127.0.0.1:{free_port()}"
-    shell.write(
-        LIVE + ONE_WALLET + f'[exchange]\nclob_url = "{url}"\ngamma_url = "{url}"\ndata_url = "{url}"\n'
-    )
-    ended = await shell("run", "--live", WALLET_MAIN=KEY.get_secret_value())
-    assert ended.code is ExitCode.UPSTREAM_UNREACHABLE
-    assert WALLET in ended.sentence.lower() or url in ended.sentence
+async def test_a_key_of_another_project_is_refused_by_the_database_and_told_so(
+    shell: Shell, supabase: SupabaseSandbox
+) -> None:
+    shell.point_at(supabase)
+    ended = await shell("run", SUPABASE_SERVICE_ROLE_KEY=ProjectKeys().service_role)
+    assert ended.code is ExitCode.CREDENTIALS_REFUSED
+    assert "SUPABASE_SERVICE_ROLE_KEY" in ended.sentence
+
+
+async def test_money_needs_a_wallet_and_the_key_that_opens_it(shell: Shell) -> None:
+    write(shell.folder, LIVE)
+    without = await shell("run", "--live")
+    assert without.code is ExitCode.CONFIG_INVALID
+    assert "[[wallets]]" in without.sentence
+    write(shell.folder, LIVE + ONE_WALLET)
+    other = await shell("run", "--live", WALLET_MAIN=OTHER_KEY.get_secret_value())
+    assert other.code is ExitCode.CREDENTIALS_REFUSED
+    assert WALLET in other.sentence.lower()
+    assert "5d5d5d" not in other.stderr
 
 
 # --- check --------------------------------------------------------------------------------------------------------
 
 
+async def test_an_exchange_that_does_not_answer_is_named_by_its_setting(
+    shell: Shell, supabase: SupabaseSandbox
+) -> None:
+    shell.point_at(supabase)
+    url = f"http://127.0.0.1:{free_port()}"
+    write(
+        shell.folder,
+        LIVE + ONE_WALLET + f'[exchange]\nclob_url = "{url}"\ngamma_url = "{url}"\ndata_url = "{url}"\n',
+    )
+    key = KEY.get_secret_value()
+    ran, checked = await asyncio.gather(
+        shell("run", "--live", WALLET_MAIN=key),
+        shell("check", POLYCOPY_MODE="paper", SUPABASE_DB_URL="postgresql://127.0.0.1/postgres"),
+    )
+    for ended in (ran, checked):
+        assert ended.code is ExitCode.UPSTREAM_UNREACHABLE
+        assert f"exchange at {url} does not answer: check the setting `exchange.clob_url`" in ended.stderr
+    assert url in ran.sentence
+    findings = [line.partition(":")[0] for line in checked.stderr.splitlines()]
+    assert findings == [
+        "ok   settings",
+        "warn SUPABASE_DB_URL",
+        "ok   keys",
+        "ok   database",
+        "warn strategies",
+        "FAIL exchange",
+    ]
+    assert checked.stdout == ""
+
+
 async def test_check_prints_exactly_one_json_object(shell: Shell, supabase: SupabaseSandbox) -> None:
-    point_at(shell, supabase)
+    shell.point_at(supabase)
     nowhere = f"http://127.0.0.1:{free_port()}"
     ended = await shell("check", "--json", POLYCOPY_EXCHANGE__CLOB_URL=nowhere)
     (line,) = ended.stdout.splitlines()
     said = json.loads(line)
-    things = {finding["thing"]: finding["grade"] for finding in said["findings"]}
+    codes = {finding["thing"]: (finding["grade"], finding.get("exit_code")) for finding in said["findings"]}
     assert said["ready"] is False
-    assert things["database"] == "ok"
-    assert "fail" in things.values()
-    assert ended.code is not ExitCode.OK
-
-
-async def test_check_answers_in_json_even_when_the_settings_are_wrong(shell: Shell) -> None:
-    shell.write("[sweep]\nevry_s = 1.0\n")
-    ended = await shell("check", "--json")
-    (line,) = ended.stdout.splitlines()
-    said = json.loads(line)
-    assert said["ready"] is False
-    assert "did you mean `every_s`?" in said["findings"][0]["detail"]
-    assert ended.code is ExitCode.CONFIG_INVALID
-
-
-async def test_check_shows_each_finding_with_its_fix_and_changes_nothing(
-    shell: Shell, supabase: SupabaseSandbox
-) -> None:
-    point_at(shell, supabase)
-    ended = await shell("check", SUPABASE_SERVICE_ROLE_KEY=ProjectKeys().anon)
-    assert ended.code is ExitCode.CREDENTIALS_REFUSED
-    assert "FAIL start: SUPABASE_SERVICE_ROLE_KEY" in ended.stderr
-    assert ended.stdout == ""
-
-
-# --- the front door -----------------------------------------------------------------------------------------------
-
-
-async def test_every_verb_teaches_what_it_does() -> None:
-    shell = Shell(Path("/"))
-    whole, *each = await asyncio.gather(shell("--help"), *(shell(verb, "--help") for verb in VERBS))
-    for verb, ended in zip(VERBS, each, strict=True):
-        assert verb in whole.stdout
-        assert ended.code is ExitCode.OK
-        assert f"polycopy-worker {verb}" in ended.stdout or "__main__" not in ended.stdout
-        words = re.findall(r"\w{4,}", ended.stdout)
-        assert len(words) > 20
-    assert "--live" in each[VERBS.index("run")].stdout
-
-
-@pytest.mark.parametrize("arguments", [("trade",), ("run", "--lvie"), ("demo", "--rate", "fast")])
-async def test_a_wrong_command_line_is_the_callers_to_mend(shell: Shell, arguments: tuple[str, ...]) -> None:
-    ended = await shell(*arguments)
-    assert ended.code is ExitCode.USAGE
-    assert "Traceback" not in ended.stderr
-    assert ended.stdout == ""
+    assert codes["database"] == ("ok", None)
+    assert codes["exchange"] == ("fail", ExitCode.UPSTREAM_UNREACHABLE)
+    assert ended.code is ExitCode.UPSTREAM_UNREACHABLE
 
 
 # --- the contract -------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """The front door: one function per verb, no logic. stdout is data, stderr is talk, exit codes are a contract."""
 
 import asyncio
+import io
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="polycopy-worker",
-    help="Executes copy-trade signals from Supabase on Polymarket's order book: once, at a bounded price, explained.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,6 +37,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 _INTERRUPTED = 130  # the shells' number for a program that Ctrl-C ended
 
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def front_door(
+    context: typer.Context,
+    *,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Executes copy-trade signals from Supabase on Polymarket's order book: once, at a bounded price, explained."""
+    if show_version:
+        sys.stdout.write(f"polycopy-worker {version('polycopy-worker')}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
 
 
 @app.command()
@@ -73,7 +86,7 @@ def check(*, config: Config = None, as_json: Json = False) -> None:
         if as_json:
             _print_findings([_settings_finding(error)])
         raise
-    log.configure(settings.log)
+    log.configure(settings.log, stream=io.StringIO())  # the findings say it all
     findings, code = asyncio.run(_findings(settings, talking=not as_json))
     if as_json:
         _print_findings(findings)
@@ -133,22 +146,24 @@ async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding
     code = ExitCode.OK
     async for finding in preflight(settings):
         findings.append(finding)
-        if finding.grade is Grade.FAIL:
-            code = finding.exit_code
+        code = code or finding.exit_code or ExitCode.OK
         if talking:
-            talk.print(f"{marks[finding.grade]} {escape(finding.thing)}: {escape(finding.detail)}")
+            talk.print(
+                f"{marks[finding.grade]} {escape(finding.thing)}: {escape(log.redact(finding.detail))}"
+            )
     return findings, code
 
 
 def _settings_finding(error: WorkerError) -> "Finding":
-    from worker.preflight import Finding, Grade  # noqa: PLC0415 - as in `run`
+    from worker.preflight import Finding  # noqa: PLC0415 - as in `run`
 
-    return Finding("settings", Grade.FAIL, str(error), error.exit_code)
+    return Finding.failure("settings", str(error), error.exit_code)
 
 
 def _print_findings(findings: Sequence["Finding"]) -> None:
     ready = all(finding.grade != "fail" for finding in findings)
-    sys.stdout.write(json.dumps({"ready": ready, "findings": [asdict(one) for one in findings]}) + "\n")
+    answer = json.dumps({"ready": ready, "findings": [one.as_json() for one in findings]})
+    sys.stdout.write(log.redact(answer) + "\n")
 
 
 def _agree_on_live(settings: Settings, *, live: bool) -> None:

@@ -5,11 +5,11 @@ reported as not asked rather than as fine.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from worker.adapters import Adapters, open_adapters
-from worker.errors import ExitCode, WorkerError
+from worker.errors import ExitCode, ForeignWriter, WorkerError
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import Mode
 from worker.settings import Settings
@@ -26,12 +26,24 @@ class Finding:
     thing: str
     grade: Grade
     detail: str
-    exit_code: ExitCode = ExitCode.CONFIG_INVALID  # of `run`, where the grade is FAIL
+    exit_code: ExitCode | None = None  # of `run`, where the grade is FAIL
+
+    @classmethod
+    def failure(cls, thing: str, detail: str, exit_code: ExitCode = ExitCode.CONFIG_INVALID) -> "Finding":
+        return cls(thing, Grade.FAIL, detail, exit_code)
+
+    def as_json(self) -> dict[str, str | int]:
+        """`exit_code` only where there is one."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 async def preflight(settings: Settings) -> AsyncIterator[Finding]:
     """Findings in the order in which the parts depend on each other."""
     yield Finding("settings", Grade.OK, f"mode {settings.mode}, {len(settings.wallets)} wallets configured")
+    if settings.supabase_db_url is not None:
+        yield Finding(
+            "SUPABASE_DB_URL", Grade.WARN, "it is set, but this version does not use it yet: no harm done"
+        )
     try:
         async with open_adapters(settings) as adapters:
             yield Finding(
@@ -41,13 +53,13 @@ async def preflight(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
             yield await _exchange(adapters)
     except WorkerError as error:
-        yield Finding("start", Grade.FAIL, str(error), error.exit_code)
+        yield Finding.failure("start", str(error), error.exit_code)
 
 
 async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Finding]:
     check = await adapters.first_contact()
     for problem in check.problems:
-        yield Finding(problem.thing, Grade.FAIL, f"{problem.problem}; {problem.fix}")
+        yield Finding.failure(problem.thing, f"{problem.problem}; {problem.fix}")
     yield Finding("database", Grade.OK, f"schema {check.schema_version}, role {check.role}")
     strategies = [one for one in await adapters.ledger.strategies() if one.is_active]
     if not strategies:
@@ -68,11 +80,17 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
     foreign = await adapters.ledger.foreign_orders(window_s=300)
     if foreign.count:
         detail = f"{foreign.count} rows of lt_orders in 5 minutes are not ours: stop the other executor"
-        yield Finding("lt_orders", Grade.FAIL, detail)
+        if settings.mode is Mode.LIVE:
+            yield Finding.failure("lt_orders", detail, ForeignWriter.exit_code)
+        else:
+            yield Finding("lt_orders", Grade.WARN, detail)
 
 
 async def _exchange(adapters: Adapters) -> Finding:
-    health = await adapters.exchange.health()
+    try:
+        health = await adapters.exchange_health()
+    except WorkerError as error:
+        return Finding.failure("exchange", str(error), error.exit_code)
     if problems := health.problems():
-        return Finding("exchange", Grade.FAIL, " ".join(problems))
+        return Finding.failure("exchange", " ".join(problems))
     return Finding("exchange", Grade.OK, f"version {health.version}, clock within {abs(health.skew_s):.1f} s")
