@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -59,11 +59,16 @@ class Line(httpx.AsyncBaseTransport):
         self.cut = False
         self.calls: defaultdict[str, int] = defaultdict(int)
         self._gates: dict[str, asyncio.Event] = {}
+        self._answer_gates: dict[str, asyncio.Event] = {}
         self._losses: defaultdict[str, int] = defaultdict(int)
 
     def hold(self, function: str) -> asyncio.Event:
         """Calls of this function wait until the event that is returned is set."""
         return self._gates.setdefault(function, asyncio.Event())
+
+    def hold_answers(self, function: str) -> asyncio.Event:
+        """Calls of this function are carried out, and their answers wait until the event is set."""
+        return self._answer_gates.setdefault(function, asyncio.Event())
 
     def lose_answers(self, function: str, count: int) -> None:
         """The next `count` calls of this function are carried out, and their answers never arrive."""
@@ -77,6 +82,8 @@ class Line(httpx.AsyncBaseTransport):
         if self.cut:
             raise httpx.ConnectError("the line is cut", request=request)
         response = await self._inner.handle_async_request(request)
+        if gate := self._answer_gates.get(function):
+            await gate.wait()
         if self._losses[function] > 0:
             self._losses[function] -= 1
             await response.aread()
@@ -114,7 +121,31 @@ class TradingRoom:
     sender: Sender
     submitter: Submitter
     resolver: Resolver
+    access: DatabaseAccess
+    doubt: DoubtPolicy
     metrics: Metrics = field(default_factory=Metrics)
+
+    def successor(self) -> "TradingRoom":
+        """Another worker (`worker-b`) on the same exchange and database, which knows nothing of this one."""
+        sender, wallets, submitter, resolver = _staff(
+            self.rival, self.exchange, self.lanes, self.clock, self.metrics, self.doubt
+        )
+        wallets.watch([self.floor.wallet])
+        return replace(
+            self,
+            ledger=self.rival,
+            rival=self.ledger,
+            wallets=wallets,
+            sender=sender,
+            submitter=submitter,
+            resolver=resolver,
+        )
+
+    async def takes_over(self) -> None:
+        """The lease of whoever holds the wallet ends, and this worker takes it."""
+        await self.desk.execute("update public.lt_leases set expires_at = now() - interval '1 second'")
+        await self.wallets.refresh()
+        assert self.wallets.held
 
     async def signal(self, **columns: object) -> FtOrderId:
         """A good signal for the floor's market; `columns` make it another."""
@@ -175,8 +206,36 @@ class TradingRoom:
         return len(self.floor.venue.journal.orders)
 
 
+def _staff(
+    ledger: SupabaseLedger,
+    exchange: PolymarketExchange,
+    lanes: Lanes,
+    clock: DatabaseClock,
+    metrics: Metrics,
+    doubt: DoubtPolicy,
+) -> tuple[Sender, Wallets, Submitter, Resolver]:
+    """One worker's own parts, new every time: what dies with its process."""
+    wallets = Wallets(exchange, ledger, clock, QUICK_LEASE)
+    sender = Sender(exchange=exchange, ledger=ledger, wallets=wallets, clock=clock, metrics=metrics)
+    submitter = Submitter(
+        sender=sender,
+        exchange=exchange,
+        ledger=ledger,
+        wallets=wallets,
+        lane_of=lanes.submit,
+        clock=clock,
+        metrics=metrics,
+    )
+    resolver = Resolver(
+        exchange=exchange, ledger=ledger, sender=sender, lane_of=lanes.submit, clock=clock, policy=doubt
+    )
+    return sender, wallets, submitter, resolver
+
+
 @asynccontextmanager
-async def open_room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
+async def open_room(
+    supabase: SupabaseSandbox, *, doubt: DoubtPolicy = DOUBT, submit_timeout_s: float = 2.0
+) -> AsyncIterator[TradingRoom]:
     """One strategy of $1,000 (`LT_ONE`), its wallet funded, leased and seen, and plenty on offer at $0.50."""
     access = DatabaseAccess.checked(supabase.url, supabase.service_role_key)
     line, watch, metrics = Line(), Watch(), Metrics()
@@ -192,45 +251,30 @@ async def open_room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
         ledger = SupabaseLedger(database, mode=Mode.LIVE, worker=WorkerId("worker-a"))
         rival = SupabaseLedger(database, mode=Mode.LIVE, worker=WorkerId("worker-b"))
         lanes = Lanes(floor.settings)
-        exchange = await PolymarketExchange.open(floor.settings, [floor.account], clock, lanes=lanes)
-        wallets = Wallets(exchange, ledger, clock, QUICK_LEASE)
-        sender = Sender(exchange=exchange, ledger=ledger, wallets=wallets, clock=clock, metrics=metrics)
-        submitter = Submitter(
-            sender=sender,
-            exchange=exchange,
-            ledger=ledger,
-            wallets=wallets,
-            lane_of=lanes.submit,
-            clock=clock,
-            metrics=metrics,
-        )
-        resolver = Resolver(
-            exchange=exchange,
-            ledger=ledger,
-            sender=sender,
-            lane_of=lanes.submit,
-            clock=clock,
-            policy=DOUBT,
-        )
+        settings = floor.settings.model_copy(update={"submit_timeout_s": submit_timeout_s})
+        exchange = await PolymarketExchange.open(settings, [floor.account], clock, lanes=lanes)
+        sender, wallets, submitter, resolver = _staff(ledger, exchange, lanes, clock, metrics, doubt)
         wallets.watch([floor.wallet])
         await wallets.refresh()
         try:
             yield TradingRoom(
-                desk,
-                floor,
-                line,
-                watch,
-                clock,
-                database,
-                ledger,
-                rival,
-                exchange,
-                lanes,
-                wallets,
-                sender,
-                submitter,
-                resolver,
-                metrics,
+                desk=desk,
+                floor=floor,
+                line=line,
+                watch=watch,
+                clock=clock,
+                database=database,
+                access=access,
+                ledger=ledger,
+                rival=rival,
+                exchange=exchange,
+                lanes=lanes,
+                wallets=wallets,
+                sender=sender,
+                submitter=submitter,
+                resolver=resolver,
+                doubt=doubt,
+                metrics=metrics,
             )
         finally:
             await sender.in_flight.drain(0)
