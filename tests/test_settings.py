@@ -1,6 +1,7 @@
 """What the operator may set, where each value comes from, and how a mistake is told."""
 
 import os
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -199,7 +200,12 @@ def test_a_file_that_is_not_there_is_named() -> None:
         ("POLYCOPY_SWEP__EVERY_S", "1", "did you mean `sweep`?"),
         ("POLYCOPY_SWEEP__EVRY_S", "1", "did you mean `every_s`?"),
         ("POLYCOPY_MDOE", "live", "did you mean `mode`?"),
-        ("POLYCOPY_SWEEP__EVERY_S", "soon", "`sweep.every_s` = 'soon'"),
+        ("POLYCOPY_FOO", "1", "Unknown setting POLYCOPY_FOO"),
+        ("POLYCOPY_SUPABASE_URL", "https://host", "Unknown setting POLYCOPY_SUPABASE_URL"),
+        ("POLYCOPY_SWEEP__EVERY_S", "soon", "`sweep.every_s` = 'soon' in POLYCOPY_SWEEP__EVERY_S is"),
+        ("POLYCOPY_SWEEP", '{"evry_s": 1}', "Unknown key `sweep.evry_s` in POLYCOPY_SWEEP: did you"),
+        ("POLYCOPY_LEASE__TTL_S", "5", "`lease` = "),
+        ("POLYCOPY_SWEEP", "fast", "`sweep` = 'fast' in POLYCOPY_SWEEP is not valid JSON"),
         ("POLYCOPY_WALLETS", "0xabc", "not valid JSON"),
         ("POLYCOPY_SWEEP__CATCH_UP_AFTER_LIVE_S", "1,2", "not valid JSON"),
         ("SUPABASE_URL", "project.supabase.co", "`SUPABASE_URL` = "),
@@ -213,10 +219,62 @@ def test_a_mistake_in_the_environment_is_one_sentence_that_names_it(
     assert said in complaint(load_settings)
 
 
+def test_all_mistakes_are_told_at_once_each_with_its_place(
+    load: Load, environment: pytest.MonkeyPatch, credentials: Path
+) -> None:
+    environment.delenv("SUPABASE_SERVICE_ROLE_KEY")
+    environment.setenv("POLYCOPY_FOO", "1")
+    environment.setenv("POLYCOPY_SWEEP__BATCH", "0")
+    environment.setenv("POLYCOPY_WALLETS", "0xabc")
+    (credentials / "SUPABASE_URL").write_text("project.supabase.co", encoding="utf-8")
+    with pytest.raises(ConfigError) as refusal:
+        load("modee = 'live'\n[sweep]\nbatch = 5\nevery_s = -1\n[lease]\nttl_s = 5.0\n")
+    first, *told = str(refusal.value).splitlines()
+    assert first == f"{len(told)} settings are wrong:"
+    expected = [
+        r"POLYCOPY_FOO in the environment: known are",
+        r"`modee` in \S+worker.toml: did you mean `mode`",
+        r"`sweep.batch` = '0' in POLYCOPY_SWEEP__BATCH is refused",
+        r"`sweep.every_s` = -1 in \S+worker.toml is refused",
+        r"`lease` = .* in \S+worker.toml is refused",
+        r"`wallets` = '0xabc' in POLYCOPY_WALLETS is not valid JSON",
+        r"`SUPABASE_URL` = .* in the credential SUPABASE_URL is refused",
+        r"SUPABASE_SERVICE_ROLE_KEY is not set: export",
+    ]
+    assert len(told) == len(expected)
+    for words in expected:
+        assert len([line for line in told if re.search(words, line)]) == 1, words
+
+
+def test_two_missing_keys_are_one_errand(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SUPABASE_URL")
+    environment.delenv("SUPABASE_SERVICE_ROLE_KEY")
+    with pytest.raises(ConfigError, match=r"(?s)^2 settings.*SUPABASE_URL is.*SUPABASE_SERVICE_ROLE_KEY is"):
+        load_settings()
+
+
+def test_a_file_that_cannot_be_read_hides_no_mistake_of_the_environment(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("POLYCOPY_MODE", "lvie")
+    with pytest.raises(ConfigError, match=r"(?s)^2 settings.*elsewhere.toml does not exist.*POLYCOPY_MODE"):
+        load_settings(Path("elsewhere.toml"))
+
+
+def test_a_wallets_key_may_stand_in_a_variable_with_our_prefix(
+    load: Load, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("POLYCOPY_WALLET_KEY", PRIVATE_KEY)
+    (wallet,) = load(f"[[wallets]]\naddress = '{ADDRESS}'\nkey = 'env:POLYCOPY_WALLET_KEY'").wallets
+    assert wallet_key(wallet).get_secret_value() == PRIVATE_KEY
+
+
 def test_variables_that_a_container_platform_adds_are_none_of_our_business(
     environment: pytest.MonkeyPatch,
 ) -> None:
+    environment.setenv("POLYCOPY_WORKER_PORT", "tcp://10.0.0.1:9090")
     environment.setenv("POLYCOPY_WORKER_PORT_9090_TCP", "tcp://10.0.0.1:9090")
+    environment.setenv("POLYCOPY_WORKER_SERVICE_HOST", "10.0.0.1")
     assert load_settings().mode is Mode.PAPER
 
 
@@ -243,7 +301,9 @@ def test_what_is_not_set_is_named_with_the_way_to_set_it(
     ],
 )
 def test_a_key_pasted_into_the_wrong_place_is_not_shown(load: Load, text: str) -> None:
-    assert "4c4c4c4c" not in complaint(lambda: load(text))
+    with pytest.raises(ConfigError) as refusal:
+        load(text)
+    assert "4c4c4c4c" not in str(refusal.value)
 
 
 def test_a_database_key_pasted_into_the_url_is_not_shown(environment: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,14 @@ the thing, the value and the fix. Secrets come from the environment or from cred
 Environment: `POLYCOPY_<GROUP>__<NAME>`, such as `POLYCOPY_SWEEP__EVERY_S=0.5`, and the usual `SUPABASE_*` names.
 """
 
-import difflib
 import os
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeGuard
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,22 +24,24 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
-from worker.errors import ConfigError, CredentialError
+from worker import mistakes
+from worker.errors import ConfigError, CredentialError, WorkerError
 from worker.orders.terms import Mode, WalletAddress
 
 ENV_PREFIX = "POLYCOPY_"
 DEFAULT_CONFIG = Path("config/worker.toml")
 SECRET_NAMES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_DB_URL")
+_SECRET_KEYS = frozenset({*(name.lower() for name in SECRET_NAMES), "supabase_key"})
 # Read before the settings are: where the file is.
 CONFIG_VARIABLE = "POLYCOPY_CONFIG"
 
@@ -236,12 +238,28 @@ class Settings(BaseSettings):
         """First wins. Which file and which folder are `load_settings`' choice, handed over as init values."""
         del env_settings, dotenv_settings, file_secret_settings
         chosen = init_settings()
-        sources: list[PydanticBaseSettingsSource] = [EnvSettingsSource(settings_cls)]
+        sources: list[PydanticBaseSettingsSource] = [_UndecodedEnvironment(settings_cls)]
         if credentials := chosen.get("credentials_dir"):
-            sources.insert(0, SecretsSettingsSource(settings_cls, secrets_dir=credentials))
+            sources.insert(0, _UndecodedCredentials(settings_cls, secrets_dir=credentials))
         if config := chosen.get("config_file"):
             sources.append(TomlConfigSettingsSource(settings_cls, toml_file=config))
         return tuple(sources)
+
+
+class _UndecodedEnvironment(EnvSettingsSource):
+    """Hands text that is no JSON on as it is: validation refuses it, together with everything else."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+class _UndecodedCredentials(SecretsSettingsSource):
+    """As `_UndecodedEnvironment`."""
+
+    decode_complex_value = _UndecodedEnvironment.decode_complex_value
 
 
 def config_path(given: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -255,22 +273,31 @@ def config_path(given: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def load_settings(given: Path | None = None) -> Settings:
-    """Read, merge and check everything. Raises `ConfigError` or `CredentialError` with one clear sentence."""
-    path = config_path(given, os.environ)
-    _refuse_unknown_variables(os.environ)
-    if path is not None:
-        _refuse_secrets_in(path)
+    """Read, merge and check everything. Raises `ConfigError` or `CredentialError`: one clear sentence, or a line that
+    counts them and one sentence on each line after it.
+    """
+    found: list[WorkerError] = []
+    path: Path | None = None
+    text, table = "", dict[str, Any]()
+    try:
+        path = config_path(given, os.environ)
+        if path is not None:
+            text, table = _read(path)
+    except ConfigError as error:
+        path, found = None, [error]  # the environment's mistakes are told all the same
     folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", ""))
     credentials = folder if folder.is_absolute() and folder.is_dir() else None
+    sources = mistakes.Sources(ENV_PREFIX, path, table, os.environ, credentials)
+    found += _secrets_in(table, path)
+    found += mistakes.unknown_variables(Settings, sources, _named_variables(text, os.environ))
     try:
-        return Settings(config_file=path, credentials_dir=credentials)  # type: ignore[call-arg]  # for the sources
+        settings = Settings(config_file=path, credentials_dir=credentials)  # type: ignore[call-arg]  # for the sources
     except ValidationError as error:
-        raise _as_sentence(error, path) from None
-    except SettingsError as error:
-        raise ConfigError(
-            f"The environment holds a setting that is not valid JSON: {error}; lists and tables are written as "
-            "JSON there, such as POLYCOPY_WALLETS='[]'."
-        ) from None
+        found += mistakes.of_validation(error, Settings, sources, _SECRET_KEYS)
+        raise mistakes.together(found) from None
+    if found:
+        raise mistakes.together(found)
+    return settings
 
 
 def wallet_key(wallet: WalletSettings) -> SecretStr:
@@ -291,96 +318,29 @@ def wallet_key(wallet: WalletSettings) -> SecretStr:
     return SecretStr("0x" + text)
 
 
-def _refuse_secrets_in(path: Path) -> None:
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}; give the worker's user the right to."
         ) from None
-    secrets = {name.lower() for name in (*SECRET_NAMES, "supabase_key")}
-    for name in table:
-        if name.lower() in secrets:
-            raise ConfigError(
-                f"{path} holds the secret {name}: take it out, and set it in the environment or as a systemd "
-                "credential."
-            )
 
 
-def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """A misspelt variable would be ignored in silence. A plain name is judged only if it resembles a setting:
-    container platforms put variables of their own under a service's prefix.
-    """
-    groups = {name for name, field in Settings.model_fields.items() if _is_group(field.annotation)}
-    plain = set(Settings.model_fields) - groups
-    for variable in environ:
-        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
-            continue
-        head, _, rest = variable.removeprefix(ENV_PREFIX).lower().partition("__")
-        if head in plain:
-            continue
-        if rest and head in groups:
-            annotation = Settings.model_fields[head].annotation
-            names = list(annotation.model_fields) if annotation is not None and _is_group(annotation) else []
-            if rest in names:
-                continue
-            raise ConfigError(f"Unknown setting {variable} in the environment{_hint(rest, names)}")
-        if rest or difflib.get_close_matches(head, list(plain)):
-            raise ConfigError(f"Unknown setting {variable} in the environment{_hint(head, groups | plain)}")
-
-
-def _is_group(annotation: Any) -> TypeGuard[type[Group]]:
-    return isinstance(annotation, type) and issubclass(annotation, Group)
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f": did you mean `{near[0]}`?" if near else f": known are {', '.join(sorted(known))}."
-
-
-def _as_sentence(error: ValidationError, path: Path | None) -> ConfigError | CredentialError:
-    # A misspelt key also leaves the right one missing: the misspelling is the news.
-    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    names = [str(part) for part in first["loc"]]
-    name = ".".join(names)
-    where = str(path) if path is not None else "the environment"
-    missing = first["type"] == "missing"
-    if missing and names[0] in {"SUPABASE_URL", "supabase_url"}:
-        return ConfigError(
-            "SUPABASE_URL is not set: export the project's URL, such as https://<ref>.supabase.co."
+def _secrets_in(table: Mapping[str, Any], path: Path | None) -> list[WorkerError]:
+    return [
+        ConfigError(
+            f"{path} holds the secret {name}: take it out, and set it in the environment or as a systemd credential."
         )
-    if missing and names[0] in {"SUPABASE_SERVICE_ROLE_KEY", "supabase_key"}:
-        return CredentialError(
-            "SUPABASE_SERVICE_ROLE_KEY is not set: export the project's service_role key (or SUPABASE_SECRET_KEY)."
-        )
-    if missing:
-        return ConfigError(f"`{name}` is missing in {where} or the environment: add it.")
-    if first["type"] == "extra_forbidden":
-        return ConfigError(f"Unknown key `{name}` in {where}{_hint(names[-1], _siblings(names))}")
-    problem = first["msg"].removeprefix("Value error, ")
-    return ConfigError(
-        f"`{name}` = {_shown(names, first['input'])} in {_place(names, where)} is refused: {problem}."
-    )
+        for name in table
+        if name.lower() in _SECRET_KEYS
+    ]
 
 
-def _place(names: list[str], where: str) -> str:
-    return "the environment" if names[0].startswith("SUPABASE_") else f"{where} or the environment"
-
-
-def _shown(names: list[str], value: object) -> str:
-    """A refused value, unless it may be a secret that was put into the wrong place."""
-    text = repr(value)
-    private = names[0] == "wallets" or names[0].lower().startswith("supabase")
-    if len(text) > 60 or (private and len(text) > 12):
-        return f"a value of {len(str(value))} characters"
-    return text
-
-
-def _siblings(names: list[str]) -> Iterable[str]:
-    if len(names) == 1:
-        return [name for name in Settings.model_fields if not name.startswith("supabase")]
-    field = Settings.model_fields.get(names[0])
-    annotation = WalletSettings if names[0] == "wallets" else field.annotation if field else None
-    return annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, Group) else ()
+def _named_variables(text: str, environ: Mapping[str, str]) -> set[str]:
+    """Variables with our prefix that are no settings: our own, and those that the `key` of a wallet names."""
+    wallets = text + environ.get(f"{ENV_PREFIX}WALLETS", "")
+    return {CONFIG_VARIABLE, *re.findall(r"env:([A-Za-z0-9_.-]+)", wallets)}
