@@ -27,6 +27,8 @@ class Feed:
         self._rules = rules
         self.user_listeners: list[UserListener] = []
         self.market_listeners: list[MarketListener] = []
+        self.has_audience: Callable[[tuple[TokenId, ...]], bool] = lambda _: True
+        """Whether any market listener cares for these tokens at all."""
 
     def order(self, order: Order, kind: str, status: str | None = None) -> None:
         if order.house or not self.user_listeners:
@@ -57,12 +59,12 @@ class Feed:
             self._to_user(owner, trade.market.condition, event)
 
     def book_changed(self, book: Book, market: Market, touched: list[tuple[Side, Price, Micro]]) -> None:
-        if touched and self.market_listeners:
+        if touched and self.market_listeners and self.has_audience(market.tokens):
             now_ns = self._clock.now_ns()
             self._to_market(market.tokens, wire.price_change_event(book, market, touched, now_ns=now_ns))
 
     def printed(self, market: Market, token: TokenId, side: Side, price: Price, shares: Micro) -> None:
-        if self.market_listeners:
+        if self.market_listeners and self.has_audience((token,)):
             now_ns = self._clock.now_ns()
             event = wire.last_trade_event(market, token, side, price, shares, now_ns=now_ns)
             self._to_market((token,), event)

@@ -4,11 +4,10 @@ The house never runs out of money and pays no fees; what it trades with users go
 trades and settlement as everything else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
-
-from eth_hash.auto import keccak
 
 from worker.sandbox.exchange.accounts import HOUSE
 from worker.sandbox.exchange.engine import Exchange
@@ -34,6 +33,19 @@ class House:
         self._exchange = exchange
         self._levels: dict[tuple[ConditionId, Side, Price], Order] = {}
         self._serial = count()
+        self._unpublished: set[ConditionId] | None = None  # None: every change is told at once
+
+    @contextmanager
+    def one_change(self) -> Iterator[None]:
+        """What is done inside is told as one change of each book, when it is left. Nothing may be awaited in it."""
+        changed: set[ConditionId] = set()
+        self._unpublished = changed
+        try:
+            yield
+        finally:
+            self._unpublished = None
+            for condition in changed:
+                self._exchange.publish(condition)
 
     def set_level(self, token: str, side: Side, price: Price, shares: Micro) -> None:
         """Makes the house's size at a price exactly `shares` (0 removes it), in the token's own terms.
@@ -53,7 +65,7 @@ class House:
                 shares -= self._trade(market, TokenId(token), side, price, shares, users_only=True)
                 self._drop_crossed(market, book_side, book_price)
             self._set(market, book_side, book_price, shares)
-        self._exchange.publish(market.condition)
+        self._publish(market.condition)
 
     def size_at(self, token: str, side: Side, price: Price) -> Micro:
         """What the house has left at a price, in the token's own terms."""
@@ -67,7 +79,7 @@ class House:
         """Takes up to `shares` at the limit or better, like a marketable order. Answers what it got."""
         market = self._market(token)
         taken = self._trade(market, TokenId(token), side, limit, shares, users_only=users_only)
-        self._exchange.publish(market.condition)
+        self._publish(market.condition)
         return taken
 
     def keep_inside(self, token: str, best_bid: Price, best_ask: Price) -> None:
@@ -88,7 +100,7 @@ class House:
         for side, price in stale:
             self._set(market, side, price, 0)
         if stale:
-            self._exchange.publish(market.condition)
+            self._publish(market.condition)
 
     def report_print(self, token: str, side: Side, price: Price, shares: Micro) -> None:
         """A trade between strangers: told on the market channel, without touching the book."""
@@ -101,7 +113,13 @@ class House:
         market = self._exchange.markets[condition]
         for _, side, price in [key for key in self._levels if key[0] == condition]:
             self._set(market, side, price, 0)
-        self._exchange.publish(condition)
+        self._publish(condition)
+
+    def _publish(self, condition: ConditionId) -> None:
+        if self._unpublished is None:
+            self._exchange.publish(condition)
+        else:
+            self._unpublished.add(condition)
 
     def _market(self, token: str) -> Market:
         market = self._exchange.market_of(token)
@@ -148,7 +166,7 @@ class House:
     def _order(self, market: Market, token: TokenId, side: Side, price: Price, shares: Micro) -> Order:
         now_ns = self._exchange.clock.now_ns()
         return Order(
-            id=OrderId("0x" + keccak(f"house:{now_ns}:{next(self._serial)}".encode()).hex()),
+            id=OrderId(f"0x{next(self._serial):064x}"),
             owner=HOUSE_KEY,
             maker=HOUSE,
             condition=market.condition,

@@ -14,6 +14,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar
 
 from worker.sandbox.exchange.house import House
@@ -22,7 +23,8 @@ from worker.sandbox.exchange.orders import Side, TokenId
 from worker.sandbox.exchange.units import PRICE_ONE, Micro, Price
 
 _SIDES = {"B": Side.BUY, "A": Side.SELL}
-_BREATH_ROWS = 500  # a replay without pauses still lets everybody else run this often
+_TICK_S = 0.005  # what falls due within it is applied, and told, at once
+_SLICE_S = 0.001  # everybody else runs at least this often
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +118,26 @@ class Replay:
         """Plays the rest at `speed` times real time, yielding the prints when their moment comes."""
         loop = asyncio.get_running_loop()
         began_s, from_ms = loop.time(), self.now_ms
-        for count, row in enumerate(self.steps()):
-            if isinstance(row, Print):
+        while self._next < len(self._recording.rows):
+            reached_ms = from_ms + int((loop.time() - began_s) * 1000 * speed)
+            for row in self._slice(until_ms=reached_ms + 1):
                 yield row
-            if self._next == len(self._recording.rows):
-                break
-            ahead_s = (self._recording.rows[self._next].ms - from_ms) / 1000 / speed
-            wait_s = began_s + ahead_s - loop.time()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
-            elif count % _BREATH_ROWS == 0:
-                await asyncio.sleep(0)
+            behind = (
+                self._next < len(self._recording.rows) and self._recording.rows[self._next].ms <= reached_ms
+            )
+            await asyncio.sleep(0 if behind else _TICK_S)
+
+    def _slice(self, *, until_ms: int) -> list[Print]:
+        """Applies what is due, but no more than others can wait for; answers the prints among it."""
+        prints = []
+        enough_at_s = monotonic() + _SLICE_S
+        with self._house.one_change():
+            for row in self.steps(until_ms=until_ms):
+                if isinstance(row, Print):
+                    prints.append(row)
+                if monotonic() > enough_at_s:
+                    break
+        return prints
 
     def _apply(self, row: LevelChange | Print) -> None:
         if isinstance(row, Print):

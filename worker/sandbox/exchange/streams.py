@@ -54,6 +54,7 @@ class Streams:
         """While set, sockets stay open and say nothing, not even PONG."""
         exchange.feed.user_listeners.append(self._tell_user)
         exchange.feed.market_listeners.append(self._tell_market)
+        exchange.feed.has_audience = self._has_audience
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/ws/user", self.user), web.get("/ws/market", self.market)]
@@ -177,6 +178,9 @@ class Streams:
         ]
         if listeners:
             self._broadcast(listeners, event)
+
+    def _has_audience(self, tokens: tuple[TokenId, ...]) -> bool:
+        return any(not connection.tokens.isdisjoint(tokens) for connection in self._connections)
 
     def _tell_market(self, tokens: tuple[TokenId, ...], event: Json) -> None:
         custom = event["event_type"] in _CUSTOM_EVENTS
