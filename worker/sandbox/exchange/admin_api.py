@@ -3,6 +3,7 @@
 Everything here is also reachable in process through `Venue`. Nothing of it exists on the venue.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, TypeAlias
@@ -16,8 +17,9 @@ from worker.sandbox.exchange.journal import Receipt
 from worker.sandbox.exchange.markets import Market, synthetic_market
 from worker.sandbox.exchange.orders import Side, TokenId
 from worker.sandbox.exchange.refusals import RefusedError
+from worker.sandbox.exchange.trades import Trade
 from worker.sandbox.exchange.trading_api import answer
-from worker.sandbox.exchange.units import amount_text, micro, price_of, price_text
+from worker.sandbox.exchange.units import Micro, Price, amount_text, micro, price_of, price_text
 from worker.sandbox.exchange.venue import Venue
 from worker.sandbox.exchange.wire import Json
 
@@ -61,6 +63,7 @@ class AdminApi:
             web.get(f"{self._prefix}markets", self.markets),
             web.get(f"{self._prefix}journal", self.journal),
             web.get(f"{self._prefix}accepted", self.accepted),
+            web.get(f"{self._prefix}orders", self.orders),
             web.get(f"{self._prefix}arrivals", self.arrivals),
             web.get(f"{self._prefix}prints", self.prints),
             *(web.post(f"{self._prefix}{name}", _handler(verb)) for name, verb in verbs.items()),
@@ -100,6 +103,30 @@ class AdminApi:
 
     async def accepted(self, _request: web.Request) -> web.Response:
         return answer(self._venue.journal.accepted_ids())
+
+    async def orders(self, _request: web.Request) -> web.Response:
+        """Every order that a client ever placed, as it stands now, with its part of every trade."""
+        engine = self._venue.engine
+        fills: defaultdict[str, list[Json]] = defaultdict(list)
+        for trade in engine.trades.values():
+            fills[trade.taker.id].append(_fill_json(trade, "TAKER", trade.price, trade.shares, trade.fee))
+            for fill in trade.fills:
+                fills[fill.maker.id].append(_fill_json(trade, "MAKER", fill.maker.limit, fill.shares, 0))
+        return answer(
+            [
+                {
+                    "id": order.id,
+                    "status": order.status.value,
+                    "type": order.type.value,
+                    "side": order.side.value,
+                    "token": order.token,
+                    "shares": amount_text(order.filled_shares),
+                    "fills": fills[order.id],
+                }
+                for order in engine.orders.values()
+                if not order.house
+            ]
+        )
 
     async def prints(self, request: web.Request) -> web.Response:
         """Prints of a replay from number `since` on."""
@@ -216,6 +243,17 @@ def _market_json(market: Market) -> Json:
         "neg_risk": market.neg_risk,
         "closed": market.closed,
         "winner": market.winner,
+    }
+
+
+def _fill_json(trade: Trade, role: str, price: Price, shares: Micro, fee: Micro) -> Json:
+    return {
+        "trade": trade.id,
+        "role": role,
+        "price": price_text(price),
+        "shares": amount_text(shares),
+        "fee_usd": amount_text(fee),
+        "status": trade.status.value,
     }
 
 

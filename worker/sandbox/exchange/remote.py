@@ -82,7 +82,7 @@ class RemoteExchange:
             return await response.json()
 
     async def read(self, what: str, **query: Any) -> Any:
-        """`state`, `markets`, `journal`, `accepted` or `prints`."""
+        """`state`, `markets`, `journal`, `accepted`, `orders` or `prints`."""
         async with self._session.get(f"{self.http_url}/_sim/{what}", params=query) as response:
             response.raise_for_status()
             return await response.json()
