@@ -17,10 +17,12 @@ setup: $(READY) ## create the environment (the other targets do it by themselves
 
 # Set-up talks on stderr: stdout belongs to the command that was asked for.
 $(READY): pyproject.toml uv.lock package.json package-lock.json
-	@echo "setting up $(VENV) ..." >&2
+	@echo "setting up, once: the environment in $(VENV) ..." >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
 	@test -x "$(UV)" || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1' >&2
+	@echo "setting up: the Python packages of uv.lock ..." >&2
 	@$(UVRUN) sync --quiet --locked --all-extras >&2
+	@echo "setting up: PostgREST, from package-lock.json ..." >&2
 	@npm ci --silent --no-fund --no-audit >&2
 	@touch $@
 
