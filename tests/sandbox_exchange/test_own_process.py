@@ -1,7 +1,10 @@
 """The exchange as a process of its own, and the control panel through which it is steered."""
 
 import asyncio
+import gzip
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,7 +18,9 @@ from tests.support.exchange_clients import address_of, private_key, sdk_environm
 from worker.sandbox.errors import ProcessError
 from worker.sandbox.exchange.fault_catalogue import FaultName
 from worker.sandbox.exchange.modes import Mode
+from worker.sandbox.exchange.recording import Recording
 from worker.sandbox.exchange.remote import RemoteExchange
+from worker.sandbox.signals import recorded_trades
 
 
 @pytest.fixture
@@ -231,3 +236,29 @@ async def test_an_exchange_that_cannot_start_says_so() -> None:
     with pytest.raises(ProcessError, match="invalid int value: 'many'"):
         async with RemoteExchange.spawn("--markets", "many"):
             pass
+
+
+async def test_the_signals_of_a_replay_take_the_sides_of_its_prints(tmp_path: Path) -> None:
+    tokens = [
+        {"i": 0, "asset_id": "1" * 40, "complement": 1, "tick": 0.01},
+        {"i": 1, "asset_id": "2" * 40, "complement": 0, "tick": 0.01},
+    ]
+    (tmp_path / Recording.TOKENS).write_text(json.dumps({"tokens": tokens}))
+    printed = [(0, "A", "0.40"), (1, "B", "0.60"), (0, "B", "0.41"), (1, "A", "0.58")]
+    quiet = "1000,0,B,0.3,5,0.3,0.7,P"  # the first two minutes are warm-up, whose prints are over
+    prints = [
+        f"{130_000 + 1000 * n},{token},{side},{price},9,0,0,T"
+        for n, (token, side, price) in enumerate(printed)
+    ]
+    with gzip.open(tmp_path / Recording.EVENTS, "wt") as lines:
+        lines.write("\n".join(["ms,token,side,price,size,best_bid,best_ask,type", quiet, *prints]) + "\n")
+    async with RemoteExchange.spawn(
+        "--markets", "0", "--recording", str(tmp_path), "--speed", "100"
+    ) as exchange:
+        trades = recorded_trades(exchange)
+        async with asyncio.timeout(10):
+            followed = [await anext(trades) for _ in printed]
+        await trades.aclose()
+    assert [(trade.outcome, trade.side, str(trade.price)) for trade in followed] == [
+        ("Yes", "SELL", "0.4"), ("No", "BUY", "0.6"), ("Yes", "BUY", "0.41"), ("No", "SELL", "0.58"),
+    ]  # fmt: skip
