@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -68,7 +69,7 @@ def a_line_of_a_library(text: str) -> None:
 
 
 def an_exception_of_a_library(text: str) -> None:
-    with pytest.raises(ValueError, match="") as raised:
+    with pytest.raises(ValueError, match=re.escape(text)) as raised:
         raise_with(text)
     caught = raised.value
     # As asyncio does it: the exception is handed over long after it was raised.
