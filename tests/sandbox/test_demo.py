@@ -139,9 +139,8 @@ def test_the_picture_fits_the_terminal_and_keeps_its_columns(width: int) -> None
         "sells_unsupported",
         "$1000.00@0.5416",
         "1234",
-        "56789",
     )
-    bare = Line("value_patient", "BUY Yes 0.5", "Oslo", "resting", "", "", "")
+    bare = Line("value_patient", "BUY Yes 0.5", "Oslo", "resting", "", "")
     headings = set()
     for lines in ([], [bare], [full, bare]):
         console = Console(width=width, record=True, file=StringIO())

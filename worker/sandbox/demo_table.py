@@ -20,8 +20,7 @@ _FRAME_ROWS = 5  # progress, headings and their line, and room for the prompt
 _LATEST = """
 select d.strategy_id, f.market_title, f.token_label, f.side, f.entry_price, d.reason,
        o.status, a.state, o.executed_price, o.executed_size_usd,
-       extract(epoch from a.sent_at - f.created_at) * 1000 as to_wire_ms,
-       extract(epoch from a.answered_at - a.sent_at) * 1000 as answer_ms
+       extract(epoch from a.sent_at - f.created_at) * 1000 as to_wire_ms
 from public.lt_decisions d
 join public.ft_orders f on f.order_id = d.ft_order_id
 left join public.lt_order_attempts a on a.strategy_id = d.strategy_id and a.ft_order_id = d.ft_order_id
@@ -45,11 +44,10 @@ _STYLES = {
     "lost": "red",
 }
 _RESTING = frozenset({"live", "unmatched"})
-_STRATEGY, _TRADE, _BECAME, _FILL, _WIRE, _ANSWER = 14, 16, 17, 13, 4, 6
+_STRATEGY, _TRADE, _BECAME, _FILL, _WIRE = 14, 16, 17, 13, 4
 _LONGEST_LABEL = 5
 _NARROWEST = 80
 _LONGEST_TITLE = 60
-_ANSWER_FROM = 92  # the width from which a seventh column does not squeeze the market's title
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,6 @@ class Line:
     became: str
     fill: str
     to_wire_ms: str
-    answer_ms: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +117,7 @@ def _progress_line(progress: Progress) -> Text:
 
 
 def _table_of(lines: list[Line], width: int) -> Table:
-    with_answer = width >= _ANSWER_FROM
-    others = [_STRATEGY, _TRADE, _BECAME, _FILL, _WIRE, *([_ANSWER] if with_answer else [])]
+    others = (_STRATEGY, _TRADE, _BECAME, _FILL, _WIRE)
     title = width - sum(others) - len(others)  # a blank between two columns
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     columns = [
@@ -132,8 +128,6 @@ def _table_of(lines: list[Line], width: int) -> Table:
         ("fill", _FILL, "left"),
         ("wire", _WIRE, "right"),
     ]
-    if with_answer:
-        columns.append(("answer", _ANSWER, "right"))
     for heading, wide, justify in columns:
         table.add_column(
             heading,
@@ -144,16 +138,7 @@ def _table_of(lines: list[Line], width: int) -> Table:
         )
     for line in lines:
         became = Text(line.became, style=_STYLES.get(line.became, "dim"))
-        cells: list[str | Text] = [
-            line.strategy,
-            line.trade,
-            line.market,
-            became,
-            line.fill,
-            line.to_wire_ms,
-            line.answer_ms,
-        ]
-        table.add_row(*cells[: len(columns)])
+        table.add_row(line.strategy, line.trade, line.market, became, line.fill, line.to_wire_ms)
     return table
 
 
@@ -184,7 +169,7 @@ def _share(value: float | None) -> str:
 def _line(
     strategy: str, market: str | None, label: str | None, side: str | None, price: Decimal, reason: str,
     status: str | None, state: str | None, fill_price: Decimal | None, fill_usd: Decimal | None,
-    to_wire_ms: Any, answer_ms: Any,
+    to_wire_ms: Any,
 ) -> Line:  # fmt: skip
     return Line(
         strategy=strategy.removeprefix("LT_").lower(),
@@ -193,7 +178,6 @@ def _line(
         became=_became(reason, status, state),
         fill=f"${fill_usd:.2f}@{_price(fill_price)}" if fill_usd and fill_price else "",
         to_wire_ms=_ms(to_wire_ms),
-        answer_ms=_ms(answer_ms),
     )
 
 
