@@ -73,4 +73,3 @@ def test_a_listener_that_is_gone_is_no_trouble(systemd: socket.socket, address: 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}])
 def test_without_systemd_nothing_is_said(environ: dict[str, str]) -> None:
     ServiceManager(environ).ready("trading")
-
