@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from worker.errors import ConfigError, ExitCode, WorkerError
+from worker.errors import ConfigError, ExitCode, UsageError, WorkerError
 from worker.observe import log
+from worker.orders.lifecycle import AttemptState
 from worker.orders.terms import Mode
 from worker.settings import Settings, load_settings
 
@@ -91,6 +92,45 @@ def check(*, config: Config = None, as_json: Json = False) -> None:
     if as_json:
         _print_findings(findings)
     raise typer.Exit(code)
+
+
+@app.command()
+def resolve(
+    attempt: Annotated[str, typer.Argument(help="An order's id, or how it begins (six hex digits or more).")],
+    *,
+    decision: Annotated[
+        AttemptState | None, typer.Option("--as", help="What it is to become. Without it, only look.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why: it is written down with your name.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Look at an order whose outcome is not known, and decide about it if you know better.
+
+    Shows what the ledger holds and what the exchange says now. The worker resolves such orders by itself, so decide
+    only with evidence of your own, such as the exchange's website: deciding that an order is lost frees its capital.
+    """
+    settings = load_settings(config)
+    log.configure(settings.log)
+    from worker.casework import decide_case, open_cases, picture  # noqa: PLC0415 - as in `run`
+
+    if decision is None:
+        cases = asyncio.run(open_cases(settings, attempt))
+        if as_json:
+            sys.stdout.write(json.dumps({"attempts": [case.as_json() for case in cases]}) + "\n")
+        for case in () if as_json else cases:
+            talk.print(picture(case))
+        return
+    if not reason:
+        raise UsageError("A decision needs its --reason: it is written down beside it.")
+    if not yes:
+        typer.confirm(f"Decide that {attempt} is {decision}?", abort=True, err=True)
+    state = asyncio.run(decide_case(settings, attempt, decision, reason))
+    if as_json:
+        sys.stdout.write(json.dumps({"attempt": attempt, "state": state}) + "\n")
+    else:
+        talk.print(f"{attempt} is {state} now.")
 
 
 @app.command()

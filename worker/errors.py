@@ -13,7 +13,8 @@
     │   ├── MarketNotFound          the exchange does not know the market      benign
     │   ├── ExchangeRefused         a read or a preparation was refused
     │   └── OrderIdMismatch         the id that came back is not ours          halts trading
-    └── ForeignWriter          another executor writes lt_orders                exit 5
+    ├── ForeignWriter          another executor writes lt_orders                exit 5
+    └── UsageError             a command asks for what is not there            exit 2
 
 `retryable`: the same call may succeed later. `benign`: expected in normal operation, no alarm.
 An answer to an order is never an error: see `orders/outcomes.py`.
@@ -96,6 +97,10 @@ class ExchangeRefused(ExchangeError):
 
 class OrderIdMismatch(ExchangeError):
     exit_code = ExitCode.NEEDS_HUMAN
+
+
+class UsageError(WorkerError):
+    exit_code = ExitCode.USAGE
 
 
 class ForeignWriter(WorkerError):

@@ -1,0 +1,105 @@
+"""An attempt in doubt, laid before a human: what the ledger holds, what the exchange says now, what he may decide.
+
+Shows no secret and no signed body. A decision is written with who took it and why, and stands above the rule.
+"""
+
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from worker.adapters import open_adapters
+from worker.database.doubt import Evidence
+from worker.errors import ExchangeError, UsageError
+from worker.orders.lifecycle import AttemptState
+from worker.orders.terms import WalletAddress
+from worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    evidence: Evidence
+    exchange_says: str
+
+    def as_json(self) -> dict[str, Any]:
+        seen = self.evidence
+        return {
+            "order_id": seen.order_id,
+            "state": seen.state,
+            "exchange_says": self.exchange_says,
+            "may_be_decided": list(seen.resolutions),
+            "reserved_usd": format(seen.reserved_usd, "f"),
+            "reserved_shares": format(seen.reserved_shares, "f"),
+            "attempt": seen.attempt,
+            "order": seen.order,
+            "signal": seen.signal,
+            "fills": list(seen.fills),
+            "other_attempts": list(seen.others),
+        }
+
+
+async def open_cases(settings: Settings, order_id: str) -> Sequence[Case]:
+    """Every attempt whose id begins like this. Raises `UsageError` where there is none."""
+    async with open_adapters(settings) as adapters:
+        found = await adapters.ledger.attempt(order_id)
+        if not found:
+            raise UsageError(f"No attempt in {settings.mode} mode has an id that begins with {order_id}.")
+        cases = []
+        for evidence in found:
+            wallet = WalletAddress(str(evidence.attempt["wallet_address"]))
+            since = datetime.fromisoformat(str(evidence.attempt["created_at"]))
+            try:
+                view = await adapters.exchange.lookup(wallet, evidence.order_id, since=since)
+            except ExchangeError as error:
+                says = f"no answer: {error}"
+            else:
+                says = (
+                    f"{view.status or 'known by its trades'}, " if view.found or view.fills else "not found, "
+                )
+                says += f"{len(view.fills)} trades"
+            cases.append(Case(evidence, says))
+        return cases
+
+
+async def decide_case(settings: Settings, order_id: str, state: AttemptState, reason: str) -> AttemptState:
+    """Write a human's decision. Raises `UsageError` unless exactly one attempt is meant and may become this."""
+    async with open_adapters(settings) as adapters:
+        found = await adapters.ledger.attempt(order_id)
+        if len(found) != 1:
+            raise UsageError(
+                f"{len(found)} attempts have an id that begins with {order_id}: give more of it."
+            )
+        (evidence,) = found
+        if state not in evidence.resolutions:
+            allowed = ", ".join(evidence.resolutions) or "nothing: it is not in doubt"
+            raise UsageError(
+                f"Attempt {evidence.order_id} is {evidence.state} and cannot be decided as {state}; "
+                f"possible: {allowed}."
+            )
+        return await adapters.ledger.resolve(evidence.order_id, state, reason=reason, actor=getpass.getuser())
+
+
+def picture(case: Case) -> RenderableType:
+    """One attempt for a person who has to decide about it."""
+    seen, attempt, signal = case.evidence, case.evidence.attempt, case.evidence.signal or {}
+    facts = Table.grid(padding=(0, 2))
+    filled = f"{len(seen.fills)} fills booked" if seen.fills else "no fill booked"
+    for name, value in (
+        ("state", f"{seen.state}, since {attempt.get('state_changed_at')}"),
+        ("last word", str(attempt.get("note"))),
+        ("strategy", str(attempt.get("strategy_id"))),
+        ("signal", f"{signal.get('side')} {signal.get('token_label')} @ {signal.get('entry_price')}"),
+        ("order", f"{attempt.get('order_type')} {attempt.get('side')}, limit {attempt.get('limit_price')}"),
+        ("sent", f"{attempt.get('sends')} times, last at {attempt.get('sent_at')}"),
+        ("not found", f"{attempt.get('not_found')} times since the last send"),
+        ("holds", f"${seen.reserved_usd:f}, {seen.reserved_shares:f} shares; {filled}"),
+        ("exchange says", case.exchange_says),
+        ("you may decide", ", ".join(seen.resolutions) or "nothing: it is not in doubt"),
+    ):
+        facts.add_row(Text(name, style="bold"), value)
+    return Group(Text(f"\n{seen.order_id}", style="bold underline"), facts)
