@@ -177,15 +177,20 @@ begin
       using hint = 'lookup is found or not_found, and answered_at says when.';
   end if;
 
-  -- "Proved never sent" is true only as long as nobody else may send: whoever took the wallet over may have sent the
-  -- same body since. The lease is held still until this is committed, so that a takeover comes before or after.
-  if new_state = 'abandoned' and before.state <> 'abandoned' then
+  -- A no closes the attempt only as long as nobody else may send: whoever took the wallet over may have sent the same
+  -- body since, and a no to the one says nothing about the other. The lease is held still until this is committed, so
+  -- that a takeover comes before or after.
+  if new_state in ('abandoned', 'killed', 'rejected') and new_state <> before.state
+     and lookup is null and p ->> 'decided_by' is null
+  then
     perform from public.lt_leases l
     where l.wallet_address = before.wallet_address and l.fence = before.fence for share;
-    if not found then
+    if not found and new_state = 'abandoned' then
       raise exception 'attempt % cannot be abandoned: the lease it was claimed under has passed on',
         before.exchange_order_id
         using hint = 'Whoever holds the wallet now looks it up.';
+    elsif not found then
+      new_state := case before.state when 'submitting' then 'unknown' else before.state end;
     end if;
   end if;
 

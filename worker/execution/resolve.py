@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 # Alive, and nobody knows whether it exists.
 _IN_DOUBT = frozenset({AttemptState.SUBMITTING, AttemptState.UNKNOWN})
+# Taken in and not on the book: the exchange forgets such an order when nothing comes of it.
+_IN_HOLD = frozenset({AttemptState.DELAYED, AttemptState.UNMATCHED})
 # The exchange drops a GTD order a minute before its time, and the answer takes a while.
 _EXPIRY_MARGIN = timedelta(seconds=90)
 DUST_SHARES = Decimal("0.01")  # amounts in answers are cut off, those of trades are not
@@ -147,7 +149,8 @@ class Resolver:
         """The exchange knows it: what it says is what is."""
         state = _state_of(attempt, view)
         closed = _is_complete(state, view)
-        if attempt.state in {AttemptState.LOST, AttemptState.CANCELLED} and view.fills:
+        seen_shares = sum((fill.shares for fill in view.fills), Decimal(0))
+        if attempt.closed and seen_shares > attempt.filled_shares:
             log.error("order.late_fill", order_id=attempt.envelope.order_id, was=attempt.state)
         recorded = await self._ledger.record(
             AttemptRecord(
@@ -168,10 +171,11 @@ class Resolver:
         now = self._clock.now()
         state = AttemptState.UNKNOWN if attempt.state is AttemptState.SUBMITTING else attempt.state
         since = attempt.not_found_since or now
-        if state is AttemptState.UNKNOWN and self._policy.lost.holds(
-            attempt.not_found + 1, since=since, until=now
-        ):
-            state = AttemptState.LOST
+        if self._policy.lost.holds(attempt.not_found + 1, since=since, until=now):
+            if state is AttemptState.UNKNOWN:
+                state = AttemptState.LOST
+            elif state in _IN_HOLD:
+                state = AttemptState.UNKNOWN
         if state is not attempt.state:
             log.error(
                 "order.lost" if state is AttemptState.LOST else "order.outcome_unknown",
@@ -188,6 +192,8 @@ class Resolver:
                 note="looked up: not found",
                 lookup=LookupFinding.NOT_FOUND,
                 answered_at=now,
+                # It had been answered: whatever became of it, its body has had its chance.
+                barred=attempt.state in _IN_HOLD and state is AttemptState.UNKNOWN,
                 lost_rule=self._policy.lost,
             )
         )

@@ -1,0 +1,219 @@
+"""Orders of which nobody knows whether they exist: sent again as they are, adopted, or given up by the rule only."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.eventually import eventually
+from tests.support.pending_desk import booked, looking_up, order_row, pending, traded
+from tests.support.trading_room import TradingRoom, open_room
+from worker.execution.resolve import DoubtPolicy
+from worker.orders.decide import Plan
+from worker.orders.lifecycle import AttemptState
+from worker.orders.ports import AttemptRecord, Envelope, Granted, LostRule, Stages
+from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
+from worker.sandbox.exchange.handling import Handling
+from worker.sandbox.supabase import SupabaseSandbox
+
+DOUBT = DoubtPolicy(
+    resend_for=timedelta(minutes=2),
+    sends_most=3,
+    lost=LostRule(lookups=4, after=timedelta(milliseconds=200)),
+)
+
+
+@pytest.fixture
+async def room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
+    async with open_room(supabase, doubt=DOUBT, submit_timeout_s=0.3) as room:
+        yield room
+
+
+async def available_usd(room: TradingRoom) -> Decimal:
+    return Decimal((await room.desk.capital())["available_usd"])
+
+
+async def state(room: TradingRoom, wanted: str, *, closed: bool = True) -> bool:
+    (attempt,) = await room.attempts()
+    assert (attempt["state"], attempt["closed_at"] is not None) == (wanted, closed)
+    return True
+
+
+async def claimed(room: TradingRoom, plan: Plan) -> Envelope:
+    """What a process leaves behind that dies between its claim and its POST."""
+    envelope = await room.exchange.prepare(room.floor.wallet, plan)
+    lease, now = room.wallets.lease(room.floor.wallet), room.clock.now()
+    assert lease is not None
+    assert isinstance(await room.ledger.claim(plan, envelope, lease, Stages(now, now, now)), Granted)
+    return envelope
+
+
+# --- sent again ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_order_that_never_arrived_goes_again_in_the_same_bytes_while_its_signal_is_fresh(
+    room: TradingRoom,
+) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE))
+    order_id = (await room.executed()).envelope.order_id
+    async with looking_up(room):
+        await eventually(lambda: state(room, "matched"))
+    assert len(room.floor.posts_of(order_id)) == 2
+    assert len(room.floor.venue.journal.bodies_of(order_id)) == 1
+    assert room.accepted() == [order_id]
+    assert await booked(room) == traded(room)
+
+
+async def test_an_order_of_an_old_signal_is_not_sent_again(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE))
+    order_id = (await room.executed()).envelope.order_id
+    await room.desk.execute("update public.ft_orders set created_at = now() - interval '3 minutes'")
+    async with looking_up(room):
+        await eventually(lambda: state(room, "lost"))
+    assert len(room.floor.posts_of(order_id)) == 1
+
+
+async def test_a_body_goes_out_only_so_often(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE, times=None))
+    order_id = (await room.executed()).envelope.order_id
+    async with looking_up(room):
+        await eventually(lambda: state(room, "lost"))
+    assert len(room.floor.posts_of(order_id)) == DOUBT.sends_most
+
+
+async def test_an_order_processed_after_we_gave_up_waiting_is_adopted_and_not_doubled(
+    room: TradingRoom,
+) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.PROCESS_LATE, seconds=0.8))
+    executed = await room.executed()
+    assert executed.state is AttemptState.UNKNOWN
+    async with looking_up(room):
+        await eventually(lambda: state(room, "matched"))
+        await eventually(lambda: len(room.floor.venue.journal.orders[0].outcomes) == 1)
+    assert room.accepted() == [executed.envelope.order_id]
+    assert await booked(room) == traded(room)
+
+
+async def test_a_body_that_was_killed_when_sent_again_never_goes_a_third_time(room: TradingRoom) -> None:
+    before_usd = await available_usd(room)
+    room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE))
+    order_id = (await room.executed()).envelope.order_id
+    room.floor.offer("0.50", "0")
+    with capture_logs() as log:
+        async with looking_up(room):
+            await eventually(lambda: barred(room))
+            room.floor.offer("0.50", "100000")  # a third body would trade
+            await eventually(lambda: state(room, "lost"))
+    assert len(room.floor.posts_of(order_id)) == 2
+    assert room.accepted() == []
+    assert [entry["order_id"] for entry in log if entry["event"] == "order.lost"] == [order_id]
+    assert (await room.attempts())[0]["not_found"] >= DOUBT.lost.lookups
+    assert (await order_row(room))["status"] == "LOST"
+    assert await available_usd(room) == before_usd
+
+
+async def barred(room: TradingRoom) -> bool:
+    (attempt,) = await room.attempts()
+    return bool(attempt["barred"])
+
+
+# --- late -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_fill_of_an_order_that_was_given_up_is_booked_and_told_loudly(room: TradingRoom) -> None:
+    hidden = Handling(order_hidden_s=3600, trades_hidden_s=3600)
+    room.floor.venue.faults.add(replace(scripted(FaultName.DROPPED_AND_SLOW), handling=hidden))
+    order_id = (await room.executed()).envelope.order_id
+    with capture_logs() as log:
+        async with looking_up(room):
+            await eventually(lambda: state(room, "lost"))
+            assert await booked(room) == {}
+            room.floor.venue.engine.sight._orders_hidden_until_ns.clear()
+            room.floor.venue.engine.sight._trades_hidden_until_ns.clear()
+            await eventually(lambda: state(room, "matched"))
+    assert await booked(room) == traded(room) != {}
+    assert order_id in {entry["order_id"] for entry in log if entry["event"] == "order.late_fill"}
+    assert (await order_row(room))["status"] == "FILLED"
+
+
+async def test_an_order_in_the_venues_hold_that_vanishes_frees_its_capital_in_the_end(
+    room: TradingRoom,
+) -> None:
+    before_usd = await available_usd(room)
+    room.floor.venue.faults.add(scripted(FaultName.DELAYED, seconds=0.1))
+    executed = await room.executed()
+    assert executed.state is AttemptState.DELAYED
+    room.floor.venue.backoffice.pause(room.floor.condition_id, accepting=False)
+    async with looking_up(room):
+        await eventually(lambda: state(room, "lost"))
+    assert len(room.floor.posts_of(executed.envelope.order_id)) == 1
+    assert await available_usd(room) == before_usd
+
+
+# --- after a death --------------------------------------------------------------------------------------------------
+
+
+async def test_an_order_that_a_dead_process_claimed_and_never_sent_is_sent_once_by_the_next(
+    room: TradingRoom,
+) -> None:
+    envelope = await claimed(room, await room.plan())
+    heir = room.successor()
+    await heir.takes_over()
+    assert await pending(heir).recover() == 1
+    async with looking_up(heir):
+        await eventually(lambda: state(room, "matched"))
+    assert len(room.floor.posts_of(envelope.order_id)) == 1
+    assert room.accepted() == [envelope.order_id]
+    assert await booked(room) == traded(room) != {}
+
+
+async def test_an_order_that_a_dead_process_sent_without_hearing_back_is_adopted_by_the_next(
+    room: TradingRoom,
+) -> None:
+    envelope = await claimed(room, await room.plan())
+    await room.exchange.submit(envelope)
+    heir = room.successor()
+    await heir.takes_over()
+    async with looking_up(heir):
+        await eventually(lambda: state(room, "matched"))
+    assert len(room.floor.posts_of(envelope.order_id)) == 1
+    assert room.accepted() == [envelope.order_id]
+    assert await booked(room) == traded(room) != {}
+
+
+async def test_an_order_that_a_dead_process_claimed_long_ago_is_not_sent_any_more(room: TradingRoom) -> None:
+    before_usd = await available_usd(room)
+    await claimed(room, await room.plan())
+    await room.desk.execute("update public.ft_orders set created_at = now() - interval '3 minutes'")
+    heir = room.successor()
+    await heir.takes_over()
+    async with looking_up(heir):
+        await eventually(lambda: state(room, "lost"))
+    assert room.posts() == 0
+    assert await available_usd(room) == before_usd
+
+
+@pytest.mark.parametrize("told", [AttemptState.KILLED, AttemptState.REJECTED])
+async def test_a_no_that_reaches_a_process_whose_lease_has_passed_on_closes_nothing(
+    room: TradingRoom, told: AttemptState
+) -> None:
+    """Its successor may have sent the same body since: a no to the one says nothing about the other."""
+    envelope = await claimed(room, await room.plan())
+    heir = room.successor()
+    await heir.takes_over()
+    late = AttemptRecord(
+        order_id=envelope.order_id,
+        state=told,
+        note="told late",
+        sent_at=room.clock.now(),
+        answered_at=room.clock.now(),
+        barred=True,
+    )
+    await room.sender.record(late)
+    await heir.exchange.submit(envelope)
+    async with looking_up(heir):
+        await eventually(lambda: state(room, "matched"))
+    assert await booked(room) == traded(room) != {}
