@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
+from worker.sandbox.exchange.server import SimulatedExchange
 from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.processes import free_port
@@ -65,7 +66,7 @@ def test_the_unit_is_hardened(unit: Path) -> None:
 
 
 class Service:
-    """A paper worker on a project whose feed takes its time; no exchange is there, and none is needed."""
+    """A paper worker on a project whose feed takes its time, beside an exchange that is there."""
 
     def __init__(self, cluster: Postgres, template: str) -> None:
         self._cluster = cluster
@@ -73,20 +74,21 @@ class Service:
 
     @asynccontextmanager
     async def started(
-        self, *, feed_live_after_s: float, degraded_after_s: float
+        self, *, feed_live_after_s: float, degraded_after_s: float, **changes: str
     ) -> AsyncIterator[WorkerProcess]:
         timing = GatewayTiming(system_ok_s=feed_live_after_s)
-        async with SupabaseSandbox.start(
-            postgres=self._cluster, template=self._template, timing=timing
-        ) as supabase:
-            nowhere = f"http://127.0.0.1:{free_port()}"
+        async with (
+            SupabaseSandbox.start(postgres=self._cluster, template=self._template, timing=timing) as supabase,
+            SimulatedExchange.start() as exchange,
+        ):
             environment = {
                 "SUPABASE_URL": supabase.url,
                 "SUPABASE_SERVICE_ROLE_KEY": supabase.service_role_key,
-                "POLYCOPY_EXCHANGE__CLOB_URL": nowhere,
-                "POLYCOPY_EXCHANGE__GAMMA_URL": nowhere,
-                "POLYCOPY_EXCHANGE__DATA_URL": nowhere,
+                "POLYCOPY_EXCHANGE__CLOB_URL": exchange.http_url,
+                "POLYCOPY_EXCHANGE__GAMMA_URL": exchange.http_url,
+                "POLYCOPY_EXCHANGE__DATA_URL": exchange.http_url,
                 "POLYCOPY_FEED__DEGRADED_AFTER_S": str(degraded_after_s),
+                **changes,
             }
             async with WorkerProcess.start(environment, ready=False) as worker:
                 yield worker
@@ -117,6 +119,14 @@ async def test_it_is_ready_without_a_feed_once_it_has_said_so(service: Service) 
         await worker.wait_ready()
         (notice,) = told(worker, "READY=1")
         assert "STATUS=trading, degraded (feed: not live: signals are found by the sweep)" in notice
+
+
+async def test_an_exchange_that_is_silent_keeps_the_service_up_and_is_said_out_loud(service: Service) -> None:
+    nowhere = {"POLYCOPY_EXCHANGE__CLOB_URL": f"http://127.0.0.1:{free_port()}"}
+    async with service.started(feed_live_after_s=0, degraded_after_s=60, **nowhere) as worker:
+        await worker.wait_ready()
+        (notice,) = told(worker, "READY=1")
+        assert "STATUS=NOT trading (exchange: " in notice
 
 
 async def test_it_gives_signs_of_life_and_says_that_it_stops(service: Service) -> None:
