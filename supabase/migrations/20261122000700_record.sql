@@ -223,7 +223,9 @@ begin
     found_at = greatest(a.found_at, case lookup when 'found' then answered end),
     not_found_times = public.lt_moments(a.not_found_times, case lookup when 'not_found' then answered end,
       greatest(a.sent_at, sent, a.found_at, case lookup when 'found' then answered end)),
-    answered_at = greatest(a.answered_at, answered),
+    -- Of the POST: what a look-up says later has its own time.
+    answered_at = case when lookup is null and sent is not null then greatest(a.answered_at, answered)
+                       else a.answered_at end,
     lookups = case when posted then 0 when looked_up then a.lookups + 1 else a.lookups end,
     looked_up_at = case when looked_up then answered else a.looked_up_at end,
     closed_at = coalesce(a.closed_at, case
