@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ from worker.orders.outcomes import AnswerReason
 from worker.orders.ports import Lease, Refused
 from worker.orders.reasons import SkipReason
 from worker.sandbox.exchange.faults import Action, Fault
+from worker.sandbox.exchange.modes import Mode as VenueMode
 
 
 async def test_a_granted_plan_is_posted_once_and_its_answer_recorded(room: TradingRoom) -> None:
@@ -211,3 +213,94 @@ async def test_a_takeover_between_decision_and_claim_is_noticed_by_the_database(
     assert isinstance(result, Refused)
     assert not result.reason.final  # the pair stays work for whoever holds the wallet now
     assert room.posts() == 0
+
+
+async def test_a_queue_for_the_claims_that_outlasts_a_lease_which_was_renewed_abandons_nothing(
+    room: TradingRoom,
+) -> None:
+    gate = room.line.hold("lt_claim")
+    plans = [await room.plan() for _ in range(4)]
+    executing = [asyncio.create_task(room.executed(plan)) for plan in plans]
+    await eventually(lambda: room.line.calls["lt_claim"])
+    room.watch.slept_s = 14  # the lease that all of them began under is over
+    assert room.wallets.lease(room.floor.wallet) is None
+    await room.wallets.refresh()
+    gate.set()
+    assert {(await each).state for each in executing} == {AttemptState.MATCHED}
+    assert len(room.accepted()) == 4
+
+
+async def test_a_lease_that_changed_hands_between_claim_and_post_sends_nothing(room: TradingRoom) -> None:
+    plan = await room.plan()
+    gate = room.line.hold_answers("lt_claim")
+    executing = asyncio.create_task(room.executed(plan))
+    await eventually(room.attempts)
+    heir = room.successor()
+    await heir.takes_over()
+    held = heir.wallets.lease(room.floor.wallet)
+    assert held is not None
+    await heir.wallets.release()
+    await room.wallets.refresh()
+    assert room.wallets.held  # again, but under another fence
+    gate.set()
+    executed = await executing
+    assert (executed.answer, room.posts()) == (None, 0)
+    # The successor may have sent it: only a look-up can tell what became of it.
+    assert executed.state is AttemptState.SUBMITTING
+    (attempt,) = await room.attempts()
+    assert (attempt["state"], attempt["closed_at"]) == ("submitting", None)
+
+
+@pytest.mark.parametrize("mode", [VenueMode.RESTARTING, VenueMode.POST_ONLY, VenueMode.CANCEL_ONLY])
+async def test_the_same_body_goes_once_the_exchange_opens_while_the_signal_is_fresh(
+    room: TradingRoom, mode: VenueMode
+) -> None:
+    plan = await room.plan()
+    room.floor.venue.engine.modes.enter(mode, 0.6)
+    executed = await room.executed(plan)
+    assert (executed.answer, executed.state) == (AnswerReason.ACCEPTED, AttemptState.MATCHED)
+    receipts = room.floor.posts_of(executed.envelope.order_id)
+    assert len(receipts) >= 2
+    assert len({receipt.body for receipt in receipts}) == 1
+    assert room.accepted() == [executed.envelope.order_id]
+
+
+async def test_nothing_is_sent_once_the_signal_is_old_and_what_was_never_sent_frees_its_capital(
+    room: TradingRoom,
+) -> None:
+    plan = await room.plan()
+    before = await room.desk.capital()
+    room.floor.venue.engine.modes.enter(VenueMode.CANCEL_ONLY)
+    fresh_until_ns = time.time_ns() + 400_000_000
+    executed = await room.executed(plan, fresh_for=timedelta(seconds=0.4))
+    assert (executed.answer, executed.state) == (AnswerReason.CANCEL_ONLY, AttemptState.ABANDONED)
+    receipts = room.floor.posts_of(executed.envelope.order_id)
+    assert len(receipts) >= 2
+    assert max(receipt.arrived_ns for receipt in receipts) < fresh_until_ns + 100_000_000
+    (order,) = await room.desk.rows("select status, outcome from public.lt_orders")
+    assert (order["status"], order["outcome"]) == ("CANCELLED", "CANCELLED")
+    assert await room.desk.capital() == before
+
+
+async def test_a_process_that_slept_past_the_freshness_of_its_order_does_not_send_it_again(
+    room: TradingRoom,
+) -> None:
+    plan = await room.plan()
+    room.floor.venue.engine.modes.enter(VenueMode.CANCEL_ONLY, 0.5)
+    executing = asyncio.create_task(room.executed(plan, fresh_for=timedelta(seconds=5)))
+    await eventually(room.posts)
+    room.watch.slept_s = 6  # the lease would still allow it
+    posts = room.posts()
+    assert (await executing).state is AttemptState.ABANDONED
+    assert room.posts() == posts
+    assert room.accepted() == []
+
+
+async def test_a_wait_that_would_outlast_the_freshness_is_not_even_begun(room: TradingRoom) -> None:
+    plan = await room.plan()
+    room.floor.venue.engine.modes.enter(VenueMode.POST_ONLY, 120)
+    began_s = time.monotonic()
+    executed = await room.executed(plan, fresh_for=timedelta(seconds=60))
+    assert (executed.answer, executed.state) == (AnswerReason.POST_ONLY, AttemptState.ABANDONED)
+    assert time.monotonic() - began_s < 5
+    assert room.posts() == 1

@@ -182,6 +182,8 @@ class Submitter:
                 return outcome.reason, await self._abandon(envelope, sent.note)
             log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.reason, again_in_s=pause_s)
             await asyncio.sleep(pause_s)
+            if self._clock.now() > order.fresh_until:  # the whole process may have slept longer than that
+                return outcome.reason, await self._abandon(envelope, sent.note)
             wait_s = min(wait_s * 2, _AGAIN_MOST_S)
 
     async def _abandon(self, envelope: Envelope, why: str) -> AttemptState:
