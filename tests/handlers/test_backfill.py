@@ -17,7 +17,7 @@ from worker.orders.terms import StrategyId
 class Broom:
     """A sweep and what it has brought in."""
 
-    def __init__(self, room: TradingRoom, *, every_s: float) -> None:
+    def __init__(self, room: TradingRoom, *, every_s: float, batch: int = 50) -> None:
         self.every_s = every_s
         self.found: list[Item] = []
         self.without: list[StrategyId] = []
@@ -28,7 +28,7 @@ class Broom:
             intake=self.intake,
             clock=room.clock,
             health=self.health,
-            timing=SweepTiming(batch=50, window_s=900, whole_every_s=60),
+            timing=SweepTiming(batch=batch, window_s=900, whole_every_s=60),
             fresh_for_s=120,
             every_s=lambda: self.every_s,
             without=lambda: self.without,
@@ -129,3 +129,31 @@ async def test_a_database_that_is_away_is_told_to_the_operator_and_swept_when_it
         room.line.cut = False
         await eventually(lambda: signal in broom.ids())
         await eventually(lambda: broom.health.level is Level.OK)
+
+
+async def test_work_that_this_worker_cannot_do_never_takes_the_places_of_work_that_it_can(
+    room: TradingRoom,
+) -> None:
+    await room.desk.strategy("LT_FOREIGN", ft_wallet_id="FT_FOREIGN", wallet_address="0x" + "77" * 20)
+    own = [await room.signal() for _ in range(5)]
+    await room.desk.execute(
+        """
+        insert into public.ft_orders (order_id, wallet_id, side, condition_id, token_label, source_trade_id,
+          trader_address, entry_price, size, order_time)
+        select gen_random_uuid(), 'FT_FOREIGN', side, condition_id, token_label, source_trade_id || number,
+          trader_address, entry_price, size, order_time
+        from public.ft_orders, generate_series(1, 120) number
+        """
+    )
+    broom = Broom(room, every_s=3600, batch=10)
+    broom.without = [StrategyId("LT_FOREIGN")]
+    assert await broom.sweep.once("start") == 5
+    assert set(broom.ids()) == set(own)
+
+
+async def test_a_stand_by_offers_nothing(room: TradingRoom, broom: Broom) -> None:
+    await room.signal()
+    broom.without = [StrategyId("LT_ONE")]
+    assert await broom.sweep.once("start") == 0
+    broom.without = []
+    assert await broom.sweep.once("sweep") == 1
