@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check format clean
+.PHONY: help setup demo test unit chaos chaos-controls check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,12 @@ test: check unit ## everything that CI runs
 
 unit: $(READY) ## the tests alone, on two cores: make unit ARGS="-k pricing -x"
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+chaos: $(READY) ## kill workers and break the exchange: make chaos ARGS="--signals 1000 --kills 200 --workers 3 --json"
+	@$(BIN)/python -m tests.chaos.run $(ARGS)
+
+chaos-controls: $(READY) ## planted bugs, each of which must make a chaos run fail
+	@$(BIN)/python -m tests.chaos.controls $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

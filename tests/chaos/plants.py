@@ -1,0 +1,161 @@
+"""Bugs that a copy bot might have, planted from outside: each must make a chaos run fail, or the run proves nothing.
+
+They wrap the ports that the daemon is given, beneath its seam of steps, in the victim's own process.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, assert_never
+from uuid import UUID
+
+from worker import daemon
+from worker.adapters import Adapters, open_adapters
+from worker.execution.wallets import Wallets
+from worker.handlers.intake import Intake, Item
+from worker.orders.decide import Plan
+from worker.orders.lifecycle import AttemptState, FillState
+from worker.orders.ports import (
+    Answer,
+    Attempt,
+    AttemptRecord,
+    Envelope,
+    Granted,
+    Lease,
+    OrderView,
+    Refused,
+    Stages,
+)
+from worker.orders.terms import OrderId, WalletAddress
+from worker.settings import Settings
+
+_DROPPED_ONE_IN = 4
+
+
+class Plant(StrEnum):
+    RESIGN_ON_TIMEOUT = "resign_on_timeout"  # no answer: sign a new order and send that
+    RECORD_BEFORE_CLAIM = "record_before_claim"  # send first, and write it down when the answer is there
+    DROP_A_SIGNAL = "drop_a_signal"  # one in four is forgotten, whoever brings it
+    RELEASE_TWICE = "release_twice"  # what a fill has released from the reservation is given back once more
+    NOT_FOUND_IS_DEAD = "not_found_is_dead"  # one 404 and the attempt is closed
+    LEASE_FOR_EVER = "lease_for_ever"  # a lease once held is never doubted
+
+
+def plant(bug: Plant) -> None:
+    """Replace what has to be replaced in this process."""
+    match bug:
+        case Plant.DROP_A_SIGNAL:
+            _drop_signals()
+        case Plant.LEASE_FOR_EVER:
+            _never_doubt_a_lease()
+        case Plant.RESIGN_ON_TIMEOUT:
+            _wrap(exchange=_Resigning)
+        case Plant.RECORD_BEFORE_CLAIM:
+            _wrap(ledger=_ClaimingLate)
+        case Plant.RELEASE_TWICE:
+            _wrap(ledger=_ReleasingTwice)
+        case Plant.NOT_FOUND_IS_DEAD:
+            _wrap(exchange=_Burying, ledger=_Gravedigger)
+        case _:
+            assert_never(bug)
+
+
+class _Wrapped:
+    """A port as it is, but for what a subclass does otherwise."""
+
+    def __init__(self, adapters: Adapters, port: Any) -> None:
+        self.adapters = adapters
+        self.port = port
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.port, name)
+
+
+class _Resigning(_Wrapped):
+    def __init__(self, adapters: Adapters, port: Any) -> None:
+        super().__init__(adapters, port)
+        self._plans: dict[OrderId, Plan] = {}
+
+    async def prepare(self, wallet: WalletAddress, plan_: Plan) -> Envelope:
+        envelope: Envelope = await self.port.prepare(wallet, plan_)
+        self._plans[envelope.order_id] = plan_
+        return envelope
+
+    async def submit(self, envelope: Envelope) -> Answer:
+        answer: Answer = await self.port.submit(envelope)
+        plan_ = self._plans.get(envelope.order_id)
+        if answer.http_status is not None or plan_ is None:
+            return answer
+        again: Answer = await self.port.submit(await self.port.prepare(envelope.wallet, plan_))
+        return replace(again, order_id=envelope.order_id)
+
+
+class _ClaimingLate(_Wrapped):
+    async def claim(self, plan_: Plan, envelope: Envelope, lease: Lease, stages: Stages) -> Granted | Refused:
+        await self.adapters.exchange.submit(envelope)
+        answer: Granted | Refused = await self.port.claim(plan_, envelope, lease, stages)
+        return answer
+
+
+class _ReleasingTwice(_Wrapped):
+    async def record(self, record: AttemptRecord) -> AttemptState:
+        given_back = tuple(replace(fill, state=FillState.REVERSED) for fill in record.fills)
+        state: AttemptState = await self.port.record(replace(record, fills=given_back))
+        return state
+
+
+class _Burying(_Wrapped):
+    async def lookup(
+        self, wallet: WalletAddress, order_id: OrderId, *, since: datetime | None = None
+    ) -> OrderView:
+        view: OrderView = await self.port.lookup(wallet, order_id, since=since)
+        if not view.found and not view.fills:
+            await self.adapters.ledger.record(
+                AttemptRecord(
+                    order_id=order_id,
+                    state=AttemptState.ABANDONED,
+                    note="the exchange does not know it",
+                    closed=True,
+                    answered_at=datetime.now(UTC),
+                )
+            )
+        return view
+
+
+class _Gravedigger(_Wrapped):
+    async def open_attempts(self, wallet: WalletAddress, *, limit: int) -> Sequence[Attempt]:
+        found: Sequence[Attempt] = await self.port.open_attempts(wallet, limit=limit)
+        return [attempt for attempt in found if attempt.state is not AttemptState.ABANDONED]
+
+
+def _wrap(*, exchange: type[_Wrapped] | None = None, ledger: type[_Wrapped] | None = None) -> None:
+    @asynccontextmanager
+    async def planted(settings: Settings) -> AsyncIterator[Adapters]:
+        async with open_adapters(settings) as opened:
+            yield replace(
+                opened,
+                exchange=exchange(opened, opened.exchange) if exchange else opened.exchange,
+                ledger=ledger(opened, opened.ledger) if ledger else opened.ledger,
+            )
+
+    daemon.open_adapters = planted
+
+
+def _drop_signals() -> None:
+    offer = Intake.offer
+
+    def forgetful(self: Intake, item: Item, *, fresh: bool) -> Any:
+        if UUID(item.ft_order_id).int % _DROPPED_ONE_IN == 0:
+            return None
+        return offer(self, item, fresh=fresh)
+
+    Intake.offer = forgetful  # type: ignore[method-assign]  # a bug is planted
+
+
+def _never_doubt_a_lease() -> None:
+    def trusting(_self: Wallets, lease: Lease) -> bool:
+        return lease is not None
+
+    Wallets.may_send = trusting  # type: ignore[method-assign]  # a bug is planted

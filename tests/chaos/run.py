@@ -1,0 +1,254 @@
+"""A chaos run: `python -m tests.chaos.run --signals 200 --kills 40 --workers 3 --seed 7 --json`.
+
+A small world, workers that are killed and paused along their path, an exchange that fails in every known way; then
+peace, time to recover, and the verdict. Exit code 0: every expected order exists once and all books agree; 1: not.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tests.chaos.judge import Limits, Verdict, judge
+from tests.chaos.plants import Plant
+from tests.chaos.schedule import POINTS, SUBMIT_TIMEOUT_S, Schedule
+from tests.chaos.troop import Pace, Tormentor, Troop, tell
+from tests.chaos.victim import PLANT
+from worker.sandbox.signals import random_trades, signal_row
+from worker.sandbox.world import Follower, World, open_world
+
+FOLLOWERS = (
+    Follower("CHAOS_FAK", "FT_ONE", 0, "FAK", Decimal("3.0")),
+    Follower("CHAOS_FOK", "FT_ONE", 1, "FOK", Decimal("5.0")),
+    Follower("CHAOS_GTC", "FT_TWO", 2, "GTC", Decimal("2.0")),
+    Follower("CHAOS_FAK_TOO", "FT_TWO", 0, "FAK", Decimal("4.0")),
+)
+_LEASE_TTL_S = 1.5
+_LOST_AFTER_S = 12.0
+LIMITS = Limits(sends_most=3, fresh_for_s=120.0)
+# Minutes of production as seconds; which step follows which stays the same.
+SETTINGS: Mapping[str, str] = {
+    "POLYCOPY_LEASE__TTL_S": str(_LEASE_TTL_S),
+    "POLYCOPY_LEASE__MARGIN_S": "0.4",
+    "POLYCOPY_LEASE__RENEW_EVERY_S": "0.3",
+    "POLYCOPY_EXCHANGE__SUBMIT_TIMEOUT_S": str(SUBMIT_TIMEOUT_S),
+    "POLYCOPY_EXCHANGE__READ_TIMEOUT_S": "2",
+    "POLYCOPY_BALANCE__REFRESH_EVERY_S": "2",
+    "POLYCOPY_PENDING__FIRST_S": "0.3",
+    "POLYCOPY_PENDING__MOST_S": "1.5",
+    "POLYCOPY_PENDING__REFRESH_EVERY_S": "1",
+    "POLYCOPY_PENDING__SENDS_MOST": str(LIMITS.sends_most),
+    "POLYCOPY_PENDING__LOST_AFTER_S": str(_LOST_AFTER_S),
+    "POLYCOPY_SIGNAL__FRESH_FOR_S": str(LIMITS.fresh_for_s),
+    "POLYCOPY_STOP_DRAIN_S": "8",
+    "POLYCOPY_LOG__FORMAT": "json",
+}
+_FATES = {"retries": 0.05, "fails": 0.04, "fails_after_retry": 0.02}
+_FAULT_SHARE = 0.4  # of the signals come with a fault
+_INSERT_EVERY_S = 0.05
+_TRICKLE_S = 0.7
+_JUDGE_EVERY_S = 0.5
+_PEACE_MOST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    signals: int
+    kills: int
+    workers: int
+    seed: int
+    patience_s: float = _PEACE_MOST_S
+    plant: Plant | None = None
+    logs: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    plan: Plan
+    kills: Mapping[str, int]
+    faults: Mapping[str, int]
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Any]:
+        verdict = self.verdict
+        return {
+            "signals": self.plan.signals,
+            "kills": sum(self.kills.values()),
+            "kill_points": dict(sorted(self.kills.items())),
+            "faults": dict(sorted(self.faults.items())),
+            "accepted_orders": verdict.accepted_orders,
+            "expected_orders": verdict.expected_orders,
+            "duplicates": verdict.duplicates,
+            "missed": verdict.missed,
+            "fill_mismatch": verdict.fill_mismatch,
+            "unknown_left": verdict.unknown_left,
+            "capital_mismatch": verdict.capital_mismatch,
+            "seed": self.plan.seed,
+        }
+
+
+async def torment(plan: Plan) -> Outcome:
+    """The whole run."""
+    schedule = Schedule(plan.seed)
+    with tempfile.TemporaryDirectory(prefix="polycopy-chaos-") as folder:
+        logs = plan.logs or Path(folder)
+        logs.mkdir(parents=True, exist_ok=True)
+        async with open_world(seed=plan.seed, markets=8, followers=FOLLOWERS, say=tell) as world:
+            await _shorten_doubts(world)
+            await world.exchange.call("fates", seed=plan.seed, **_FATES)
+            environment = {**world.worker_environment(), **SETTINGS}
+            if plan.plant:
+                environment[PLANT] = plan.plant
+            troop = Troop(environment, logs, say=tell)
+            pace = Pace(life_most_s=8.0, pause_s=_LEASE_TTL_S + 0.7)
+            tormentor = Tormentor(troop, schedule, workers=plan.workers, kills=plan.kills, pace=pace)
+            try:
+                await _storm(world, plan, schedule, tormentor)
+                faults = {**await world.exchange.faults_struck(), "worker_paused": tormentor.pauses}
+                troop.kill()
+                await world.exchange.call("clear-faults")
+                for _ in range(plan.workers):
+                    troop.start()
+                verdict = await _peace(world, plan)
+                codes = await troop.stop()
+                tell(f"the last workers stopped with {sorted(map(str, codes.values()))}")
+            finally:
+                troop.kill()
+    return Outcome(plan, tormentor.kills, {name: n for name, n in faults.items() if n}, verdict)
+
+
+async def _shorten_doubts(world: World) -> None:
+    """The database holds workers to a rule of its own for giving an order up."""
+    async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
+        await database.execute(
+            "update public.lt_config set value = %s where key = 'lost_after'", (f"{_LOST_AFTER_S} seconds",)
+        )
+
+
+async def _storm(world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor) -> None:
+    """Signals, faults and kills together, until there were enough of each."""
+    began_s = monotonic()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tormentor.run())
+        telling = group.create_task(_tell_progress(tormentor, plan))
+        await _insert_signals(world, plan, schedule, tormentor)
+        while tormentor.done < plan.kills:
+            await asyncio.sleep(_INSERT_EVERY_S)
+        telling.cancel()
+    tell(f"{plan.signals} signals, {tormentor.done} kills in {monotonic() - began_s:.0f} s; now peace")
+
+
+async def _tell_progress(tormentor: Tormentor, plan: Plan) -> None:
+    while True:
+        await asyncio.sleep(5)
+        tell(f"{tormentor.done}/{plan.kills} kills, {tormentor.pauses} pauses")
+
+
+async def _insert_signals(world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor) -> None:
+    """In step with the kills, so that every kill finds work, and never slower than a trickle."""
+    wallets = sorted({follower.ft_wallet_id for follower in FOLLOWERS})
+    last_s = monotonic()
+    inserted = 0
+    async with (
+        await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database,
+        aclosing(random_trades(world.exchange, rate_per_s=1 / _INSERT_EVERY_S, seed=plan.seed)) as trades,
+    ):
+        async for trade in trades:
+            if inserted == plan.signals:
+                return
+            due = plan.signals * (tormentor.done + 3) // (plan.kills + 3) if plan.kills else plan.signals
+            if inserted >= due and monotonic() - last_s < _TRICKLE_S:
+                continue
+            row = signal_row(trade, ft_wallet_id=wallets[inserted % len(wallets)], size_usd=Decimal(10))
+            await database.execute(
+                sql.SQL("insert into public.ft_orders ({}) values ({})").format(
+                    sql.SQL(", ").join(map(sql.Identifier, row)),
+                    sql.SQL(", ").join(sql.Placeholder() * len(row)),
+                ),
+                list(row.values()),
+            )
+            inserted += 1
+            last_s = monotonic()
+            if schedule.strikes(_FAULT_SHARE):
+                name, how = schedule.next_fault()
+                await world.exchange.inflict(name, **how)
+
+
+async def _peace(world: World, plan: Plan) -> Verdict:
+    """Judges again and again, until the books agree or the patience is at its end: the market never stands still."""
+    deadline_s = monotonic() + plan.patience_s
+    while True:
+        verdict = await judge(world, LIMITS)
+        if verdict.holds or verdict.beyond_repair or monotonic() > deadline_s:
+            return verdict
+        await asyncio.sleep(_JUDGE_EVERY_S)
+
+
+def _report(outcome: Outcome, *, as_json: bool) -> None:
+    for complaint in outcome.verdict.complaints[:40]:
+        tell(f"WRONG: {complaint}")
+    tell(f"executed, and rightly without an accepted order: {dict(outcome.verdict.excused)}")
+    if as_json:
+        sys.stdout.write(json.dumps(outcome.as_json()) + "\n")
+        return
+    lines = [f"{point!s:<32} {outcome.kills.get(str(point), 0):>5}" for point in POINTS]
+    others = sorted(outcome.kills.keys() - set(map(str, POINTS)))
+    lines += [f"{name:<32} {outcome.kills[name]:>5}" for name in others]
+    lines += [
+        f"{name}: {value}"
+        for name, value in outcome.as_json().items()
+        if name not in {"kill_points", "faults"}
+    ]
+    lines.append("faults: " + ", ".join(f"{name} {n}" for name, n in sorted(outcome.faults.items())))
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--signals", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--seed", type=int, help="default: a random one, printed")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--patience", type=float, default=_PEACE_MOST_S, help="seconds to recover in")
+    parser.add_argument("--plant", type=Plant, choices=list(Plant), help="a bug that must be found")
+    parser.add_argument("--logs", type=Path, help="keep the workers' logs in this folder")
+    chosen = parser.parse_args(given)
+    seed = random.SystemRandom().randrange(2**31) if chosen.seed is None else chosen.seed
+    plan = Plan(
+        signals=chosen.signals,
+        kills=chosen.kills,
+        workers=chosen.workers,
+        seed=seed,
+        patience_s=chosen.patience,
+        plant=chosen.plant,
+        logs=chosen.logs,
+    )
+    return plan, chosen.json
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    plan, as_json = _arguments(given)
+    # A worker that dies in the middle of a request is what this is about: the sandbox need not show where it noticed.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    tell(f"seed {plan.seed}")
+    outcome = asyncio.run(torment(plan))
+    _report(outcome, as_json=as_json)
+    return 0 if outcome.verdict.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What goes wrong and when, drawn from one seed: where workers die or fall asleep, and what the exchange does wrong.
+
+Every kill point is dealt as often as every other one; a worker that did not come by its point hands it back.
+"""
+
+import random
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from worker.execution.steps import Moment
+from worker.sandbox.exchange.fault_catalogue import FaultName
+
+SUBMIT_TIMEOUT_S = 1.5
+HIDDEN_S = 1.0
+
+# Every step of the money path and of the ways back onto it; how often it may pass first.
+STEPS: Mapping[str, int] = {
+    "ledger.claim": 4,
+    "exchange.prepare": 4,
+    "exchange.submit": 4,
+    "ledger.record": 6,
+    "ledger.decide": 2,
+    "exchange.lookup": 3,
+    "exchange.fills": 2,
+    "ledger.lease": 8,
+    "ledger.open_attempts": 6,
+    "ledger.work": 4,
+    "ledger.strategies": 2,
+    "ledger.wallet_seen": 4,
+    "exchange.balance": 4,
+    "exchange.market": 3,
+    "ledger.foreign_orders": 1,
+}
+
+
+class Blow(StrEnum):
+    KILL = "kill"  # SIGKILL to itself
+    PAUSE = "pause"  # SIGSTOP to itself: whoever started it lets it go on, once its lease is over
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place on the path: just before a step crosses to the outside, or just after its answer came."""
+
+    step: str
+    moment: Moment
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.moment}"
+
+
+POINTS = tuple(Point(step, moment) for step in STEPS for moment in Moment)
+# Asleep between the claim and the POST, or with an answer that nobody has written down.
+PAUSE_POINTS = (
+    Point("ledger.claim", Moment.AFTER),
+    Point("exchange.submit", Moment.BEFORE),
+    Point("exchange.submit", Moment.AFTER),
+    Point("exchange.lookup", Moment.AFTER),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Misfortune:
+    """What happens to one life of a worker: at a point, when it comes by for the nth time."""
+
+    point: Point
+    nth: int
+    blow: Blow = Blow.KILL
+
+    def as_text(self) -> str:
+        return f"{self.point.step}:{self.point.moment}:{self.nth}:{self.blow}"
+
+    @classmethod
+    def from_text(cls, text: str) -> "Misfortune":
+        """Raises ValueError for anything but what `as_text` writes."""
+        step, moment, nth, blow = text.split(":")
+        return cls(Point(step, Moment(moment)), int(nth), Blow(blow))
+
+
+# What a wallet trades on after. Those that stop it until a human has looked (another id, 401, 403) stay out:
+# nothing would be left to judge.
+FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
+    FaultName.DROP_BEFORE: {},
+    FaultName.DROP_AFTER: {},
+    FaultName.ANSWER_LATE: {"seconds": SUBMIT_TIMEOUT_S + 0.5},
+    FaultName.PROCESS_LATE: {"seconds": SUBMIT_TIMEOUT_S + 1.0},
+    FaultName.HANG_BEFORE: {},
+    FaultName.HANG_AFTER: {},
+    FaultName.ORDER_TIMED_OUT: {},
+    FaultName.NO_EXECUTION_BEFORE: {},
+    FaultName.NO_EXECUTION_AFTER: {},
+    FaultName.BAD_GATEWAY_BEFORE: {},
+    FaultName.BAD_GATEWAY_AFTER: {},
+    FaultName.GATEWAY_TIMEOUT_BEFORE: {},
+    FaultName.GATEWAY_TIMEOUT_AFTER: {},
+    FaultName.RATE_LIMITED: {},
+    FaultName.TOO_MANY_BEFORE: {},
+    FaultName.TOO_MANY_AFTER: {},
+    FaultName.RESTARTING: {},
+    FaultName.POST_ONLY: {},
+    FaultName.CANCEL_ONLY: {},
+    FaultName.NUMERIC_AMOUNTS: {},
+    FaultName.NULL_ARRAYS: {},
+    FaultName.MISSING_FIELDS: {},
+    FaultName.UNKNOWN_STATUS: {},
+    FaultName.NOT_JSON: {},
+    FaultName.SUCCESS_WITH_ERROR: {},
+    FaultName.UNMATCHED: {},
+    FaultName.LIVE_FAK: {},
+    FaultName.DELAYED: {},
+    FaultName.SLOW_TO_APPEAR: {"seconds": HIDDEN_S},
+    FaultName.SLOW_TRADES: {"seconds": HIDDEN_S},
+    FaultName.DROPPED_AND_SLOW: {"seconds": HIDDEN_S},
+    FaultName.LOOKUP_NOT_FOUND: {},
+    FaultName.LOOKUP_NULL: {},
+    FaultName.LOOKUP_NO_TRADES: {},
+    FaultName.LOOKUP_SERVER_ERROR: {},
+    FaultName.LOOKUP_DROPPED: {},
+}
+_PAUSE_EVERY = 12  # lives
+
+
+class Schedule:
+    """One run's misfortunes, in order of asking."""
+
+    def __init__(self, seed: int) -> None:
+        self._source = random.Random(seed)
+        self._points: deque[Point] = deque()
+        self._faults: deque[FaultName] = deque()
+        self._lives = 0
+        self.struck: Counter[Point] = Counter()
+
+    def next_life(self) -> Misfortune:
+        self._lives += 1
+        if self._lives % _PAUSE_EVERY == 0:
+            return Misfortune(self._source.choice(PAUSE_POINTS), 1, Blow.PAUSE)
+        if not self._points:
+            self._points.extend(self._source.sample(POINTS, len(POINTS)))
+        point = self._points.popleft()
+        return Misfortune(point, self._source.randint(1, STEPS[point.step]))
+
+    def hand_back(self, misfortune: Misfortune) -> None:
+        """Its worker never came by: another one shall, at the first pass."""
+        if misfortune.blow is Blow.KILL:
+            self._points.insert(min(len(self._points), self._source.randint(0, 3)), misfortune.point)
+
+    def next_fault(self) -> tuple[FaultName, Mapping[str, Any]]:
+        if not self._faults:
+            self._faults.extend(self._source.sample(list(FAULTS), len(FAULTS)))
+        name = self._faults.popleft()
+        return name, FAULTS[name]
+
+    def strikes(self, probability: float) -> bool:
+        return self._source.random() < probability
