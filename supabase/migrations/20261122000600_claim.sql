@@ -53,7 +53,13 @@ begin
   elsif strategy.is_paused then
     return jsonb_build_object('reason', 'strategy_paused', 'value', 'strategy', 'final', true);
   elsif not strategy.is_active then
-    return jsonb_build_object('reason', 'strategy_inactive', 'final', true);
+    -- What came after the deactivation is out of scope: nobody owes it a decision, and it gets none.
+    return jsonb_build_object('reason', 'strategy_inactive', 'final', exists (
+      select from public.ft_orders o
+      join public.lt_scope_windows w
+        on w.ft_wallet_id = o.wallet_id and o.created_at >= w.window_from
+        and (w.window_to is null or o.created_at < w.window_to)
+      where o.order_id = (p ->> 'ft_order_id')::uuid and w.strategy_id = strategy.strategy_id));
   elsif buys and strategy.circuit_breaker_active then
     return jsonb_build_object('reason', 'breaker_active', 'value', strategy.current_drawdown_pct::text,
                               'limit', strategy.circuit_breaker_loss_pct::text, 'final', true);

@@ -171,3 +171,50 @@ async def test_a_worker_serves_what_the_intake_holds_and_gives_it_back_when_done
     await eventually(lambda: len(floor.room.accepted()) == 2)
     await eventually(lambda: floor.intake.busy == 0)
     serving.cancel()
+
+
+async def test_a_balance_that_is_not_known_defers_the_signal_until_it_is(floor: Floor) -> None:
+    room = floor.room
+    await room.desk.execute("update public.lt_wallets set as_of = now() - interval '1 hour'")
+    signal = await room.signal()
+    assert await floor.handler.handle(await floor.item(signal))
+    assert await floor.decisions() == dict.fromkeys(BOTH, "wallet_balance_unknown")
+    row = await room.desk.decision(signal)
+    assert row is not None
+    assert row["state"] == "deferred"
+    assert row["decided_at"] < row["retry_at"] < row["expires_at"]
+    assert room.posts() == 0
+
+    await room.desk.execute("update public.lt_decisions set retry_at = now()")
+    assert await floor.handler.handle(await floor.item(signal, "LT_ONE"))  # still unknown: deferred once more
+    assert await floor.decisions() == dict.fromkeys(BOTH, "wallet_balance_unknown")
+
+    await room.wallets.refresh()
+    assert await floor.handler.handle(await floor.item(signal, "LT_ONE", "LT_TWO"))
+    assert await floor.decisions() == BOTH
+    assert len(room.accepted()) == 2
+
+
+async def test_what_a_deactivated_strategy_left_undecided_ends_with_that_reason(floor: Floor) -> None:
+    room = floor.room
+    left = await room.signal()
+    await room.desk.execute("update public.lt_strategies set is_active = false where strategy_id = 'LT_TWO'")
+    await floor.strategies.load()
+    (work,) = (await room.ledger.work(limit=10)).work
+    assert set(work.strategy_ids) == {"LT_ONE", "LT_TWO"}
+    assert await floor.handler.handle(await floor.item(left, *work.strategy_ids))
+    assert await floor.decisions() == {"LT_ONE": "executed", "LT_TWO": "strategy_inactive"}
+
+
+@pytest.mark.parametrize("read_again", [True, False])
+async def test_a_signal_from_after_the_deactivation_gets_no_decision_from_the_feed_either(
+    floor: Floor, *, read_again: bool
+) -> None:
+    room = floor.room
+    await room.desk.execute("update public.lt_strategies set is_active = false where strategy_id = 'LT_TWO'")
+    if read_again:
+        await floor.strategies.load()
+    assert await floor.handler.handle(await floor.item(await room.signal()))
+    assert await floor.decisions() == {"LT_ONE": "executed"}
+    assert len(room.accepted()) == 1
+    assert (await room.ledger.work(limit=10)).work == ()
