@@ -156,6 +156,27 @@ async def test_a_second_worker_stands_by_and_takes_over_when_the_first_stops(tow
     assert len(await town.accepted()) == 2 * 2
 
 
+async def test_many_signals_of_a_wallet_without_a_key_here_keep_none_of_our_own_waiting(town: Town) -> None:
+    """Nothing but the sweep finds them, ten at a time, the newest first."""
+    await town.database.execute(
+        "update public.lt_strategies set wallet_address = %s where strategy_id = 'LT_VALUE_PATIENT'",
+        ("0x" + "77" * 20,),
+    )
+    own = [await town.signal() for _ in range(5)]
+    template = signal_row(await town.trade(), ft_wallet_id="FT_VALUE", size_usd=Decimal(10))
+    await town.insert([template | {"order_id": new_id(), "source_trade_id": new_id()} for _ in range(600)])
+    narrow = {
+        "POLYCOPY_FEED__ENABLED": "false",
+        "POLYCOPY_SWEEP__BATCH": "10",
+        "POLYCOPY_UNKNOWN_WALLETS": "leave",
+    }
+    async with town.worker(narrow):
+        for signal in own:
+            await eventually(lambda one=signal: _executed_by_both(town, one))  # type: ignore[misc]
+        await eventually(lambda: _answered(town, 2 * 5))
+    assert (await town.equation())["undecided"] == 600
+
+
 async def test_a_worker_that_is_stopped_in_the_middle_leaves_no_order_in_doubt(town: Town) -> None:
     async with town.worker() as worker:
         signals = [await town.signal() for _ in range(5)]

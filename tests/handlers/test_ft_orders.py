@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.eventually import eventually
 from tests.support.trading_room import POLICY, TradingRoom
@@ -16,6 +17,7 @@ from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
 from worker.orders.terms import FtOrderId, OrderId, StrategyId
 from worker.sandbox.exchange.faults import Action, Fault
+from worker.sandbox.exchange.modes import Mode as VenueMode
 
 OTHER_WALLET = "0x" + "77" * 20
 
@@ -193,6 +195,17 @@ async def test_a_balance_that_is_not_known_defers_the_signal_until_it_is(floor: 
     assert await floor.handler.handle(await floor.item(signal, "LT_ONE", "LT_TWO"))
     assert await floor.decisions() == BOTH
     assert len(room.accepted()) == 2
+
+
+async def test_an_order_that_was_never_sent_is_said_to_be_abandoned(floor: Floor) -> None:
+    floor.room.floor.venue.engine.modes.enter(VenueMode.POST_ONLY, 3600)
+    signal = await floor.room.signal()
+    with capture_logs() as log:
+        assert await floor.handler.handle(await floor.item(signal, "LT_ONE"))
+    (said,) = [entry for entry in log if entry["event"] == "order.decided"]
+    assert (said["outcome"], said["answer"], said["state"]) == ("abandoned", "post_only", "abandoned")
+    (order,) = await floor.room.desk.rows("select status from public.lt_orders")
+    assert order["status"] == "CANCELLED"
 
 
 async def test_what_a_deactivated_strategy_left_undecided_ends_with_that_reason(floor: Floor) -> None:
