@@ -6,7 +6,9 @@ A chaos run that cannot fail proves nothing. Exit code 0: every bug was found, a
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from tests.chaos.plants import Plant
 from tests.chaos.troop import tell
@@ -15,36 +17,43 @@ _COMMAND = [sys.executable, "-m", "tests.chaos.run", "--json", "--workers", "2"]
 # What a short run needs to give each bug its chance: signals, kills, and seconds to mend what can be mended.
 SHORT = ("--signals", "40", "--kills", "4", "--patience", "12")
 SEED = "5"
-CONTROLS = (
-    Plant.RESIGN_ON_TIMEOUT,
-    Plant.RECORD_BEFORE_CLAIM,
-    Plant.DROP_A_SIGNAL,
-    Plant.RELEASE_TWICE,
-    Plant.NOT_FOUND_IS_DEAD,
-)
+# Each bug, and the count that has to give it away.
+CONTROLS: Mapping[Plant, str] = {
+    Plant.RESIGN_ON_TIMEOUT: "duplicates",
+    Plant.RECORD_BEFORE_CLAIM: "duplicates",
+    Plant.DROP_A_SIGNAL: "missed",
+    Plant.RELEASE_TWICE: "capital_mismatch",
+    Plant.NOT_FOUND_IS_DEAD: "fill_mismatch",
+}
 
 
-def exit_code_with(plant: Plant | None, *arguments: str) -> tuple[int, str]:
-    """A short run with a planted bug, or without: its exit code, and the JSON it printed."""
+def short_run(plant: Plant | None, *arguments: str) -> tuple[int, Mapping[str, Any]]:
+    """A short run with a planted bug, or without: its exit code, and what it printed."""
     planted = ("--plant", plant) if plant else ("--patience", "60")
     done = subprocess.run(
         [*_COMMAND, *SHORT, "--seed", SEED, *planted, *arguments],
         stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
         check=False,
         text=True,
     )
-    return done.returncode, done.stdout.strip()
+    return done.returncode, json.loads(done.stdout or "{}")
 
 
 def main(arguments: Sequence[str]) -> int:
-    codes: dict[str, int] = {}
-    for plant in (None, *CONTROLS):
-        name = plant or "nothing"
-        tell(f"--- {name} planted")
-        codes[name], said = exit_code_with(plant, *arguments)
-        tell(f"exit code {codes[name]}: {said}")
-    sys.stdout.write(json.dumps({"exit_codes": codes}) + "\n")
-    return 0 if codes.pop("nothing") == 0 and all(code == 1 for code in codes.values()) else 1
+    code, said = short_run(None, *arguments)
+    codes: dict[str, int] = {"nothing": code}
+    passed = code == 0
+    for plant, telltale in CONTROLS.items():
+        tell(f"--- planted: {plant}")
+        codes[plant], said = short_run(plant, *arguments)
+        found = codes[plant] == 1 and said.get(telltale, 0) > 0
+        tell(
+            f"exit code {codes[plant]}, {telltale} {said.get(telltale)}: {'found' if found else 'NOT FOUND'}"
+        )
+        passed = passed and found
+    sys.stdout.write(json.dumps({"exit_codes": codes, "all_found": passed}) + "\n")
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

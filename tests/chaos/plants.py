@@ -134,13 +134,14 @@ def _wrap(*, exchange: type[_Wrapped] | None = None, ledger: type[_Wrapped] | No
     @asynccontextmanager
     async def planted(settings: Settings) -> AsyncIterator[Adapters]:
         async with open_adapters(settings) as opened:
-            yield replace(
-                opened,
-                exchange=exchange(opened, opened.exchange) if exchange else opened.exchange,
-                ledger=ledger(opened, opened.ledger) if ledger else opened.ledger,
-            )
+            ports: dict[str, Any] = {}
+            if exchange is not None:
+                ports["exchange"] = exchange(opened, opened.exchange)
+            if ledger is not None:
+                ports["ledger"] = ledger(opened, opened.ledger)
+            yield replace(opened, **ports)
 
-    daemon.open_adapters = planted
+    vars(daemon)["open_adapters"] = planted
 
 
 def _drop_signals() -> None:
@@ -155,7 +156,8 @@ def _drop_signals() -> None:
 
 
 def _never_doubt_a_lease() -> None:
-    def trusting(_self: Wallets, lease: Lease) -> bool:
-        return lease is not None
+    def trusting(self: Wallets, lease: Lease) -> bool:
+        del self, lease
+        return True
 
     Wallets.may_send = trusting  # type: ignore[method-assign]  # a bug is planted

@@ -113,7 +113,7 @@ async def torment(plan: Plan) -> Outcome:
             if plan.plant:
                 environment[PLANT] = plan.plant
             troop = Troop(environment, logs, say=tell)
-            pace = Pace(life_most_s=8.0, pause_s=_LEASE_TTL_S + 0.7)
+            pace = Pace(life_most_s=15.0, pause_s=_LEASE_TTL_S + 0.7)
             tormentor = Tormentor(troop, schedule, workers=plan.workers, kills=plan.kills, pace=pace)
             try:
                 await _storm(world, plan, schedule, tormentor)
@@ -142,11 +142,10 @@ async def _storm(world: World, plan: Plan, schedule: Schedule, tormentor: Tormen
     """Signals, faults and kills together, until there were enough of each."""
     began_s = monotonic()
     async with asyncio.TaskGroup() as group:
-        group.create_task(tormentor.run())
+        tormenting = group.create_task(tormentor.run())
         telling = group.create_task(_tell_progress(tormentor, plan))
         await _insert_signals(world, plan, schedule, tormentor)
-        while tormentor.done < plan.kills:
-            await asyncio.sleep(_INSERT_EVERY_S)
+        await tormenting
         telling.cancel()
     tell(f"{plan.signals} signals, {tormentor.done} kills in {monotonic() - began_s:.0f} s; now peace")
 
@@ -173,18 +172,27 @@ async def _insert_signals(world: World, plan: Plan, schedule: Schedule, tormento
             if inserted >= due and monotonic() - last_s < _TRICKLE_S:
                 continue
             row = signal_row(trade, ft_wallet_id=wallets[inserted % len(wallets)], size_usd=Decimal(10))
-            await database.execute(
-                sql.SQL("insert into public.ft_orders ({}) values ({})").format(
-                    sql.SQL(", ").join(map(sql.Identifier, row)),
-                    sql.SQL(", ").join(sql.Placeholder() * len(row)),
-                ),
-                list(row.values()),
-            )
+            await _insert(database, row)
             inserted += 1
             last_s = monotonic()
             if schedule.strikes(_FAULT_SHARE):
                 name, how = schedule.next_fault()
                 await world.exchange.inflict(name, **how)
+
+
+async def insert(world: World, row: Mapping[str, Any]) -> None:
+    """A signal, as the platform would write it."""
+    async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
+        await _insert(database, row)
+
+
+async def _insert(database: psycopg.AsyncConnection[Any], row: Mapping[str, Any]) -> None:
+    await database.execute(
+        sql.SQL("insert into public.ft_orders ({}) values ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(sql.Placeholder() * len(row))
+        ),
+        list(row.values()),
+    )
 
 
 async def _peace(world: World, plan: Plan) -> Verdict:

@@ -69,9 +69,7 @@ class Life:
 
     async def ended(self, *, within_s: float) -> int | None:
         """Its exit code; None if it lives on."""
-        deadline_s = monotonic() + within_s
-        while self.process.exitcode is None and monotonic() < deadline_s:
-            await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.to_thread(self.process.join, within_s)
         return self.process.exitcode
 
 

@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 # Everything here is spoken in the clear on the loopback: reading the world's certificates for every client of every
 # life would be most of a start.
 _context = ssl.create_default_context()
-ssl.create_default_context = lambda *_, **__: _context  # type: ignore[assignment]
+ssl.create_default_context = lambda *_, **__: _context
 
 
 def observer(misfortune: Misfortune) -> Observer:
