@@ -1,40 +1,16 @@
 """Orders that are not settled yet: looked up when due, sooner when woken, and never crowded out."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from tests.support.eventually import eventually
+from tests.support.pending_desk import QUICK, pending, running
 from tests.support.trading_room import TradingRoom
-from worker.handlers.pending import Pending, PendingTiming
+from worker.handlers.pending import PendingTiming
 from worker.orders.terms import OrderId
 from worker.sandbox.exchange.faults import Action, Fault
 
-QUICK = PendingTiming(tick_s=0.02, first_s=0.05, refresh_every_s=0.3, most_s=0.4)
 PATIENT = PendingTiming(tick_s=0.02, first_s=3600, refresh_every_s=3600, most_s=3600)
-
-
-def pending(room: TradingRoom, timing: PendingTiming = QUICK) -> Pending:
-    return Pending(
-        resolver=room.resolver,
-        under_way=room.sender.in_flight,
-        ledger=room.ledger,
-        wallets=room.wallets,
-        clock=room.clock,
-        metrics=room.metrics,
-        timing=timing,
-    )
-
-
-@asynccontextmanager
-async def running(desk: Pending) -> AsyncIterator[None]:
-    task = asyncio.create_task(desk.run())
-    try:
-        yield
-        assert not task.done(), task.exception()
-    finally:
-        task.cancel()
 
 
 async def settled(room: TradingRoom, count: int = 1) -> bool:

@@ -25,15 +25,21 @@ def pending(room: TradingRoom, timing: PendingTiming = QUICK) -> Pending:
 
 
 @asynccontextmanager
-async def looking_up(room: TradingRoom, timing: PendingTiming = QUICK) -> AsyncIterator[Pending]:
-    """The loop runs inside; it must not have ended by itself."""
-    desk = pending(room, timing)
+async def running(desk: Pending) -> AsyncIterator[None]:
+    """The look-ups run inside; they must not have ended by themselves."""
     task = asyncio.create_task(desk.run())
     try:
-        yield desk
+        yield
         assert not task.done(), task.exception()
     finally:
         task.cancel()
+
+
+@asynccontextmanager
+async def looking_up(room: TradingRoom) -> AsyncIterator[Pending]:
+    desk = pending(room)
+    async with running(desk):
+        yield desk
 
 
 async def booked(room: TradingRoom) -> dict[str, Decimal]:
