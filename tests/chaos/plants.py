@@ -3,7 +3,7 @@
 They wrap the ports that the daemon is given, beneath its seam of steps, in the victim's own process.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +19,6 @@ from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.ports import (
     Answer,
-    Attempt,
     AttemptRecord,
     Envelope,
     Granted,
@@ -57,7 +56,7 @@ def plant(bug: Plant) -> None:
         case Plant.RELEASE_TWICE:
             _wrap(ledger=_ReleasingTwice)
         case Plant.NOT_FOUND_IS_DEAD:
-            _wrap(exchange=_Burying, ledger=_Gravedigger)
+            _wrap(exchange=_Burying)
         case _:
             assert_never(bug)
 
@@ -115,19 +114,13 @@ class _Burying(_Wrapped):
             await self.adapters.ledger.record(
                 AttemptRecord(
                     order_id=order_id,
-                    state=AttemptState.ABANDONED,
+                    state=AttemptState.KILLED,
                     note="the exchange does not know it",
                     closed=True,
                     answered_at=datetime.now(UTC),
                 )
             )
         return view
-
-
-class _Gravedigger(_Wrapped):
-    async def open_attempts(self, wallet: WalletAddress, *, limit: int) -> Sequence[Attempt]:
-        found: Sequence[Attempt] = await self.port.open_attempts(wallet, limit=limit)
-        return [attempt for attempt in found if attempt.state is not AttemptState.ABANDONED]
 
 
 def _wrap(*, exchange: type[_Wrapped] | None = None, ledger: type[_Wrapped] | None = None) -> None:
