@@ -92,8 +92,10 @@ async def test_a_decision_that_the_database_refuses_is_given_back_and_holds_no_o
     room: TradingRoom, writer: DecisionWriter
 ) -> None:
     good = [await a_decision(room) for _ in range(3)]
-    # PostgreSQL knows no NUL; the words of an error may hold one.
-    bad = replace(await a_decision(room), skip=Skip(SkipReason.PRICE_MOVED, value="a \x00 byte"))
+    await room.desk.connection.execute(
+        "alter table public.lt_decisions add constraint no_poison check (value <> 'poison')"
+    )
+    bad = replace(await a_decision(room), skip=Skip(SkipReason.PRICE_MOVED, value="poison"))
     async with asyncio.timeout(5):
         results = await asyncio.gather(
             *map(writer.write, [*good[:1], bad, *good[1:]]), return_exceptions=True
