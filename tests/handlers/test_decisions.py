@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from tests.support.eventually import eventually
@@ -14,6 +15,7 @@ from worker.orders.ports import Decision, Stages
 from worker.orders.reasons import SkipReason
 from worker.orders.skips import Skip
 from worker.orders.terms import StrategyId
+from worker.sandbox.supabase import SupabaseSandbox
 
 
 @pytest.fixture
@@ -89,12 +91,13 @@ async def test_a_database_that_is_away_for_a_while_costs_no_decision(
 
 
 async def test_a_decision_that_the_database_refuses_is_given_back_and_holds_no_other_up(
-    room: TradingRoom, writer: DecisionWriter
+    supabase: SupabaseSandbox, room: TradingRoom, writer: DecisionWriter
 ) -> None:
     good = [await a_decision(room) for _ in range(3)]
-    await room.desk.connection.execute(
-        "alter table public.lt_decisions add constraint no_poison check (value <> 'poison')"
-    )
+    async with await psycopg.AsyncConnection.connect(supabase.dsn, autocommit=True) as owner:
+        await owner.execute(
+            "alter table public.lt_decisions add constraint no_poison check (value <> 'poison')"
+        )
     bad = replace(await a_decision(room), skip=Skip(SkipReason.PRICE_MOVED, value="poison"))
     async with asyncio.timeout(5):
         results = await asyncio.gather(
