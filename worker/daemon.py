@@ -107,7 +107,8 @@ class Daemon:
         await self._strategies.load()
         await self._wallets.refresh()
         await self._watch.ask_exchange()
-        looked_up = await self._pending.recover()
+        async with self._wallets.kept():  # to look everything up may take longer than a lease lasts
+            looked_up = await self._pending.recover()
         log.info(
             "daemon.started",
             mode=self._settings.mode,

@@ -5,7 +5,8 @@ A lease that could not be renewed is let go `margin_s` before it may pass to ano
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -118,6 +119,16 @@ class Wallets:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Leases are renewed for as long as the block lasts."""
+        keeping = asyncio.create_task(self.keep_leases(), name="leases")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
 
     async def keep_balances(self) -> None:
         """Runs until cancelled. A wallet that was just leased is read at once."""
