@@ -10,6 +10,7 @@ from tests.support.pending_desk import booked, locked_usd, looking_up, order_row
 from tests.support.trading_room import TradingRoom, open_room
 from worker.orders.lifecycle import AttemptState
 from worker.orders.terms import OrderType
+from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
 from worker.sandbox.supabase import SupabaseSandbox
 
 
@@ -49,6 +50,19 @@ async def test_what_was_not_filled_on_arrival_stays_open_and_its_later_fills_are
         await eventually(lambda: _closed(room, "matched"))
     assert await booked(room) == traded(room) == {order_id: wanted}
     assert await locked_usd(room) == 0
+
+
+async def test_a_remainder_of_which_only_the_trades_can_be_seen_is_not_taken_for_over(
+    room: TradingRoom,
+) -> None:
+    room.floor.offer("0.50", "5")
+    executed = await room.executed()
+    room.floor.venue.faults.add(scripted(FaultName.LOOKUP_NOT_FOUND, times=1))
+    resolution = await room.resolver.resolve(await room.open_attempt())
+    assert (resolution.state, resolution.settled) == (AttemptState.LIVE, False)
+    (attempt,) = await room.attempts()
+    assert attempt["closed_at"] is None
+    assert await booked(room) == {executed.envelope.order_id: Decimal(5)}
 
 
 async def test_a_remainder_that_was_cancelled_frees_its_capital_and_keeps_its_fills(

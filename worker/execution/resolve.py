@@ -227,9 +227,11 @@ class Resolver:
 
 def _state_of(attempt: Attempt, view: OrderView) -> AttemptState:
     """What an attempt of which the exchange knows is now. Trades speak louder than the order's own status."""
-    known = _STATES.get(view.status, AttemptState.UNKNOWN) if view.found else AttemptState.MATCHED
+    # Trades say that an order exists; of one that rests they do not say that nothing of it is left on the book.
+    traded = AttemptState.LIVE if attempt.envelope.order_type.rests else AttemptState.MATCHED
+    known = _STATES.get(view.status, AttemptState.UNKNOWN) if view.found else traded
     if view.fills and known in {AttemptState.REJECTED, AttemptState.UNKNOWN}:
-        known = AttemptState.MATCHED
+        known = traded
     return known if allowed(attempt.state, known) else attempt.state
 
 
