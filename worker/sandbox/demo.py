@@ -163,7 +163,8 @@ def _replay(plan: DemoPlan) -> tuple[Path | None, float]:
         raise SandboxError(
             f"{given} is not a recording ({Recording.EVENTS} with {Recording.TOKENS} beside it): {error}."
         ) from error
-    return folder, plan.rate_per_s / rate_per_s
+    # The exchange is a child that starts in another directory.
+    return folder.absolute(), plan.rate_per_s / rate_per_s
 
 
 async def _insert(world: World, plan: DemoPlan) -> None:
