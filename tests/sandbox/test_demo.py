@@ -1,6 +1,7 @@
 """The demo as a command: interrupted in good order, it reports; asked twice, it ends; nothing of it outlives it."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from tests.support.eventually import eventually
-from worker.sandbox.demo import DemoPlan, run_demo
+from worker.sandbox.demo import DemoPlan, _replay, run_demo
 from worker.sandbox.demo_table import Line, Progress, picture_of
 from worker.sandbox.errors import SandboxError
 
@@ -152,3 +153,19 @@ def test_the_picture_fits_the_terminal_and_keeps_its_columns(width: int) -> None
         if full in lines:
             assert all(part in shown[3] for part in ("momentum_whole", "sells_unsupported", "1234", "…"))
     assert len(headings) == 1
+
+
+def test_a_recording_is_found_wherever_the_exchange_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tape").mkdir()
+    (tmp_path / "tape" / "tokens.json").write_text(
+        '{"tokens": [{"i": 0, "asset_id": "1", "complement": 1, "tick": 0.01},'
+        ' {"i": 1, "asset_id": "2", "complement": 0, "tick": 0.01}]}'
+    )
+    rows = ["ms,token,side,price,size,best_bid,best_ask,type", "1,0,B,0.5,1,0,0,T", "1001,0,B,0.5,1,0,0,T"]
+    with gzip.open(tmp_path / "tape" / "events.csv.gz", "wt") as tape:
+        tape.write("\n".join(rows) + "\n")
+    monkeypatch.chdir(tmp_path)
+    folder, _ = _replay(DemoPlan(recording=Path("tape/events.csv.gz")))
+    assert folder == tmp_path / "tape"
