@@ -9,6 +9,7 @@ as $$
   values
     ('submitting', 'live'), ('submitting', 'delayed'), ('submitting', 'matched'), ('submitting', 'unmatched'),
     ('submitting', 'killed'), ('submitting', 'rejected'), ('submitting', 'unknown'), ('submitting', 'abandoned'),
+    ('submitting', 'cancelled'), ('submitting', 'expired'),
 
     ('live', 'delayed'), ('live', 'unmatched'), ('live', 'matched'), ('live', 'killed'), ('live', 'rejected'),
     ('live', 'cancelling'), ('live', 'cancelled'), ('live', 'expired'),

@@ -120,6 +120,19 @@ async def barred(room: TradingRoom) -> bool:
     return bool(attempt["barred"])
 
 
+# --- adopted ------------------------------------------------------------------------------------------------------
+
+
+async def test_an_order_that_was_cancelled_before_anybody_asked_after_it_is_over(room: TradingRoom) -> None:
+    before_usd = await available_usd(room)
+    room.floor.venue.faults.add(scripted(FaultName.UNMATCHED))
+    envelope = await claimed(room, await room.plan())
+    await room.exchange.submit(envelope)  # by a process that died with the answer
+    async with looking_up(room):
+        await eventually(lambda: state(room, "cancelled"))
+    assert await available_usd(room) == before_usd
+
+
 # --- late -----------------------------------------------------------------------------------------------------------
 
 

@@ -57,8 +57,10 @@ ALIVE: frozenset[AttemptState] = frozenset(
 _ANSWERED = frozenset({_A.MATCHED, _A.KILLED, _A.REJECTED, _A.CANCELLING, _A.CANCELLED, _A.EXPIRED})
 
 TRANSITIONS: Mapping[AttemptState, frozenset[AttemptState]] = {
+    # Whatever a look-up may find of an order whose process died with the answer is a step from here.
     _A.SUBMITTING: frozenset(
         {_A.LIVE, _A.DELAYED, _A.MATCHED, _A.UNMATCHED, _A.KILLED, _A.REJECTED, _A.UNKNOWN, _A.ABANDONED}
+        | {_A.CANCELLED, _A.EXPIRED}
     ),
     _A.LIVE: _ANSWERED | {_A.DELAYED, _A.UNMATCHED},
     _A.DELAYED: _ANSWERED | {_A.LIVE, _A.UNMATCHED, _A.UNKNOWN},
