@@ -7,36 +7,25 @@ feed live or declared degraded. Trading begins before that, with the first signa
 import asyncio
 import signal
 from collections.abc import Coroutine, Iterable, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import structlog
 
+from worker import parts
 from worker.adapters import Adapters, open_adapters
-from worker.database.realtime import FeedCount, FeedState, RealtimeFeed
-from worker.database.realtime_session import FeedTiming
+from worker.database.realtime import FeedCount, FeedState
 from worker.errors import ForeignWriter, SchemaError
-from worker.execution.resolve import DoubtPolicy, Resolver
-from worker.execution.send import Sender
 from worker.execution.steps import Observer
-from worker.execution.submit import Received, Submitter
-from worker.execution.wallets import Wallets, WalletTiming
-from worker.handlers.backfill import Sweep, SweepTiming
+from worker.execution.submit import Received
 from worker.handlers.decisions import DecisionWriter
-from worker.handlers.ft_orders import Desk, SignalHandler
-from worker.handlers.intake import Intake, Item, insert_time
-from worker.handlers.pending import Pending, PendingTiming
+from worker.handlers.ft_orders import SignalHandler
+from worker.handlers.intake import Item, insert_time
 from worker.handlers.strategies import Strategies
-from worker.observe.health import Health
-from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
-from worker.orders.policy import DecisionPolicy
-from worker.orders.ports import LostRule
 from worker.orders.terms import FtOrderId, Mode, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownWallets
-from worker.supervision import Pulse, essential, restartable
-from worker.watch import Watch, Watched
+from worker.supervision import essential, restartable
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +33,6 @@ _STRATEGY_REFRESH_S = 5.0
 _FEED_LATE_AFTER_S = 1.5
 _WARM_CONNECTIONS = 4
 _WARM_EVERY_S = 60.0
-_STILL_AFTER_S = 30.0
 _FOREIGN_WINDOW_S = 300.0
 _HURRIED_DRAIN_S = 2.0  # for the record of an answer that is there already
 
@@ -53,42 +41,51 @@ class Daemon:
     """Everything that runs in the process, wired once."""
 
     def __init__(self, settings: Settings, adapters: Adapters, service: ServiceManager) -> None:
+        ground = parts.Ground.of(settings, adapters, service)
         self._settings = settings
         self._adapters = adapters
         self._service = service
-        self.metrics = Metrics()
-        self.health = Health(adapters.clock)
-        self._pulse = Pulse(adapters.clock.monotonic, still_after_s=_STILL_AFTER_S)
-        self._intake = Intake(capacity=settings.signal.queue_capacity, metrics=self.metrics)
-        self._wallets = self._make_wallets()
+        self.metrics = ground.metrics
+        self.health = ground.health
+        self._intake = parts.make_intake(ground)
+        self._wallets = parts.make_wallets(ground)
         self._strategies = Strategies(
             adapters.ledger,
             self.health,
             refresh_every_s=_STRATEGY_REFRESH_S,
             on_wallets=self._watch_paper_wallets,
         )
-        self._sender = Sender(
-            exchange=adapters.exchange,
-            ledger=adapters.ledger,
-            wallets=self._wallets,
-            clock=adapters.clock,
-            metrics=self.metrics,
-        )
-        self._submitter = Submitter(
-            sender=self._sender,
-            exchange=adapters.exchange,
-            ledger=adapters.ledger,
-            wallets=self._wallets,
-            lane_of=adapters.lanes.submit,
-            clock=adapters.clock,
-            metrics=self.metrics,
-        )
-        self._pending = self._make_pending()
+        self._sender = parts.make_sender(ground, self._wallets)
+        self._pending = parts.make_pending(ground, self._sender, self._wallets)
         self._writer = DecisionWriter(adapters.ledger)
-        self._handler = SignalHandler(self._make_desk())
-        self._sweep = self._make_sweep()
-        self._feed = self._make_feed()
-        self._watch = self._make_watch()
+        self._handler = SignalHandler(
+            parts.make_desk(
+                ground,
+                intake=self._intake,
+                strategies=self._strategies,
+                wallets=self._wallets,
+                submitter=parts.make_submitter(ground, self._sender, self._wallets),
+                writer=self._writer,
+                pending=self._pending,
+            )
+        )
+        self._sweep = parts.make_sweep(
+            ground,
+            self._intake,
+            feed_state=self._feed_state,
+            without=self._out_of_reach,
+            on_found=self._on_swept,
+        )
+        self._feed = parts.make_feed(
+            ground,
+            on_signal=self._on_signal,
+            on_change=self._on_change,
+            on_state=self._on_feed_state,
+            on_count=self._on_feed_count,
+        )
+        self._watch = parts.make_watch(
+            ground, wallets=self._wallets, sender=self._sender, feed_state=self._feed_state
+        )
 
     async def start(self) -> None:
         """Everything that must be true before the first signal is served. Raises `WorkerError`."""
@@ -220,11 +217,14 @@ class Daemon:
         if what is FeedCount.SESSION:
             self.metrics.feed_sessions.inc()
 
+    def _feed_state(self) -> FeedState:
+        return self._feed.state
+
     def _on_swept(self, item: Item) -> None:
         """A row that the live feed has not delivered in time: the only sign of most of its failures."""
         inserted = insert_time(item.row)
         late = inserted is not None and (item.received.at - inserted).total_seconds() > _FEED_LATE_AFTER_S
-        if late and self._feed.state is FeedState.LIVE:
+        if late and self._feed_state() is FeedState.LIVE:
             self.metrics.feed_missed.inc()
 
     async def _follow_orders(self, wallet: WalletAddress) -> None:
@@ -248,132 +248,6 @@ class Daemon:
         if self._settings.unknown_wallets is UnknownWallets.LEAVE:
             unheld |= self._strategies.wallets - set(self._wallets.addresses)
         return self._strategies.of_wallets(unheld)
-
-    # --- parts ------------------------------------------------------------------------------------------------
-
-    def _make_wallets(self) -> Wallets:
-        settings = self._settings
-        timing = WalletTiming(
-            lease_ttl_s=settings.lease.ttl_s,
-            lease_margin_s=settings.lease.margin_s,
-            lease_renew_every_s=settings.lease.renew_every_s,
-            balance_refresh_every_s=settings.balance.refresh_every_s,
-        )
-        return Wallets(
-            self._adapters.exchange,
-            self._adapters.ledger,
-            self._adapters.clock,
-            timing,
-            on_turn=self._pulse.beat,
-        )
-
-    def _make_watch(self) -> Watch:
-        adapters, feed = self._adapters, self._settings.feed
-        watched = Watched(
-            self._wallets, self._sender, adapters.exchange, self._pulse, lambda: self._feed.state
-        )
-        return Watch(
-            watched,
-            health=self.health,
-            clock=adapters.clock,
-            service=self._service,
-            feed_enabled=feed.enabled,
-            degraded_after_s=feed.degraded_after_s,
-        )
-
-    def _make_pending(self) -> Pending:
-        adapters, pending = self._adapters, self._settings.pending
-        return Pending(
-            resolver=self._make_resolver(),
-            under_way=self._sender.in_flight,
-            ledger=adapters.ledger,
-            wallets=self._wallets,
-            clock=adapters.clock,
-            metrics=self.metrics,
-            timing=PendingTiming(
-                tick_s=pending.tick_s,
-                first_s=pending.first_s,
-                refresh_every_s=pending.refresh_every_s,
-                most_s=pending.most_s,
-            ),
-            on_turn=self._pulse.beat,
-        )
-
-    def _make_resolver(self) -> Resolver:
-        settings, adapters = self._settings, self._adapters
-        return Resolver(
-            exchange=adapters.exchange,
-            ledger=adapters.ledger,
-            sender=self._sender,
-            lane_of=adapters.lanes.submit,
-            clock=adapters.clock,
-            policy=DoubtPolicy(
-                resend_for=timedelta(seconds=settings.signal.fresh_for_s),
-                sends_most=settings.pending.sends_most,
-                lost=LostRule(
-                    lookups=settings.pending.lost_after_lookups,
-                    after=timedelta(seconds=settings.pending.lost_after_s),
-                ),
-            ),
-        )
-
-    def _make_desk(self) -> Desk:
-        settings = self._settings
-        return Desk(
-            intake=self._intake,
-            strategies=self._strategies,
-            wallets=self._wallets,
-            exchange=self._adapters.exchange,
-            ledger=self._adapters.ledger,
-            submitter=self._submitter,
-            writer=self._writer,
-            clock=self._adapters.clock,
-            metrics=self.metrics,
-            policy=DecisionPolicy(
-                mode=settings.mode,
-                fresh_for=timedelta(seconds=settings.signal.fresh_for_s),
-                backfill_max_age=timedelta(seconds=settings.signal.max_age_s),
-                min_tick_max_pct=settings.price.min_tick_max_pct,
-                gtd_lifetime=timedelta(seconds=settings.price.gtd_lifetime_s),
-            ),
-            skip_unknown_wallets=settings.unknown_wallets is UnknownWallets.SKIP
-            and settings.mode is Mode.LIVE,
-            on_answered=self._pending.follow,
-        )
-
-    def _make_sweep(self) -> Sweep:
-        sweep = self._settings.sweep
-        return Sweep(
-            ledger=self._adapters.ledger,
-            intake=self._intake,
-            clock=self._adapters.clock,
-            health=self.health,
-            timing=SweepTiming(batch=sweep.batch, window_s=sweep.window_s, whole_every_s=sweep.whole_every_s),
-            fresh_for_s=self._settings.signal.fresh_for_s,
-            every_s=lambda: sweep.every_s if self._feed.state is FeedState.LIVE else sweep.every_degraded_s,
-            without=self._out_of_reach,
-            on_found=self._on_swept,
-            on_turn=self._pulse.beat,
-        )
-
-    def _make_feed(self) -> RealtimeFeed:
-        feed = self._settings.feed
-        return RealtimeFeed(
-            self._adapters.access,
-            timing=FeedTiming(
-                join_s=feed.join_timeout_s,
-                live_s=feed.live_timeout_s,
-                backoff_first_s=feed.backoff_first_s,
-                backoff_max_s=feed.backoff_most_s,
-                renew_after_s=feed.renew_after_s,
-                ping_interval_s=feed.ping_every_s,
-                ping_timeout_s=feed.ping_every_s,
-            ),
-            on_signal=self._on_signal,
-            on_change=self._on_change,
-            on_state=self._on_feed_state,
-            on_count=self._on_feed_count,
-        )
 
 
 async def serve(settings: Settings, *, observer: Observer | None = None) -> None:

@@ -1,0 +1,227 @@
+"""Every part of the worker, made from the settings and wired to the parts it needs. No part runs here.
+
+The daemon decides what happens when something happens: it hands its answers over as callables.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from worker.adapters import Adapters
+from worker.database.realtime import FeedCount, FeedState, RealtimeFeed
+from worker.database.realtime_session import FeedTiming
+from worker.execution.resolve import DoubtPolicy, Resolver
+from worker.execution.send import Sender
+from worker.execution.submit import Submitter
+from worker.execution.wallets import Wallets, WalletTiming
+from worker.handlers.backfill import Sweep, SweepTiming
+from worker.handlers.decisions import DecisionWriter
+from worker.handlers.ft_orders import Desk
+from worker.handlers.intake import Intake, Item
+from worker.handlers.pending import Pending, PendingTiming
+from worker.handlers.strategies import Strategies
+from worker.observe.health import Health
+from worker.observe.metrics import Metrics
+from worker.observe.notify import ServiceManager
+from worker.orders.policy import DecisionPolicy
+from worker.orders.ports import LostRule
+from worker.orders.terms import Mode, StrategyId
+from worker.settings import Settings, UnknownWallets
+from worker.supervision import Pulse
+from worker.watch import Watch, Watched
+
+_STILL_AFTER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part stands on."""
+
+    settings: Settings
+    adapters: Adapters
+    service: ServiceManager
+    metrics: Metrics
+    health: Health
+    pulse: Pulse = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings, adapters: Adapters, service: ServiceManager) -> "Ground":
+        clock = adapters.clock
+        pulse = Pulse(clock.monotonic, still_after_s=_STILL_AFTER_S)
+        return cls(settings, adapters, service, Metrics(), Health(clock), pulse)
+
+
+def make_intake(ground: Ground) -> Intake:
+    return Intake(capacity=ground.settings.signal.queue_capacity, metrics=ground.metrics)
+
+
+def make_wallets(ground: Ground) -> Wallets:
+    settings, adapters = ground.settings, ground.adapters
+    timing = WalletTiming(
+        lease_ttl_s=settings.lease.ttl_s,
+        lease_margin_s=settings.lease.margin_s,
+        lease_renew_every_s=settings.lease.renew_every_s,
+        balance_refresh_every_s=settings.balance.refresh_every_s,
+    )
+    return Wallets(adapters.exchange, adapters.ledger, adapters.clock, timing, on_turn=ground.pulse.beat)
+
+
+def make_sender(ground: Ground, wallets: Wallets) -> Sender:
+    adapters = ground.adapters
+    return Sender(
+        exchange=adapters.exchange,
+        ledger=adapters.ledger,
+        wallets=wallets,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+    )
+
+
+def make_submitter(ground: Ground, sender: Sender, wallets: Wallets) -> Submitter:
+    adapters = ground.adapters
+    return Submitter(
+        sender=sender,
+        exchange=adapters.exchange,
+        ledger=adapters.ledger,
+        wallets=wallets,
+        lane_of=adapters.lanes.submit,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+    )
+
+
+def make_pending(ground: Ground, sender: Sender, wallets: Wallets) -> Pending:
+    adapters, pending = ground.adapters, ground.settings.pending
+    return Pending(
+        resolver=_make_resolver(ground, sender),
+        under_way=sender.in_flight,
+        ledger=adapters.ledger,
+        wallets=wallets,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+        timing=PendingTiming(
+            tick_s=pending.tick_s,
+            first_s=pending.first_s,
+            refresh_every_s=pending.refresh_every_s,
+            most_s=pending.most_s,
+        ),
+        on_turn=ground.pulse.beat,
+    )
+
+
+def _make_resolver(ground: Ground, sender: Sender) -> Resolver:
+    settings, adapters = ground.settings, ground.adapters
+    return Resolver(
+        exchange=adapters.exchange,
+        ledger=adapters.ledger,
+        sender=sender,
+        lane_of=adapters.lanes.submit,
+        clock=adapters.clock,
+        policy=DoubtPolicy(
+            resend_for=timedelta(seconds=settings.signal.fresh_for_s),
+            sends_most=settings.pending.sends_most,
+            lost=LostRule(
+                lookups=settings.pending.lost_after_lookups,
+                after=timedelta(seconds=settings.pending.lost_after_s),
+            ),
+        ),
+    )
+
+
+def make_desk(
+    ground: Ground,
+    *,
+    intake: Intake,
+    strategies: Strategies,
+    wallets: Wallets,
+    submitter: Submitter,
+    writer: DecisionWriter,
+    pending: Pending,
+) -> Desk:
+    settings, adapters = ground.settings, ground.adapters
+    return Desk(
+        intake=intake,
+        strategies=strategies,
+        wallets=wallets,
+        exchange=adapters.exchange,
+        ledger=adapters.ledger,
+        submitter=submitter,
+        writer=writer,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+        policy=DecisionPolicy(
+            mode=settings.mode,
+            fresh_for=timedelta(seconds=settings.signal.fresh_for_s),
+            backfill_max_age=timedelta(seconds=settings.signal.max_age_s),
+            min_tick_max_pct=settings.price.min_tick_max_pct,
+            gtd_lifetime=timedelta(seconds=settings.price.gtd_lifetime_s),
+        ),
+        skip_unknown_wallets=settings.unknown_wallets is UnknownWallets.SKIP and settings.mode is Mode.LIVE,
+        on_answered=pending.follow,
+    )
+
+
+def make_sweep(
+    ground: Ground,
+    intake: Intake,
+    *,
+    feed_state: Callable[[], FeedState],
+    without: Callable[[], Collection[StrategyId]],
+    on_found: Callable[[Item], None],
+) -> Sweep:
+    sweep = ground.settings.sweep
+    return Sweep(
+        ledger=ground.adapters.ledger,
+        intake=intake,
+        clock=ground.adapters.clock,
+        health=ground.health,
+        timing=SweepTiming(batch=sweep.batch, window_s=sweep.window_s, whole_every_s=sweep.whole_every_s),
+        fresh_for_s=ground.settings.signal.fresh_for_s,
+        every_s=lambda: sweep.every_s if feed_state() is FeedState.LIVE else sweep.every_degraded_s,
+        without=without,
+        on_found=on_found,
+        on_turn=ground.pulse.beat,
+    )
+
+
+def make_feed(
+    ground: Ground,
+    *,
+    on_signal: Callable[[Mapping[str, Any]], None],
+    on_change: Callable[[str, Mapping[str, Any]], None],
+    on_state: Callable[[FeedState, str], None],
+    on_count: Callable[[FeedCount], None],
+) -> RealtimeFeed:
+    feed = ground.settings.feed
+    return RealtimeFeed(
+        ground.adapters.access,
+        timing=FeedTiming(
+            join_s=feed.join_timeout_s,
+            live_s=feed.live_timeout_s,
+            backoff_first_s=feed.backoff_first_s,
+            backoff_max_s=feed.backoff_most_s,
+            renew_after_s=feed.renew_after_s,
+            ping_interval_s=feed.ping_every_s,
+            ping_timeout_s=feed.ping_every_s,
+        ),
+        on_signal=on_signal,
+        on_change=on_change,
+        on_state=on_state,
+        on_count=on_count,
+    )
+
+
+def make_watch(
+    ground: Ground, *, wallets: Wallets, sender: Sender, feed_state: Callable[[], FeedState]
+) -> Watch:
+    feed = ground.settings.feed
+    watched = Watched(wallets, sender, ground.adapters.exchange, ground.pulse, feed_state)
+    return Watch(
+        watched,
+        health=ground.health,
+        clock=ground.adapters.clock,
+        service=ground.service,
+        feed_enabled=feed.enabled,
+        degraded_after_s=feed.degraded_after_s,
+    )
