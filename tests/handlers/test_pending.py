@@ -80,6 +80,14 @@ async def test_what_an_earlier_process_may_have_sent_is_resolved_at_the_start(ro
     assert await settled(room)
 
 
+async def test_orders_that_are_known_to_exist_hold_up_no_start(room: TradingRoom) -> None:
+    await room.executed()
+    desk = pending(room)
+    assert await desk.recover() == 0
+    async with running(desk):
+        await eventually(lambda: settled(room))
+
+
 async def test_an_exchange_that_does_not_answer_look_ups_is_asked_again_later(room: TradingRoom) -> None:
     down = Fault(action=Action.ANSWER_INSTEAD, method="GET", path="/", status=503, times=None)
     desk, executed = pending(room), await room.executed()

@@ -31,7 +31,7 @@ from worker.orders.terms import OrderId, WalletAddress
 log = structlog.get_logger(__name__)
 
 # Alive, and nobody knows whether it exists.
-_IN_DOUBT = frozenset({AttemptState.SUBMITTING, AttemptState.UNKNOWN})
+IN_DOUBT = frozenset({AttemptState.SUBMITTING, AttemptState.UNKNOWN})
 # Taken in and not on the book: the exchange forgets such an order when nothing comes of it.
 _IN_HOLD = frozenset({AttemptState.DELAYED, AttemptState.UNMATCHED})
 # The exchange drops a GTD order a minute before its time, and the answer takes a while.
@@ -141,7 +141,7 @@ class Resolver:
         )
         if view.found or view.fills:
             return await self._adopt(attempt, view)
-        if attempt.state not in _IN_DOUBT or not self._may_resend(attempt):
+        if attempt.state not in IN_DOUBT or not self._may_resend(attempt):
             return await self._note_absence(attempt)
         return await self._sender.in_flight.shielded(self._resend(attempt), name=attempt.envelope.order_id)
 

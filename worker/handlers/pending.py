@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from worker.errors import WorkerError
-from worker.execution.resolve import Resolution, Resolver
+from worker.execution.resolve import IN_DOUBT, Resolution, Resolver
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
 from worker.orders.lifecycle import AttemptState
@@ -83,9 +83,10 @@ class Pending:
     async def recover(self) -> int:
         """At start: resolve what an earlier process may have sent. Returns how many were looked up.
 
-        A look-up that fails leaves its attempt open for the loop: a case, never a crash.
+        A look-up that fails leaves its attempt open for the loop: a case, never a crash. Orders that are known to
+        exist hold up no start, however many rest on the book: the loop looks them up first thing.
         """
-        attempts = await self._open_attempts()
+        attempts = [attempt for attempt in await self._open_attempts() if attempt.state in IN_DOUBT]
         await self._look_up_all(attempts)
         return len(attempts)
 
