@@ -1,5 +1,6 @@
 """Orders of which nobody knows whether they exist: sent again as they are, adopted, or given up by the rule only."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -28,7 +29,7 @@ DOUBT = DoubtPolicy(
 
 @pytest.fixture
 async def room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
-    async with open_room(supabase, doubt=DOUBT, submit_timeout_s=0.3) as room:
+    async with open_room(supabase, doubt=DOUBT) as room:
         yield room
 
 
@@ -88,7 +89,8 @@ async def test_an_order_processed_after_we_gave_up_waiting_is_adopted_and_not_do
     room: TradingRoom,
 ) -> None:
     room.floor.venue.faults.add(scripted(FaultName.PROCESS_LATE, seconds=0.8))
-    executed = await room.executed()
+    with room.impatient(submit_timeout_s=0.3):
+        executed = await room.executed()
     assert executed.state is AttemptState.UNKNOWN
     async with looking_up(room):
         await eventually(lambda: state(room, "matched"))
@@ -156,10 +158,12 @@ async def test_an_order_in_the_venues_hold_that_vanishes_frees_its_capital_in_th
     room: TradingRoom,
 ) -> None:
     before_usd = await available_usd(room)
-    room.floor.venue.faults.add(scripted(FaultName.DELAYED, seconds=0.1))
-    executed = await room.executed()
-    assert executed.state is AttemptState.DELAYED
+    room.floor.venue.faults.add(scripted(FaultName.DELAYED, seconds=0.5))
+    executing = asyncio.create_task(room.executed())
+    await eventually(room.accepted)
     room.floor.venue.backoffice.pause(room.floor.condition_id, accepting=False)
+    executed = await executing
+    assert executed.state is AttemptState.DELAYED
     async with looking_up(room):
         await eventually(lambda: state(room, "lost"))
     assert len(room.floor.posts_of(executed.envelope.order_id)) == 1

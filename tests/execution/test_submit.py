@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.trading_room import TradingRoom
+from tests.support.trading_room import QUICK_LEASE, TradingRoom
 from worker.execution.submit import Executed, NotSent
 from worker.orders.lifecycle import AttemptState
 from worker.orders.outcomes import AnswerReason
@@ -71,7 +71,7 @@ async def test_a_lease_lost_between_claim_and_post_abandons_the_order(room: Trad
     gate = room.line.hold("lt_claim")
     executing = asyncio.create_task(room.execute(plan))
     await eventually(lambda: room.line.calls["lt_claim"])
-    room.watch.slept_s = 60
+    room.watch.slept_s = QUICK_LEASE.lease_ttl_s
     gate.set()
     executed = await executing
     assert isinstance(executed, Executed)
@@ -104,7 +104,10 @@ async def test_an_order_turned_away_until_its_signal_is_old_is_abandoned(room: T
     room.floor.venue.faults.add(
         Fault(action=Action.ANSWER_INSTEAD, status=425, body='{"error":"restarting"}', times=None)
     )
-    executed = await room.executed(fresh_for=timedelta(seconds=0.2))
+    executing = asyncio.create_task(room.executed(fresh_for=timedelta(seconds=30)))
+    await eventually(lambda: room.posts() >= 2)
+    room.watch.slept_s = 31  # the lease would still allow it
+    executed = await executing
     assert (executed.answer, executed.state) == (AnswerReason.RESTARTING, AttemptState.ABANDONED)
     assert room.accepted() == []
     (attempt,) = await room.attempts()
@@ -140,13 +143,15 @@ async def test_an_order_that_may_never_have_arrived_stays_in_doubt(room: Trading
 async def test_whoever_stops_waiting_does_not_stop_the_order(room: TradingRoom) -> None:
     plan = await room.plan()
     room.floor.venue.faults.add(Fault(action=Action.PROCESS_LATE, seconds=0.2))
+    gate = room.line.hold("lt_record")
     executing = asyncio.create_task(room.execute(plan))
     await eventually(room.attempts)
     executing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await executing
     assert len(room.sender.in_flight) == 1
-    assert await room.sender.in_flight.drain(5) == 0
+    gate.set()
+    assert await room.sender.in_flight.drain(20) == 0
     (attempt,) = await room.attempts()
     assert attempt["state"] == "matched"
     assert len(room.accepted()) == 1
@@ -154,12 +159,13 @@ async def test_whoever_stops_waiting_does_not_stop_the_order(room: TradingRoom) 
 
 async def test_an_answer_is_recorded_however_long_the_database_is_away(room: TradingRoom) -> None:
     plan = await room.plan()
-    gate = room.line.hold("lt_record")
+    gate = room.line.hold_answers("lt_claim")
     executing = asyncio.create_task(room.executed(plan))
-    await eventually(lambda: room.line.calls["lt_record"])
+    await eventually(room.attempts)
     room.line.cut = True
     gate.set()
-    await eventually(lambda: room.line.calls["lt_record"] > 3)
+    given_up = room.metrics.task_failures.labels("record")
+    await eventually(lambda: given_up._value.get() >= 2)  # asked again beyond the deadline of a call
     room.line.cut = False
     assert (await executing).state is AttemptState.MATCHED
     assert room.posts() == 1
@@ -222,7 +228,7 @@ async def test_a_queue_for_the_claims_that_outlasts_a_lease_which_was_renewed_ab
     plans = [await room.plan() for _ in range(4)]
     executing = [asyncio.create_task(room.executed(plan)) for plan in plans]
     await eventually(lambda: room.line.calls["lt_claim"])
-    room.watch.slept_s = 14  # the lease that all of them began under is over
+    room.watch.slept_s = QUICK_LEASE.lease_ttl_s - 1  # the lease that all of them began under is over
     assert room.wallets.lease(room.floor.wallet) is None
     await room.wallets.refresh()
     gate.set()
@@ -256,8 +262,12 @@ async def test_the_same_body_goes_once_the_exchange_opens_while_the_signal_is_fr
     room: TradingRoom, mode: VenueMode
 ) -> None:
     plan = await room.plan()
-    room.floor.venue.engine.modes.enter(mode, 0.6)
-    executed = await room.executed(plan)
+    modes = room.floor.venue.engine.modes
+    modes.enter(mode)
+    executing = asyncio.create_task(room.executed(plan))
+    await eventually(room.posts)
+    modes.enter(mode, 0.5)
+    executed = await executing
     assert (executed.answer, executed.state) == (AnswerReason.ACCEPTED, AttemptState.MATCHED)
     receipts = room.floor.posts_of(executed.envelope.order_id)
     assert len(receipts) >= 2
@@ -271,12 +281,13 @@ async def test_nothing_is_sent_once_the_signal_is_old_and_what_was_never_sent_fr
     plan = await room.plan()
     before = await room.desk.capital()
     room.floor.venue.engine.modes.enter(VenueMode.CANCEL_ONLY)
-    fresh_until_ns = time.time_ns() + 400_000_000
-    executed = await room.executed(plan, fresh_for=timedelta(seconds=0.4))
+    executing = asyncio.create_task(room.executed(plan, fresh_for=timedelta(seconds=30)))
+    await eventually(lambda: room.posts() >= 2)
+    room.watch.slept_s = 29.9  # no wait would end while it is fresh
+    posts = room.posts()
+    executed = await executing
     assert (executed.answer, executed.state) == (AnswerReason.CANCEL_ONLY, AttemptState.ABANDONED)
-    receipts = room.floor.posts_of(executed.envelope.order_id)
-    assert len(receipts) >= 2
-    assert max(receipt.arrived_ns for receipt in receipts) < fresh_until_ns + 100_000_000
+    assert len(room.floor.posts_of(executed.envelope.order_id)) == posts
     (order,) = await room.desk.rows("select status, outcome from public.lt_orders")
     assert (order["status"], order["outcome"]) == ("CANCELLED", "CANCELLED")
     assert await room.desk.capital() == before
@@ -286,10 +297,11 @@ async def test_a_process_that_slept_past_the_freshness_of_its_order_does_not_sen
     room: TradingRoom,
 ) -> None:
     plan = await room.plan()
-    room.floor.venue.engine.modes.enter(VenueMode.CANCEL_ONLY, 0.5)
-    executing = asyncio.create_task(room.executed(plan, fresh_for=timedelta(seconds=5)))
+    room.floor.venue.engine.modes.enter(VenueMode.CANCEL_ONLY)
+    executing = asyncio.create_task(room.executed(plan, fresh_for=timedelta(seconds=30)))
     await eventually(room.posts)
-    room.watch.slept_s = 6  # the lease would still allow it
+    room.watch.slept_s = 31  # the lease would still allow it
+    room.floor.venue.engine.modes.enter(VenueMode.OPEN)
     posts = room.posts()
     assert (await executing).state is AttemptState.ABANDONED
     assert room.posts() == posts
@@ -302,5 +314,5 @@ async def test_a_wait_that_would_outlast_the_freshness_is_not_even_begun(room: T
     began_s = time.monotonic()
     executed = await room.executed(plan, fresh_for=timedelta(seconds=60))
     assert (executed.answer, executed.state) == (AnswerReason.POST_ONLY, AttemptState.ABANDONED)
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 30
     assert room.posts() == 1

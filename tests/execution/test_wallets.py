@@ -4,7 +4,7 @@ import asyncio
 from decimal import Decimal
 
 from tests.support.eventually import eventually
-from tests.support.trading_room import QUICK_LEASE, TradingRoom
+from tests.support.trading_room import PATIENT, QUICK_LEASE, TradingRoom
 from worker.execution.wallets import Wallets
 from worker.orders.ports import Lease
 from worker.orders.terms import WalletAddress
@@ -78,7 +78,7 @@ async def test_a_short_silence_of_the_database_costs_nothing_and_a_long_one_the_
     room.line.cut = True
     await room.wallets.refresh()
     assert room.wallets.held == (room.floor.wallet,)
-    room.watch.slept_s = 60
+    room.watch.slept_s = QUICK_LEASE.lease_ttl_s
     assert room.wallets.lease(room.floor.wallet) is None
     assert "did not renew" in room.wallets.troubles()[room.floor.wallet]
     room.line.cut = False
@@ -111,7 +111,7 @@ async def test_releasing_hands_every_lease_back_even_if_the_database_is_away(roo
 
 async def test_a_stop_does_not_wait_for_a_database_that_says_nothing(room: TradingRoom) -> None:
     room.line.hold("lt_lease_release")
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(PATIENT.deadline_s / 2):
         await room.wallets.release()
     assert room.wallets.held == ()
 

@@ -1,4 +1,4 @@
-"""Waiting in tests: for a state, not for a time."""
+"""Waiting in tests: for a state, not for a time. The bound only ends what will never come: it costs nothing else."""
 
 import asyncio
 import inspect
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 @overload
 async def eventually(
-    probe: Callable[[], Awaitable[T]], *, within_s: float = 5.0, every_s: float = 0.01
+    probe: Callable[[], Awaitable[T]], *, within_s: float = 20.0, every_s: float = 0.01
 ) -> T: ...
 @overload
-async def eventually(probe: Callable[[], T], *, within_s: float = 5.0, every_s: float = 0.01) -> T: ...
-async def eventually(probe: Callable[[], Any], *, within_s: float = 5.0, every_s: float = 0.01) -> Any:
+async def eventually(probe: Callable[[], T], *, within_s: float = 20.0, every_s: float = 0.01) -> T: ...
+async def eventually(probe: Callable[[], Any], *, within_s: float = 20.0, every_s: float = 0.01) -> Any:
     """Calls `probe` until it returns something true and returns that.
 
     An AssertionError of the probe counts as "not yet"; the last one is raised when time is up.

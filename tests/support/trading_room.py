@@ -5,11 +5,12 @@ them every part of the worker that a test wants to drive by hand. Only lines and
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import httpx
@@ -42,12 +43,16 @@ POLICY = DecisionPolicy(
     min_tick_max_pct=Decimal(20),
     gtd_lifetime=timedelta(minutes=10),
 )
+# A machine that is busy with other things makes nobody impatient: answers that come are waited for.
+PATIENT = CallTiming()
+IMPATIENT = CallTiming(deadline_s=0.3)
+PATIENT_SUBMIT_S = 10.0
 # Nothing is sent again by itself: a test that wants it says so.
 DOUBT = DoubtPolicy(
     resend_for=timedelta(0), sends_most=1, lost=LostRule(lookups=3, after=timedelta(milliseconds=200))
 )
 QUICK_LEASE = WalletTiming(
-    lease_ttl_s=15.0, lease_margin_s=3.0, lease_renew_every_s=0.05, balance_refresh_every_s=0.05
+    lease_ttl_s=60.0, lease_margin_s=3.0, lease_renew_every_s=0.05, balance_refresh_every_s=0.05
 )
 
 
@@ -56,11 +61,21 @@ class Line(httpx.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self._inner = httpx.AsyncHTTPTransport()
-        self.cut = False
+        self._cut = False
+        self.on_cut: Callable[[bool], None] = lambda _: None
         self.calls: defaultdict[str, int] = defaultdict(int)
         self._gates: dict[str, asyncio.Event] = {}
         self._answer_gates: dict[str, asyncio.Event] = {}
         self._losses: defaultdict[str, int] = defaultdict(int)
+
+    @property
+    def cut(self) -> bool:
+        return self._cut
+
+    @cut.setter
+    def cut(self, cut: bool) -> None:
+        self._cut = cut
+        self.on_cut(cut)
 
     def hold(self, function: str) -> asyncio.Event:
         """Calls of this function wait until the event that is returned is set."""
@@ -140,6 +155,16 @@ class TradingRoom:
             submitter=submitter,
             resolver=resolver,
         )
+
+    @contextmanager
+    def impatient(self, submit_timeout_s: float) -> Iterator[None]:
+        """Inside, whoever posts an order waits only so long for its answer."""
+        usual = self.exchange._settings
+        self.exchange._settings = usual.model_copy(update={"submit_timeout_s": submit_timeout_s})
+        try:
+            yield
+        finally:
+            self.exchange._settings = usual
 
     async def takes_over(self) -> None:
         """The lease of whoever holds the wallet ends, and this worker takes it."""
@@ -232,26 +257,31 @@ def _staff(
     return sender, wallets, submitter, resolver
 
 
+def _wait_less_for_a_cut_line(database: SupabaseDatabase, cut: bool) -> None:  # noqa: FBT001 - the line's own word
+    """No answer can come: a test need not wait for it as long as for one that only is late."""
+    database._timing = IMPATIENT if cut else PATIENT
+
+
 @asynccontextmanager
 async def open_room(
-    supabase: SupabaseSandbox, *, doubt: DoubtPolicy = DOUBT, submit_timeout_s: float = 2.0
+    supabase: SupabaseSandbox, *, doubt: DoubtPolicy = DOUBT
 ) -> AsyncIterator[TradingRoom]:
     """One strategy of $1,000 (`LT_ONE`), its wallet funded, leased and seen, and plenty on offer at $0.50."""
     access = DatabaseAccess.checked(supabase.url, supabase.service_role_key)
     line, watch, metrics = Line(), Watch(), Metrics()
     clock = DatabaseClock(monotonic_s=watch)
-    timing = CallTiming(deadline_s=0.3)
     desk = await Desk.open(supabase.dsn, mode="live")
     async with (
         open_floor(funds_usd=10_000) as floor,
-        await SupabaseDatabase.open(access, clock=clock, timing=timing, transport=line) as database,
+        await SupabaseDatabase.open(access, clock=clock, timing=PATIENT, transport=line) as database,
     ):
+        line.on_cut = partial(_wait_less_for_a_cut_line, database)
         floor.offer("0.50", "100000")
         await desk.strategy(wallet_address=floor.wallet)
         ledger = SupabaseLedger(database, mode=Mode.LIVE, worker=WorkerId("worker-a"))
         rival = SupabaseLedger(database, mode=Mode.LIVE, worker=WorkerId("worker-b"))
         lanes = Lanes(floor.settings)
-        settings = floor.settings.model_copy(update={"submit_timeout_s": submit_timeout_s})
+        settings = floor.settings.model_copy(update={"submit_timeout_s": PATIENT_SUBMIT_S})
         exchange = await PolymarketExchange.open(settings, [floor.account], clock, lanes=lanes)
         sender, wallets, submitter, resolver = _staff(ledger, exchange, lanes, clock, metrics, doubt)
         wallets.watch([floor.wallet])
