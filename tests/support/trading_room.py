@@ -263,9 +263,7 @@ def _wait_less_for_a_cut_line(database: SupabaseDatabase, cut: bool) -> None:  #
 
 
 @asynccontextmanager
-async def open_room(
-    supabase: SupabaseSandbox, *, doubt: DoubtPolicy = DOUBT
-) -> AsyncIterator[TradingRoom]:
+async def open_room(supabase: SupabaseSandbox, *, doubt: DoubtPolicy = DOUBT) -> AsyncIterator[TradingRoom]:
     """One strategy of $1,000 (`LT_ONE`), its wallet funded, leased and seen, and plenty on offer at $0.50."""
     access = DatabaseAccess.checked(supabase.url, supabase.service_role_key)
     line, watch, metrics = Line(), Watch(), Metrics()
