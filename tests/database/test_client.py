@@ -138,7 +138,7 @@ async def test_a_passing_failure_is_asked_again_and_then_answered(
 async def test_a_failure_that_stays_is_unreachable_when_the_deadline_passes() -> None:
     handle, seen = in_turn(httpx.ConnectError("refused"))
     async with database_that(handle) as database:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             with pytest.raises(DatabaseUnreachable, match=r"lt_work: ConnectError"):
                 await database.rpc("lt_work", {}, deadline_s=0.1)
     assert len(seen) > 1
@@ -150,7 +150,7 @@ async def test_a_call_that_hangs_ends_with_its_deadline_and_not_with_its_own_bou
         raise AssertionError
 
     async with database_that(hang, timing=CallTiming(call_s=60)) as database:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             with pytest.raises(DatabaseUnreachable, match="no answer within"):
                 await database.rpc("lt_work", {}, deadline_s=0.1)
 

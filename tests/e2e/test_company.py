@@ -20,7 +20,7 @@ async def test_a_fresh_row_of_another_executor_keeps_the_worker_from_starting(to
     )
     environment = town.world.worker_environment()
     async with WorkerProcess.start(environment, "--live", ready=False) as worker:
-        await eventually(lambda: worker.exit_code is not None, within_s=20)
+        await eventually(lambda: worker.exit_code is not None)
         assert worker.exit_code == ExitCode.NEEDS_HUMAN.value
         (sentence,) = [line for line in worker.log().splitlines() if line.startswith("error: ")]
         assert "written by another executor: stop it" in sentence

@@ -19,7 +19,7 @@ async def test_an_order_in_doubt_is_shown_with_its_evidence_and_decided_by_a_hum
     )
     async with town.worker({"POLYCOPY_PENDING__SENDS_MOST": "1"}):
         await town.signal()
-        (doubtful,) = await eventually(lambda: _unknown(town), within_s=15)
+        (doubtful,) = await eventually(lambda: _unknown(town))
 
     order_id = doubtful["exchange_order_id"]
     shown = json.loads((await _resolve(town, order_id[:12], "--json")).stdout)["attempts"][0]

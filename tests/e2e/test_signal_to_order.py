@@ -16,7 +16,7 @@ async def test_a_signal_becomes_one_filled_order_for_each_strategy_that_follows_
     async with town.worker() as worker:
         signal = await town.signal()
         await eventually(lambda: _executed_by_both(town, signal))
-        orders = await eventually(lambda: _filled(town, 2), within_s=20)
+        orders = await eventually(lambda: _filled(town, 2))
 
         assert len(await town.accepted()) == 2
         assert {order["strategy_id"] for order in orders} == set(BOTH_MOMENTUM)
@@ -44,7 +44,7 @@ async def test_what_was_inserted_while_the_worker_was_dead_is_executed_at_the_ne
     during = [await town.signal() for _ in range(3)]
     async with town.worker():
         for signal in during:
-            await eventually(lambda one=signal: _executed_by_both(town, one), within_s=10)  # type: ignore[misc]
+            await eventually(lambda one=signal: _executed_by_both(town, one))  # type: ignore[misc]
         after = await town.signal()
         await eventually(lambda: _answered(town, 2 * 5))
         for signal in (before, after):
@@ -151,7 +151,7 @@ async def test_a_second_worker_stands_by_and_takes_over_when_the_first_stops(tow
         assert "NOT trading" in second.status
         assert await first.stop() == 0
         later = await town.signal()
-        await eventually(lambda: _executed_by_both(town, later), within_s=10)
+        await eventually(lambda: _executed_by_both(town, later))
         await eventually(lambda: _answered(town, 2 * 2))
     assert len(await town.accepted()) == 2 * 2
 
@@ -184,7 +184,7 @@ async def test_a_worker_that_is_stopped_in_the_middle_leaves_no_order_in_doubt(t
     async with town.worker():
         for signal in signals:
             await eventually(lambda one=signal: _executed_by_both(town, one))  # type: ignore[misc]
-        await eventually(lambda: _nothing_in_doubt(town), within_s=20)
+        await eventually(lambda: _nothing_in_doubt(town))
     accepted = await town.accepted()
     booked = await town.rows("select distinct exchange_order_id from public.lt_fills")
     assert {row["exchange_order_id"] for row in booked} == set(accepted)

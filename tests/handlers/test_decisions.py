@@ -71,7 +71,7 @@ async def test_a_decision_that_comes_while_another_is_being_written_is_written_n
     writing.append(asyncio.create_task(writer.write(second)))
     await asyncio.sleep(0)
     gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.gather(*writing)
     assert await written(room) == {first.ft_order_id, second.ft_order_id}
 
@@ -85,7 +85,7 @@ async def test_a_database_that_is_away_for_a_while_costs_no_decision(
     await eventually(lambda: room.line.calls["lt_decide"] > 2)
     assert not writing.done()
     room.line.cut = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await writing
     assert await written(room) == {decision.ft_order_id for decision in decisions}
 
@@ -99,7 +99,7 @@ async def test_a_decision_that_the_database_refuses_is_given_back_and_holds_no_o
             "alter table public.lt_decisions add constraint no_poison check (value <> 'poison')"
         )
     bad = replace(await a_decision(room), skip=Skip(SkipReason.PRICE_MOVED, value="poison"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         results = await asyncio.gather(
             *map(writer.write, [*good[:1], bad, *good[1:]]), return_exceptions=True
         )
@@ -112,7 +112,7 @@ async def test_the_text_of_an_error_never_keeps_a_decision_out(
 ) -> None:
     decision = await a_decision(room)
     odd = replace(decision, skip=Skip(SkipReason.PRICE_MOVED, value='<html>"\\u0000"\n\x01</html>'))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await writer.write(odd)
     assert await written(room) == {decision.ft_order_id}
 

@@ -74,7 +74,7 @@ async def test_a_change_that_is_told_of_is_read_at_once(room: TradingRoom) -> No
     async with cabinet.running():
         await pause(room)
         cabinet.strategies.changed()
-        await eventually(cabinet.is_paused, within_s=1)
+        await eventually(cabinet.is_paused)
 
 
 async def test_a_change_that_nobody_told_of_is_read_at_the_next_refresh(room: TradingRoom) -> None:

@@ -98,7 +98,7 @@ async def test_a_second_interrupt_ends_everything_without_a_report() -> None:
         children = await streaming(process)
         os.killpg(process.pid, signal.SIGINT)
         assert process.stderr is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             async for line in process.stderr:
                 if b"waiting for fills" in line:
                     break
@@ -113,7 +113,7 @@ async def test_nothing_runs_on_after_the_demo_was_killed() -> None:
     async with demo(*ENDLESS) as process:
         children = await streaming(process)
         process.kill()
-        await eventually(lambda: gone(children), within_s=5)
+        await eventually(lambda: gone(children))
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ async def _listen(client: AsyncClient, callback: Callable[[int], None]) -> None:
     )
     channel.on_system(lambda _: live.set())
     await channel.subscribe()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await live.wait()
 
 

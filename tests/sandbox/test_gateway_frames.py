@@ -136,7 +136,7 @@ class Replay:
         )
 
     async def _expect(self, frames: list[str]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             received = [str(await self._socket.recv()) for _ in frames]
         assert sorted(map(self._received, received)) == sorted(map(self._recorded, frames))
 
@@ -347,7 +347,7 @@ async def _join(
     assert "Subscribed to PostgreSQL" in await _receive(socket)
 
 
-async def _receive(socket: ClientConnection, *, within_s: float = 5) -> str:
+async def _receive(socket: ClientConnection, *, within_s: float = 20) -> str:
     async with asyncio.timeout(within_s):
         return str(await socket.recv())
 

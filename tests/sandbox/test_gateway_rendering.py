@@ -175,5 +175,5 @@ def _address(project: SupabaseSandbox) -> str:
 
 
 async def _receive(socket: ClientConnection) -> str:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         return str(await socket.recv())

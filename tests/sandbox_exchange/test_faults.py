@@ -33,7 +33,7 @@ def trader(exchange: SimulatedExchange) -> Trader:
 
 @pytest.fixture
 async def session() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as opened:
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as opened:
         yield opened
 
 
@@ -209,7 +209,7 @@ async def test_an_idle_connection_is_closed_by_the_venue() -> None:
         host, port = exchange.http_url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /ok HTTP/1.1\r\nHost: venue\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert (await reader.read()).endswith(b'"OK"')
         writer.close()
         await writer.wait_closed()

@@ -303,7 +303,7 @@ async def test_the_user_stream_tells_an_order_and_every_state_of_its_trade(
         await eventually(lambda: exchange.streams.count("user") == 1)
         answer = await buy(client, token, "5.20", "0.52")
         seen: list[tuple[str, str, str]] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             async for event in events:
                 payload = event.payload
                 status = str(payload.status)
@@ -324,7 +324,7 @@ async def test_the_market_stream_begins_with_the_book_and_tells_each_change_and_
 ) -> None:
     async with await client.subscribe(MarketSpec(asset_ids=[token])) as events:
         stream = aiter(events)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             book = await anext(stream)
             exchange.quote(token, Side.SELL, "0.51", 20)
             change = await anext(stream)
@@ -349,7 +349,7 @@ async def test_a_changed_tick_is_told_and_then_enforced(
     signed = await client.create_limit_order(asset_id=token, side="BUY", price="0.41", size="10")
     async with await client.subscribe(MarketSpec(asset_ids=[token])) as events:
         stream = aiter(events)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await anext(stream)
             exchange.backoffice.change_tick(market.condition, 1_000)
             event = await anext(stream)

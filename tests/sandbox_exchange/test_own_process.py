@@ -176,11 +176,11 @@ async def test_the_panel_stalls_garbles_and_breaks_streams(remote: RemoteExchang
         await eventually(answers)
         await remote.call("stream-noise", channel="market", doubled=1.0)
         await remote.quote(token, "SELL", "0.60", "1")
-        frames = [(await socket.receive_json(timeout=5))["event_type"] for _ in range(2)]
+        frames = [(await socket.receive_json(timeout=20))["event_type"] for _ in range(2)]
         assert frames == ["price_change", "price_change"]
         assert (await remote.read("state"))["stream_noise"] == {"doubled": 1}
         disconnecting = asyncio.create_task(remote.call("disconnect", code=4001, channel="market"))
-        assert (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+        assert (await socket.receive(timeout=20)).type is aiohttp.WSMsgType.CLOSE
         await disconnecting
         assert socket.close_code == 4001
     async with (
@@ -188,7 +188,7 @@ async def test_the_panel_stalls_garbles_and_breaks_streams(remote: RemoteExchang
         session.ws_connect(f"{remote.ws_url}/ws/market") as socket,
     ):
         await remote.call("disconnect", abort=True)
-        assert (await socket.receive(timeout=5)).type is not aiohttp.WSMsgType.CLOSE
+        assert (await socket.receive(timeout=20)).type is not aiohttp.WSMsgType.CLOSE
 
 
 async def test_a_misfortune_that_makes_no_sense_is_refused(remote: RemoteExchange) -> None:
@@ -256,7 +256,7 @@ async def test_the_signals_of_a_replay_take_the_sides_of_its_prints(tmp_path: Pa
         "--markets", "0", "--recording", str(tmp_path), "--speed", "100"
     ) as exchange:
         trades = recorded_trades(exchange)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             followed = [await anext(trades) for _ in printed]
         await trades.aclose()
     assert [(trade.outcome, trade.side, str(trade.price)) for trade in followed] == [

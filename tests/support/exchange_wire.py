@@ -32,7 +32,7 @@ class WireClient:
     @classmethod
     @asynccontextmanager
     async def open(cls, trader: Trader, url: str) -> AsyncIterator[Self]:
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as session:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as session:
             yield cls(session, trader, url)
 
     async def post_order(self, signed: SignedOrder, order_type: str = "GTC", **more: Any) -> Seen:
