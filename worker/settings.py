@@ -12,18 +12,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -36,7 +27,9 @@ from pydantic_settings import (
 
 from worker import mistakes
 from worker.errors import ConfigError, CredentialError, WorkerError
-from worker.orders.terms import Mode, WalletAddress
+from worker.feed_settings import CanarySettings, FeedSettings, SweepSettings
+from worker.orders.terms import Mode
+from worker.setting_kinds import Address, Group, PositiveSeconds, Url
 
 ENV_PREFIX = "POLYCOPY_"
 DEFAULT_CONFIG = Path("config/worker.toml")
@@ -44,53 +37,6 @@ SECRET_NAMES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_DB
 _SECRET_KEYS = frozenset({*(name.lower() for name in SECRET_NAMES), "supabase_key"})
 # Read before the settings are: where the file is.
 CONFIG_VARIABLE = "POLYCOPY_CONFIG"
-
-
-def _web_address(value: str) -> str:
-    scheme, _, rest = value.partition("://")
-    if scheme not in {"http", "https", "ws", "wss"} or not rest.strip("/"):
-        raise ValueError("must be an address such as https://host or ws://host:port")
-    return value.rstrip("/")
-
-
-def _wallet_address(value: str) -> WalletAddress:
-    text = value.lower()
-    if len(text) != 42 or not text.startswith("0x") or set(text[2:]) - set("0123456789abcdef"):
-        raise ValueError("must be 0x and 40 hexadecimal digits")
-    return WalletAddress(text)
-
-
-Url = Annotated[str, AfterValidator(_web_address)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Address = Annotated[WalletAddress, AfterValidator(_wallet_address)]
-
-
-class Group(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
-
-
-class FeedSettings(Group):
-    """The Realtime subscription: a wake-up, never the truth."""
-
-    enabled: bool = True
-    join_timeout_s: PositiveSeconds = 10.0
-    live_timeout_s: PositiveSeconds = 15.0
-    renew_after_s: PositiveSeconds = 6 * 3600.0
-    degraded_after_s: PositiveSeconds = 10.0
-    backoff_first_s: PositiveSeconds = 0.2
-    backoff_most_s: PositiveSeconds = 5.0
-    ping_every_s: PositiveSeconds = 5.0
-
-
-class SweepSettings(Group):
-    """The anti-join that finds whatever has no decision yet: the truth."""
-
-    every_s: PositiveSeconds = 1.0
-    every_degraded_s: PositiveSeconds = 0.5
-    batch: Annotated[int, Field(ge=1, le=1000)] = 500
-    window_s: PositiveSeconds = 900.0
-    whole_every_s: PositiveSeconds = 60.0
-    catch_up_after_live_s: tuple[PositiveSeconds, ...] = (2.0, 10.0)
 
 
 class SignalSettings(Group):
@@ -202,6 +148,7 @@ class Settings(BaseSettings):
     wallets: tuple[WalletSettings, ...] = ()
 
     feed: FeedSettings = FeedSettings()
+    canary: CanarySettings = CanarySettings()
     sweep: SweepSettings = SweepSettings()
     signal: SignalSettings = SignalSettings()
     price: PriceSettings = PriceSettings()
