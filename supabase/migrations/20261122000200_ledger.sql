@@ -49,6 +49,7 @@ create table if not exists public.lt_decisions (
   retry_at    timestamptz,
   expires_at  timestamptz,
   tries       integer not null default 1,
+  history     jsonb not null default '[]',  -- what it was deferred for before, oldest first
   snapshot    jsonb not null default '{}',
   signal_at   timestamptz,           -- ft_orders.created_at, so that decisions are counted without ft_orders
   received_at timestamptz,
@@ -67,7 +68,7 @@ create table if not exists public.lt_decisions (
 create index if not exists lt_decisions_deferred_idx
   on public.lt_decisions (mode, least(retry_at, expires_at)) where state = 'deferred';
 create index if not exists lt_decisions_strategy_signal_at_idx
-  on public.lt_decisions (strategy_id, mode, signal_at) include (state);
+  on public.lt_decisions (strategy_id, mode, signal_at, ft_order_id) include (state);
 create index if not exists lt_decisions_ft_order_idx on public.lt_decisions (ft_order_id);
 
 -- One row per signed order. It is committed as `submitting` before the first byte goes out.

@@ -13,12 +13,16 @@ $$;
 -- counted once however often its time was opened. Whoever opened a scope lately (`backfill --since`) meant
 -- all of it; older ones are cut at the horizon.
 create or replace view public.lt_scope_windows with (security_invoker = true) as
-select melted.strategy_id, melted.ft_wallet_id, lower(part) as window_from, upper(part) as window_to
+select
+  melted.strategy_id, melted.ft_wallet_id, lower(part) as window_from, upper(part) as window_to,
+  melted.newest_scope_id
 from (
-  select s.strategy_id, s.ft_wallet_id, range_agg(tstzrange(s.scope_from, s.scope_to)) as parts
+  select
+    s.strategy_id, s.ft_wallet_id, range_agg(tstzrange(s.scope_from, s.scope_to)) as parts,
+    max(s.scope_id) as newest_scope_id
   from (
     select
-      s.strategy_id, s.ft_wallet_id, s.scope_to,
+      s.scope_id, s.strategy_id, s.ft_wallet_id, s.scope_to,
       case when s.opened_at >= horizon.starts then s.scope_from
            else greatest(s.scope_from, horizon.starts) end as scope_from
     from public.lt_scopes s
@@ -38,77 +42,231 @@ as $$
   select public.lt_exact(to_jsonb(signal))
 $$;
 
--- Every (strategy, signal) with work left at `at`: never decided, or deferred and due. `since` null: the whole
--- horizon. Asked every second, so nothing is left to the planner's guesses, which are wild until the tables have
--- statistics: window by window, each a range of one index, and per signal one probe of the decisions' key (a
--- scalar subquery stays a probe; `not exists` would become a join, and once was quadratic).
-create or replace function public.lt_work_left(
-  in_mode text, for_strategy_id text, since timestamptz, at timestamptz)
+-- The signals of one scope window that have no decision, from one place of (created_at, order_id) on and up to, but
+-- without, another. Asked every second, so nothing is left to the planner's guesses, which are wild until the tables
+-- have statistics. A set difference of two ranges of two indexes is linear whatever happens; a join once was
+-- quadratic. What it leaves is probed by key, in case a signal's insert time was changed after its decision.
+create or replace function public.lt_undecided(
+  in_mode text, part public.lt_scope_windows,
+  from_at timestamptz, from_id uuid, until_at timestamptz, until_id uuid)
 returns table (strategy_id text, ft_order_id uuid, signal_at timestamptz)
 language plpgsql stable security invoker set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  part public.lt_scope_windows;
+  least_id  constant uuid := '00000000-0000-0000-0000-000000000000';
+  window_to timestamptz := coalesce(part.window_to, 'infinity');
 begin
-  for part in
-    select w.* from public.lt_scope_windows w
-    where (for_strategy_id is null or w.strategy_id = for_strategy_id)
-      and (since is null or w.window_to is null or w.window_to > since)
-  loop
-    return query
-    select part.strategy_id, o.order_id, o.created_at
+  -- Cut here and not in the query: a scan begins at one bound, and must not begin at the wider one.
+  if from_at < part.window_from then
+    from_at := part.window_from;
+    from_id := least_id;
+  end if;
+  if until_at >= window_to then
+    until_at := window_to;
+    until_id := least_id;
+  end if;
+
+  return query
+  select part.strategy_id, left_over.order_id, left_over.created_at
+  from (
+    select o.order_id, o.created_at
     from public.ft_orders o
     where o.wallet_id = part.ft_wallet_id
-      and o.created_at >= greatest(part.window_from, since) and o.created_at < coalesce(part.window_to, 'infinity')
-      and (select d.state from public.lt_decisions d
-           where d.strategy_id = part.strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode) is null;
-  end loop;
+      and (o.created_at, o.order_id) >= (from_at, from_id) and (o.created_at, o.order_id) < (until_at, until_id)
+    except
+    select d.ft_order_id, d.signal_at
+    from public.lt_decisions d
+    where d.strategy_id = part.strategy_id and d.mode = in_mode
+      and (d.signal_at, d.ft_order_id) >= (from_at, from_id) and (d.signal_at, d.ft_order_id) < (until_at, until_id)
+  ) left_over
+  where (select d.state from public.lt_decisions d
+         where d.strategy_id = part.strategy_id and d.ft_order_id = left_over.order_id and d.mode = in_mode) is null;
+end
+$$;
 
-  -- Deferrals come from their own small index and are not bound by `since`: each must come to its end.
-  return query
+-- Deferrals whose time has come. They are bound by no horizon: each must come to its end.
+create or replace function public.lt_deferred_due(in_mode text, at timestamptz)
+returns table (strategy_id text, ft_order_id uuid, signal_at timestamptz)
+language sql stable security invoker set search_path = ''
+as $$
   select d.strategy_id, o.order_id, o.created_at
   from public.lt_decisions d
   join public.ft_orders o on o.order_id = d.ft_order_id
   where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= at
-    and (for_strategy_id is null or d.strategy_id = for_strategy_id)
-    and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id);
-end
+    and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
 $$;
 
--- {mode, limit, strategy_id?, window_s?, without?: [strategy_id]} -> {now, work: [{signal, strategy_ids}], more}
--- `window_s` looks only at the newest part of the horizon: a cheap sweep between two whole ones. `without`: strategies
--- that the asker cannot serve now; their work must not take the places of work that it can do.
-create or replace function public.lt_work(p jsonb)
+-- One stretch of the round through the whole horizon: from the bookmark on, wallet after wallet, newest first in
+-- each, until about `pairs` of strategy and signal were compared (null: all that there are) or `places` signals
+-- were found. -> {found: [{strategy_id, ft_order_id, signal_at}], more, bookmark | null at the end of the round}
+--
+-- A bookmark is no watermark: nothing behind it is taken for done, the next round looks at it again. Wallets come
+-- in the order of their newest scope, and a scope that was opened since begins the round anew, so it is first.
+create or replace function public.lt_work_round(
+  in_mode text, only_strategy text, without jsonb, pairs integer, places integer, bookmark jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
 declare
-  asked_at   timestamptz := clock_timestamp();
-  page_size  integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
-  since      timestamptz := asked_at - make_interval(secs => (p ->> 'window_s')::numeric);
-  work       jsonb;
-  has_more   boolean;
+  least_id constant uuid := '00000000-0000-0000-0000-000000000000';
+  newest   bigint := (select max(s.scope_id) from public.lt_scopes s);
+  resumes  boolean := coalesce((bookmark ->> 'newest')::bigint = newest, false);
+  found    jsonb := '[]';
+  has_more boolean;
+  followed record;
+  stretch  record;
+  deepest  record;
+  until_at timestamptz;
+  until_id uuid;
+  most     integer;
 begin
-  with due as (
-    select w.ft_order_id, w.signal_at, jsonb_agg(w.strategy_id order by w.strategy_id) as strategy_ids
-    from public.lt_work_left(p ->> 'mode', p ->> 'strategy_id', since, asked_at) w
-    where not coalesce(p -> 'without', '[]') ? w.strategy_id
-    group by w.ft_order_id, w.signal_at
-    order by w.signal_at desc nulls last, w.ft_order_id
-    limit page_size + 1   -- one more than asked for tells whether there is more
-  ), page as (
-    select * from due order by signal_at desc nulls last, ft_order_id limit page_size
-  )
-  select
-    coalesce(jsonb_agg(
-      jsonb_build_object('signal', public.lt_signal_row(o), 'strategy_ids', page.strategy_ids)
-      order by page.signal_at desc nulls last, page.ft_order_id), '[]'),
-    (select count(*) > page_size from due)
-  into work, has_more
-  from page join public.ft_orders o on o.order_id = page.ft_order_id;
+  for followed in
+    select
+      w.ft_wallet_id, max(w.newest_scope_id) as scope_id,
+      array_agg(w) filter (where only_strategy is null or w.strategy_id = only_strategy) as parts,
+      min(w.window_from) as starts, max(coalesce(w.window_to, 'infinity')) as ends
+    from public.lt_scope_windows w
+    where not without ? w.strategy_id
+    group by w.ft_wallet_id
+    having not resumes or max(w.newest_scope_id) <= (bookmark ->> 'scope_id')::bigint
+    order by max(w.newest_scope_id) desc
+  loop
+    continue when followed.parts is null;
+    if resumes and followed.scope_id = (bookmark ->> 'scope_id')::bigint then
+      until_at := (bookmark ->> 'at')::timestamptz;
+      until_id := (bookmark ->> 'id')::uuid;
+    else
+      until_at := followed.ends;
+      until_id := least_id;
+    end if;
 
-  return jsonb_build_object('now', asked_at, 'work', work, 'more', has_more);
+    -- How deep the pairs reach: the signals are counted once for all strategies that follow the wallet.
+    most := case when pairs is not null then greatest(pairs / cardinality(followed.parts), 1) end;
+    select * into deepest from (
+      select o.created_at, o.order_id, row_number() over (order by o.created_at desc, o.order_id desc) as signals
+      from public.ft_orders o
+      where o.wallet_id = followed.ft_wallet_id and o.created_at >= followed.starts
+        and (o.created_at, o.order_id) < (until_at, until_id)
+      order by o.created_at desc, o.order_id desc
+      limit most
+    ) reached order by signals desc limit 1;
+    continue when deepest is null;
+
+    select
+      coalesce(jsonb_agg(jsonb_build_object(
+        'strategy_id', strategy_id, 'ft_order_id', ft_order_id, 'signal_at', signal_at)) filter (where nth <= places), '[]')
+        as found,
+      coalesce(max(nth), 0) as signals,
+      max(signal_at) filter (where nth = places) as last_at,
+      (array_agg(ft_order_id) filter (where nth = places))[1] as last_id
+    into stretch
+    from (
+      select u.*, dense_rank() over (order by u.signal_at desc, u.ft_order_id desc) as nth
+      from unnest(followed.parts) part
+      cross join lateral public.lt_undecided(
+        in_mode, part, deepest.created_at, deepest.order_id, until_at, until_id) u
+    ) undecided;
+
+    found := found || stretch.found;
+    has_more := stretch.signals > places;
+    places := places - stretch.signals;
+    pairs := pairs - deepest.signals * cardinality(followed.parts);
+    if has_more or pairs <= 0 or deepest.signals = most then
+      return jsonb_build_object('found', found, 'more', has_more, 'bookmark', jsonb_build_object(
+        'newest', newest, 'scope_id', followed.scope_id,
+        'at', case when has_more then coalesce(stretch.last_at, until_at) else deepest.created_at end,
+        'id', case when has_more then coalesce(stretch.last_id, until_id) else deepest.order_id end));
+    end if;
+  end loop;
+  return jsonb_build_object('found', found, 'more', false, 'bookmark', null);
+end
+$$;
+
+-- Changes whenever a strategy, its paper wallet, a switch or a scope does: who knows it need not read them again.
+create or replace function public.lt_strategies_version()
+returns text
+language sql stable security invoker set search_path = ''
+as $$
+  select md5(string_agg(row_version, ' ' order by row_version)) from (
+    select 's' || s.ctid || s.xmin as row_version from public.lt_strategies s
+    union all
+    select 'w' || w.ctid || w.xmin from public.ft_wallets w
+    where w.wallet_id in (select s.ft_wallet_id from public.lt_strategies s)
+    union all
+    select 'c' || c.control_id from public.lt_controls c where c.cleared_at is null
+    union all
+    select 'o' || o.ctid || o.xmin from public.lt_scopes o
+  ) version
+$$;
+
+-- {mode, limit, window_s?, pairs?, bookmark?, strategy_id?, without?: [strategy_id]}
+--   -> {now, work: [{signal, strategy_ids, deferrals: {strategy_id: {tries, reason}}}], more, bookmark,
+--       strategies_version}
+-- Always: deferrals that are due. With `window_s`, all signals that are younger, and of the rest of the horizon the
+-- next stretch of about `pairs` pairs, from `bookmark` on (none without `pairs`). Without `window_s`, the horizon
+-- from `bookmark` on, all of it or a stretch of `pairs`. `more`: there is work that found no place in this answer.
+-- `without`: strategies that the asker cannot serve now; their work must not take the places of work that it can do.
+create or replace function public.lt_work(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off
+as $$
+declare
+  least_id  constant uuid := '00000000-0000-0000-0000-000000000000';
+  asked_at  timestamptz := clock_timestamp();
+  in_mode   text := p ->> 'mode';
+  only_strategy text := p ->> 'strategy_id';
+  without   jsonb := coalesce(p -> 'without', '[]');
+  page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
+  since     timestamptz := asked_at - make_interval(secs => (p ->> 'window_s')::numeric);
+  urgent    jsonb;
+  signals   integer;
+  stretch   jsonb := jsonb_build_object('found', '[]'::jsonb, 'more', false, 'bookmark', p -> 'bookmark');
+  work      jsonb;
+begin
+  select
+    coalesce(jsonb_agg(jsonb_build_object(
+      'strategy_id', strategy_id, 'ft_order_id', ft_order_id, 'signal_at', signal_at)) filter (where nth <= page_size), '[]'),
+    coalesce(max(nth), 0)
+  into urgent, signals
+  from (
+    select found.*, dense_rank() over (order by signal_at desc nulls last, ft_order_id) as nth
+    from (
+      select u.* from public.lt_scope_windows w
+      cross join lateral public.lt_undecided(in_mode, w, since, least_id, 'infinity', least_id) u
+      where since is not null and coalesce(w.window_to, 'infinity') > since
+      union
+      select * from public.lt_deferred_due(in_mode, asked_at)
+    ) found
+    where (only_strategy is null or strategy_id = only_strategy) and not without ? strategy_id
+  ) ranked;
+
+  if signals <= page_size and (p ? 'pairs' or since is null) then
+    stretch := public.lt_work_round(
+      in_mode, only_strategy, without, (p ->> 'pairs')::integer, page_size - signals, p -> 'bookmark');
+  end if;
+
+  select coalesce(jsonb_agg(
+    jsonb_build_object(
+      'signal', public.lt_signal_row(o), 'strategy_ids', due.strategy_ids,
+      'deferrals', coalesce((
+        select jsonb_object_agg(d.strategy_id, jsonb_build_object('tries', d.tries, 'reason', d.reason))
+        from public.lt_decisions d
+        where d.ft_order_id = due.ft_order_id and d.mode = in_mode and d.state = 'deferred'), '{}'))
+    order by due.signal_at desc nulls last, o.order_id), '[]')
+  into work
+  from (
+    select ft_order_id, signal_at, jsonb_agg(distinct strategy_id order by strategy_id) as strategy_ids
+    from jsonb_to_recordset(urgent || (stretch -> 'found'))
+      as pair (strategy_id text, ft_order_id uuid, signal_at timestamptz)
+    group by ft_order_id, signal_at
+  ) due
+  join public.ft_orders o on o.order_id = due.ft_order_id;
+
+  return jsonb_build_object(
+    'now', asked_at, 'work', work, 'bookmark', stretch -> 'bookmark',
+    'more', signals > page_size or (stretch ->> 'more')::boolean,
+    'strategies_version', public.lt_strategies_version());
 end
 $$;
 

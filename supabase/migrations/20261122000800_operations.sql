@@ -110,6 +110,25 @@ begin
 end
 $$;
 
+-- {<lt_work>, scope: <lt_scope_open>} -> as lt_work: the work that there would be if that scope were opened. It is
+-- opened, looked at, and taken back: whoever only looks sees what whoever means it would see.
+create or replace function public.lt_work_preview(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  seen jsonb;
+begin
+  begin
+    perform public.lt_scope_open(p -> 'scope');
+    seen := public.lt_work(p);
+    raise exception using errcode = 'LT001', message = 'seen enough';
+  exception when sqlstate 'LT001' then
+    return seen;   -- a variable outlives what is rolled back
+  end;
+end
+$$;
+
 -- {mode, since?} -> {now, strategies: [...], total, unknown_insert_time, holds}
 --
 -- seen and undecided are counted over ft_orders; executed, skipped and deferred over lt_decisions alone. A
@@ -306,8 +325,8 @@ as $$
     join pg_catalog.pg_class i on i.oid = x.indexrelid
     where x.indrelid in (select oid from ours) and not x.indisvalid
     union all
-    select 'ft_orders', 'has no index on (wallet_id, created_at): each sweep reads all of it',
-      'create index concurrently ft_orders_wallet_created_idx on public.ft_orders (wallet_id, created_at)'
+    select 'ft_orders', 'has no index on (wallet_id, created_at, order_id): each sweep reads all of it',
+      'create index concurrently ft_orders_wallet_created_idx on public.ft_orders (wallet_id, created_at, order_id)'
     where to_regclass('public.ft_orders_wallet_created_idx') is null
   )
   select jsonb_build_object(

@@ -218,7 +218,7 @@ async def test_the_check_names_what_is_missing_and_how_to_mend_it(desk: Desk) ->
         "grant insert on public.lt_decisions to service_role",
         "alter table public.lt_fills enable row level security",
         "revoke all on public.ft_orders from anon",
-        "create index concurrently ft_orders_wallet_created_idx on public.ft_orders (wallet_id, created_at)",
+        "create index concurrently ft_orders_wallet_created_idx on public.ft_orders (wallet_id, created_at, order_id)",
     }
 
 
