@@ -84,16 +84,21 @@ class Verdict:
     excused: Mapping[Excuse, int]
 
     @property
+    def wrong(self) -> int:
+        """How much there is to mend: the five together, and the orders too few or too many."""
+        return (
+            self.duplicates
+            + self.missed
+            + self.fill_mismatch
+            + self.unknown_left
+            + self.capital_mismatch
+            + abs(self.expected_orders - self.accepted_orders)
+        )
+
+    @property
     def holds(self) -> bool:
         """The five are nought, every expected order was accepted, and there was something to judge."""
-        wrong = (
-            self.duplicates,
-            self.missed,
-            self.fill_mismatch,
-            self.unknown_left,
-            self.capital_mismatch,
-        )
-        return not any(wrong) and self.accepted_orders == self.expected_orders > 0
+        return self.wrong == 0 and self.accepted_orders > 0
 
     @property
     def beyond_repair(self) -> bool:

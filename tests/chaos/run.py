@@ -36,14 +36,14 @@ FOLLOWERS = (
     Follower("CHAOS_GTC", "FT_TWO", 2, "GTC", Decimal("2.0")),
     Follower("CHAOS_FAK_TOO", "FT_TWO", 0, "FAK", Decimal("4.0")),
 )
-_LEASE_TTL_S = 1.5
+_LEASE_TTL_S = 3.0
 _LOST_AFTER_S = 12.0
 LIMITS = Limits(sends_most=3, fresh_for_s=120.0)
 # Minutes of production as seconds; which step follows which stays the same.
 SETTINGS: Mapping[str, str] = {
     "POLYCOPY_LEASE__TTL_S": str(_LEASE_TTL_S),
-    "POLYCOPY_LEASE__MARGIN_S": "0.4",
-    "POLYCOPY_LEASE__RENEW_EVERY_S": "0.3",
+    "POLYCOPY_LEASE__MARGIN_S": "0.8",
+    "POLYCOPY_LEASE__RENEW_EVERY_S": "0.5",
     "POLYCOPY_EXCHANGE__SUBMIT_TIMEOUT_S": str(SUBMIT_TIMEOUT_S),
     "POLYCOPY_EXCHANGE__READ_TIMEOUT_S": "2",
     "POLYCOPY_BALANCE__REFRESH_EVERY_S": "2",
@@ -61,7 +61,8 @@ _FAULT_SHARE = 0.4  # of the signals come with a fault
 _INSERT_EVERY_S = 0.05
 _TRICKLE_S = 0.7
 _JUDGE_EVERY_S = 0.5
-_PEACE_MOST_S = 60.0
+_MARKET_MOVES_ON_S = 3.0  # of the peace: orders that rest may still trade
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Plan:
     kills: int
     workers: int
     seed: int
-    patience_s: float = _PEACE_MOST_S
+    patience_s: float = _PATIENCE_S  # without any progress
     plant: Plant | None = None
     logs: Path | None = None
 
@@ -196,10 +197,16 @@ async def _insert(database: psycopg.AsyncConnection[Any], row: Mapping[str, Any]
 
 
 async def _peace(world: World, plan: Plan) -> Verdict:
-    """Judges again and again, until the books agree or the patience is at its end: the market never stands still."""
-    deadline_s = monotonic() + plan.patience_s
+    """Judges again and again, until the books agree or nothing has got better for as long as the patience lasts."""
+    await asyncio.sleep(_MARKET_MOVES_ON_S)
+    await world.exchange.call("crowd", asleep=True)
+    least: float = float("inf")
+    deadline_s = 0.0
     while True:
         verdict = await judge(world, LIMITS)
+        if verdict.wrong < least:
+            least = verdict.wrong
+            deadline_s = monotonic() + plan.patience_s
         if verdict.holds or verdict.beyond_repair or monotonic() > deadline_s:
             return verdict
         await asyncio.sleep(_JUDGE_EVERY_S)
@@ -231,7 +238,7 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, help="default: a random one, printed")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--patience", type=float, default=_PEACE_MOST_S, help="seconds to recover in")
+    parser.add_argument("--patience", type=float, default=_PATIENCE_S, help="seconds to wait for progress")
     parser.add_argument("--plant", type=Plant, choices=list(Plant), help="a bug that must be found")
     parser.add_argument("--logs", type=Path, help="keep the workers' logs in this folder")
     chosen = parser.parse_args(given)

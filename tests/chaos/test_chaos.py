@@ -85,7 +85,7 @@ async def test_a_worker_paused_beyond_its_lease_does_not_send_when_it_goes_on(
     async with _overtaken(world, tmp_path) as sleeper:
         posts = await _posts(world)
         sleeper.signal(signal.SIGCONT)
-        await eventually(lambda: "order.abandoned" in sleeper.log_file.read_text(), within_s=10)
+        await eventually(lambda: "order.left" in sleeper.log_file.read_text(), within_s=10)
         assert await _posts(world) == posts
         assert await _rows(world, "select state from public.lt_order_attempts") == [{"state": "matched"}]
 

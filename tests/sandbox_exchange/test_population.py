@@ -92,3 +92,17 @@ async def test_the_crowd_keeps_its_pace_until_it_is_cancelled() -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert running.cancelled()
+
+
+async def test_a_crowd_that_sleeps_leaves_the_market_as_it_is() -> None:
+    venue, population = crowd(1, habits=Habits(move_probability=1))
+    venue.house.asleep = True
+    before = mids(venue)
+    running = asyncio.create_task(population.run(looks_per_s=1_000_000))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert mids(venue) == before
+    venue.house.asleep = False
+    await eventually(lambda: mids(venue) != before)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -54,6 +54,7 @@ class AdminApi:
             "rate-limit": self._faults.rate_limit,
             "visibility": self._faults.visibility,
             "fates": self._faults.fates,
+            "crowd": self._faults.crowd,
             "stream-noise": self._faults.stream_noise,
             "stall": self._faults.stall,
             "disconnect": self._faults.disconnect,

@@ -79,6 +79,11 @@ class FaultDesk:
         self._venue.engine.settlement.fate_of = Odds(odds, seed=body.get("seed", 0))
         return {}
 
+    def crowd(self, body: Json) -> Json:
+        """`asleep`: the crowd neither moves its quotes nor trades, until it is said that it is not."""
+        self._venue.house.asleep = bool(body["asleep"])
+        return {}
+
     def stream_noise(self, body: Json) -> Json:
         """`lost`, `doubled` and `overtaken` as probabilities on `channel`; `late_s`: by how much."""
         odds: dict[str, Any] = dict(body)

@@ -34,6 +34,7 @@ class House:
         self._levels: dict[tuple[ConditionId, Side, Price], Order] = {}
         self._serial = count()
         self._unpublished: set[ConditionId] | None = None  # None: every change is told at once
+        self.asleep = False  # whoever trades through the house by himself leaves its markets as they are
 
     @contextmanager
     def one_change(self) -> Iterator[None]:

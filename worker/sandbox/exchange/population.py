@@ -87,9 +87,10 @@ class Population:
         return market
 
     async def run(self, *, looks_per_s: float) -> None:
-        """Looks at markets at a steady pace until cancelled."""
+        """Looks at markets at a steady pace until cancelled, and at none while the house is asleep."""
         while True:
-            self.step()
+            if not self._house.asleep:
+                self.step()
             await asyncio.sleep(1 / looks_per_s)
 
     def _move(self, market: Market) -> None:
