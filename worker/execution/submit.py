@@ -45,6 +45,10 @@ class Lane(Protocol):
         """Return when one more call fits the budget."""
         ...
 
+    async def give_way(self, rank: float) -> None:
+        """Return when a call that can wait may be begun; the lowest rank first."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -172,7 +176,11 @@ class Submitter:
         while True:
             allowed = self._sender.may_send(envelope.wallet, under=fence)
             if isinstance(allowed, Withheld):
-                return None, await self._abandon(envelope, allowed.why)
+                if envelope.wallet in self._sender.halted or self._clock.now() > order.fresh_until:
+                    return None, await self._abandon(envelope, allowed.why)
+                # Whoever holds the wallet now looks it up and sends this same body while the signal is fresh.
+                log.warning("order.left", order_id=envelope.order_id, why=allowed.why)
+                return None, AttemptState.SUBMITTING
             sent = await self._sender.send(envelope, first_send=True)
             outcome = sent.outcome
             if outcome.kind is not OutcomeKind.NOT_SENT:

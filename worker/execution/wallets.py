@@ -94,7 +94,7 @@ class Wallets:
     def troubles(self) -> dict[WalletAddress, str]:
         """Why wallets that are watched cannot be used, in words for the operator."""
         return {
-            address: wallet.trouble
+            address: wallet.trouble or "its lease ran out before it was renewed"
             for address, wallet in self._wallets.items()
             if self.lease(address) is None
         }

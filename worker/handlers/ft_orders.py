@@ -214,7 +214,7 @@ class SignalHandler:
                 self._say(
                     item,
                     strategy_id,
-                    "abandoned" if result.state is AttemptState.ABANDONED else "executed",
+                    _outcome_of(result),
                     None,
                     order_id=result.envelope.order_id,
                     answer=result.answer,
@@ -261,3 +261,10 @@ class SignalHandler:
             elapsed_ms=round((self._desk.clock.monotonic() - item.received.monotonic_s) * 1000, 3),
             **facts,
         )
+
+
+def _outcome_of(result: Executed) -> str:
+    """In a word, for the log: an order may be claimed and not sent, by this process or for good."""
+    if result.state is AttemptState.ABANDONED:
+        return "abandoned"
+    return "left" if result.answer is None else "executed"
