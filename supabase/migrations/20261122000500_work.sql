@@ -209,7 +209,7 @@ $$;
 -- `without`: strategies that the asker cannot serve now; their work must not take the places of work that it can do.
 create or replace function public.lt_work(p jsonb)
 returns jsonb
-language plpgsql stable security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off set jit = off
 as $$
 declare
   least_id  constant uuid := '00000000-0000-0000-0000-000000000000';
