@@ -107,7 +107,18 @@ async def test_when_every_wallet_is_halted_it_is_not_trading(tower: Tower) -> No
         await eventually(lambda: tower.says(Level.OK))
         await tower.room.executed()
         await eventually(lambda: tower.says(Level.FAILING, "NOT trading", tower.room.floor.wallet, "refuses"))
-    assert any("NOT trading" in notice for notice in tower.heard())
+        await eventually(lambda: any("NOT trading" in notice for notice in tower.heard()))
+
+
+async def test_a_sentence_that_found_the_queue_of_notices_full_is_told_when_there_is_a_place(
+    tower: Tower,
+) -> None:
+    crowd = ServiceManager({"NOTIFY_SOCKET": tower.systemd.getsockname()})
+    while crowd.status("somebody else's"):
+        pass
+    async with tower.running():
+        await eventually(lambda: tower.says(Level.OK))
+        await eventually(lambda: "STATUS=trading" in tower.heard())
 
 
 async def test_a_balance_that_is_not_read_is_said_and_degrades_what_else_can_trade(tower: Tower) -> None:

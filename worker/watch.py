@@ -67,17 +67,19 @@ class Watch:
         await self._feed_judged.wait()
         self._judge()
         sentence = self._health.sentence()
-        self._service.ready(sentence)
+        while not self._service.ready(sentence):  # noqa: ASYNC110 - systemd says in no other way that it has read
+            await asyncio.sleep(_JUDGE_EVERY_S)
         log.info("daemon.ready", feed=self._watched.feed_state(), health=sentence)
 
     async def run(self) -> None:
         """Judge every second; tell what changed, and that the essential loops still turn."""
-        told = ""
+        logged = told = ""
         while True:
             self._judge()
-            if (sentence := self._health.sentence()) != told:
+            if (sentence := self._health.sentence()) != logged:
                 log.info("health.changed", level=self._health.level, sentence=sentence)
-                self._service.status(sentence)
+                logged = sentence
+            if sentence != told and self._service.status(sentence):
                 told = sentence
             if not self._watched.pulse.still():
                 self._service.alive()

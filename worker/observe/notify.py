@@ -21,11 +21,13 @@ class ServiceManager:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._heard = True
 
-    def ready(self, status: str) -> None:
-        self._send(f"READY=1\n{_status(status)}")
+    def ready(self, status: str) -> bool:
+        """Returns False when the listener's queue is full: to be told again."""
+        return self._send(f"READY=1\n{_status(status)}")
 
-    def status(self, status: str) -> None:
-        self._send(_status(status))
+    def status(self, status: str) -> bool:
+        """As `ready`."""
+        return self._send(_status(status))
 
     def alive(self) -> None:
         self._send("WATCHDOG=1")
@@ -33,9 +35,9 @@ class ServiceManager:
     def stopping(self, status: str) -> None:
         self._send(f"STOPPING=1\n{_status(status)}")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str) -> bool:
         if not self._address:
-            return
+            return True
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             # A full queue would otherwise hold the event loop until somebody reads it.
             channel.setblocking(False)
@@ -46,8 +48,9 @@ class ServiceManager:
                 if self._heard:
                     log.warning("service_manager.deaf", error=str(error))
                 self._heard = False
-            else:
-                self._heard = True
+                return not isinstance(error, BlockingIOError)
+        self._heard = True
+        return True
 
 
 def _status(sentence: str) -> str:
