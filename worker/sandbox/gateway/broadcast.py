@@ -1,6 +1,6 @@
 """From committed transactions to frames: renders what somebody hears and sends it to all who do.
 
-`publish` is the one place that every delivery passes.
+`publish` is the one place that every row passes, those that nobody hears included.
 """
 
 import asyncio
@@ -11,8 +11,10 @@ import structlog
 
 from worker.sandbox.gateway import phoenix
 from worker.sandbox.gateway.changes import Transaction
+from worker.sandbox.gateway.delivery import Delivery
 from worker.sandbox.gateway.rendering import Renderer
 from worker.sandbox.gateway.sessions import Session
+from worker.sandbox.gateway.strikes import Strikes
 
 _log = structlog.get_logger(__name__)
 
@@ -20,9 +22,11 @@ _log = structlog.get_logger(__name__)
 class Broadcast:
     """Publishes transactions one after the other, in the order they are put."""
 
-    def __init__(self, renderer: Renderer, sessions: Iterable[Session]) -> None:
+    def __init__(self, renderer: Renderer, sessions: Iterable[Session], strikes: Strikes) -> None:
         self._renderer = renderer
         self._sessions = sessions
+        self._strikes = strikes
+        self._delivery = Delivery(strikes)
         self._transactions: asyncio.Queue[Transaction] = asyncio.Queue()
 
     def put(self, transaction: Transaction) -> None:
@@ -36,6 +40,8 @@ class Broadcast:
             except psycopg.Error as error:
                 # As on the hosted server: what cannot be read is lost, and no client is told.
                 _log.warning("transaction.lost", error=str(error))
+                for change in transaction.changes:
+                    self._strikes.nobody_heard(change.relation.table)
 
     async def publish(self, transaction: Transaction) -> None:
         """Sends every change of `transaction` to the channels that hear it."""
@@ -45,21 +51,25 @@ class Broadcast:
             for channel in session.channels
             if any(map(channel.may_hear, transaction.changes))
         ]
-        if not listeners:
+        heard = []
+        for change in transaction.changes:
+            if any(channel.may_hear(change) for _, channel, _ in listeners):
+                heard.append(change)
+            else:
+                self._strikes.nobody_heard(change.relation.table)
+        if not heard:
             return
-        heard = tuple(
-            change
-            for change in transaction.changes
-            if any(channel.may_hear(change) for _, channel, _ in listeners)
-        )
         rendered_changes = await self._renderer.render(
-            Transaction(transaction.committed_at, heard),
+            Transaction(transaction.committed_at, tuple(heard)),
             readers={reader for _, _, reader in listeners},
             filters={condition for _, channel, _ in listeners for condition in channel.conditions},
         )
+        self._delivery.open(transaction)
         for rendered in rendered_changes:
+            table = rendered.change.relation.table
             for session, channel, reader in listeners:
                 data = rendered.data.get(reader)
                 ids = channel.hearing(rendered)
                 if ids and data is not None:
-                    session.send(phoenix.postgres_changes(channel.topic, data, ids))
+                    frame = phoenix.postgres_changes(channel.topic, data, ids)
+                    self._delivery.hand(session, channel, table, frame)

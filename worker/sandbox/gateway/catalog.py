@@ -46,6 +46,7 @@ select format_type(a.atttypid, a.atttypmod) from pg_attribute a
 where a.attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) and a.attname = %s
   and a.attnum > 0 and not a.attisdropped and has_column_privilege(%s, a.attrelid, a.attnum, 'SELECT')
 """
+_REFUSAL: Final = "Unable to subscribe to changes with given parameters."
 
 
 class Catalog:
@@ -126,11 +127,9 @@ class Catalog:
                 await asyncio.sleep(_RETRY_S)
 
     async def _objection(self, binding: Binding, parsed: Filter | None, role: str) -> str | None:
-        refusal = "Unable to subscribe to changes with given parameters."
-        described = binding.described(parsed)
         table = binding.table or "*"
         if not (await self.rows(_PUBLISHED, (PUBLICATION, binding.schema, table)))[0][0]:
-            return f"{refusal} Please check Realtime is enabled for the given connect parameters: {described}"
+            return unpublished_table(binding, parsed)
         if parsed is None:
             return None
         found = await self.rows(_COLUMN_TYPE, (binding.schema, table, parsed.column, role))
@@ -146,7 +145,8 @@ class Catalog:
                 exception = _described(error)
             else:
                 return None
-        return f"{refusal} An exception happened so please check your connect parameters: {described}. Exception: {exception}"
+        described = binding.described(parsed)
+        return f"{_REFUSAL} An exception happened so please check your connect parameters: {described}. Exception: {exception}"
 
     async def _asking(self, ask: Callable[[psycopg.AsyncConnection], Awaitable[T]]) -> T:
         """Asks, and once more over a new connection when PostgreSQL has ended the old one meanwhile."""
@@ -165,6 +165,12 @@ class Catalog:
                 options="-c search_path= -c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres",
             )
             return await ask(self._connection)
+
+
+def unpublished_table(binding: Binding, parsed: Filter | None) -> str:
+    """Returns the objection to a table that is not in the publication."""
+    described = binding.described(parsed)
+    return f"{_REFUSAL} Please check Realtime is enabled for the given connect parameters: {described}"
 
 
 def typed_placeholder(condition: Filter, sql_type: str) -> sql.Composed:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from worker.sandbox.gateway.bindings import Binding, Filter
 from worker.sandbox.gateway.changes import RowChange
+from worker.sandbox.gateway.effects import Effect
 from worker.sandbox.gateway.phoenix import ClientFrame
 from worker.sandbox.gateway.rendering import Reader, RenderedChange
+from worker.sandbox.gateway.strikes import Strike
 from worker.sandbox.gateway.tokens import Token
 
 
@@ -38,6 +40,12 @@ class Channel:
         self.subscriptions: tuple[Subscription, ...] = ()
         self.subscribing: asyncio.Task[None] | None = None
         self.expiry: asyncio.TimerHandle | None = None
+        self.deafened_by: Strike[Effect] | None = None
+        """The fault for which it hears nothing, though it is subscribed."""
+
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset(binding.table for binding in self.bindings if binding.table is not None)
 
     @property
     def reader(self) -> Reader:

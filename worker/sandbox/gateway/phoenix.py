@@ -27,6 +27,10 @@ class ClientFrame:
         asked = config.get("postgres_changes") if isinstance(config, dict) else None
         return [binding for binding in asked if isinstance(binding, dict)] if isinstance(asked, list) else []
 
+    @property
+    def tables(self) -> frozenset[str]:
+        return frozenset(str(binding["table"]) for binding in self.bindings if "table" in binding)
+
 
 def parse(text: str) -> ClientFrame | None:
     """Returns the frame, or None for what the server drops without a word."""
@@ -56,10 +60,32 @@ def close(join_ref: str | None, topic: str) -> str:
     return _encode(join_ref, "phx_close", topic, {})
 
 
+def crash(join_ref: str | None, topic: str) -> str:
+    return _encode(join_ref, "phx_error", topic, {})
+
+
 def system(topic: str, *, status: str, extension: str, message: str) -> str:
     channel = topic.removeprefix(TOPIC_PREFIX)
     payload = {"message": message, "status": status, "extension": extension, "channel": channel}
     return _encode(None, "system", topic, payload)
+
+
+def disconnect_requested(topic: str) -> str:
+    """The one `system` message that does not name its channel."""
+    payload = {"message": "Server requested disconnect", "status": "ok", "extension": "system"}
+    return _encode(None, "system", topic, payload)
+
+
+def incomprehensible(topic: str) -> list[str | bytes]:
+    """Frames that no client of version 1 understands: no JSON, version 2, binary, and two that lack fields."""
+    bare = {"data": {"table": "ft_orders", "type": "INSERT", "schema": "public"}, "ids": []}
+    return [
+        "no JSON",
+        to_json([None, None, topic, "system", {}]),
+        b"\x04" + topic.encode(),
+        disconnect_requested(topic),
+        _encode(None, "postgres_changes", topic, bare),
+    ]
 
 
 def postgres_changes(topic: str, data: str, ids: Iterable[int]) -> str:

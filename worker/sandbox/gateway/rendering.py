@@ -6,9 +6,10 @@ small values only, silence where row security hides the row.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
@@ -17,7 +18,7 @@ from psycopg import sql
 from worker.sandbox.gateway.bindings import Filter
 from worker.sandbox.gateway.catalog import Catalog, typed_placeholder
 from worker.sandbox.gateway.changes import Operation, RowChange, Transaction
-from worker.sandbox.gateway.views import TableColumn, TableView
+from worker.sandbox.gateway.views import NO_PRIMARY_KEY, UNAUTHORIZED, TableColumn, TableView
 
 MAX_RECORD_BYTES: Final = 1024 * 1024
 
@@ -27,6 +28,14 @@ where value <> 'null' and octet_length(value::text) <= 64
 """
 _NOT_A_NUMBER: Final = frozenset({"numeric", "float4", "float8"})
 _TOO_LARGE: Final = "Error 413: Payload Too Large"
+
+
+class Guise(StrEnum):
+    """How a row is told that could be shown in full: for the faults that take it from its reader."""
+
+    UNAUTHORIZED = UNAUTHORIZED
+    KEYLESS = NO_PRIMARY_KEY
+    TRUNCATED = _TOO_LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +56,11 @@ class RenderedChange:
 
 
 class Renderer:
-    def __init__(self, catalog: Catalog) -> None:
+    """`guise_of` tells of a table how its rows are told, None for what they are."""
+
+    def __init__(self, catalog: Catalog, guise_of: Callable[[str], Guise | None]) -> None:
         self._catalog = catalog
+        self._guise_of = guise_of
 
     async def render(
         self, transaction: Transaction, readers: Collection[Reader], filters: Collection[Filter]
@@ -86,9 +98,11 @@ class Renderer:
     async def _render(
         self, view: TableView, changes: Sequence[RenderedChange], reader: Reader, committed_at: datetime
     ) -> None:
-        if view.refusal is not None:
+        guise = self._guise_of(view.relation.table)
+        refusal = guise if guise in {Guise.UNAUTHORIZED, Guise.KEYLESS} else view.refusal
+        if refusal is not None:
             for each in changes:
-                each.data[reader] = _data(each.change, record="{}", columns="[]", error=view.refusal)
+                each.data[reader] = _data(each.change, record="{}", columns="[]", error=refusal)
             return
         if view.hides_rows:
             changes = [each for each in changes if await self._shows(view, reader, each.change)]
@@ -96,7 +110,7 @@ class Renderer:
         old_records = await self._records(view.shown, [each.change.old for each in changes])
         for each, record, old_record in zip(changes, records, old_records, strict=True):
             size = len((record or old_record or "").encode()) + view.envelope_bytes
-            fits = size <= MAX_RECORD_BYTES
+            fits = size <= MAX_RECORD_BYTES and guise is None
             each.data[reader] = _data(
                 each.change,
                 record=record if fits else await self._small_values(record),

@@ -11,33 +11,35 @@ import structlog
 from aiohttp import web
 
 from worker.sandbox.errors import SandboxError
-from worker.sandbox.gateway import phoenix, rest_proxy
+from worker.sandbox.gateway import rest_proxy, upgrades
 from worker.sandbox.gateway.broadcast import Broadcast
 from worker.sandbox.gateway.catalog import Catalog
+from worker.sandbox.gateway.effects import SERVICE_RESTART
+from worker.sandbox.gateway.faults import Faults
+from worker.sandbox.gateway.impact import Impact
+from worker.sandbox.gateway.listener import Listener
 from worker.sandbox.gateway.pacing import DeliveryMode, Pacer
 from worker.sandbox.gateway.rendering import Renderer
 from worker.sandbox.gateway.replication import ReplicationStream
 from worker.sandbox.gateway.rest_proxy import RestProxy
-from worker.sandbox.gateway.sessions import SERVICE_RESTART, Project, Session
+from worker.sandbox.gateway.sessions import Project, Session
+from worker.sandbox.gateway.strikes import Strikes
 from worker.sandbox.gateway.timing import GatewayTiming
-from worker.sandbox.gateway.tokens import TokenRefusedError
-from worker.sandbox.processes import LOOPBACK
-
-WEBSOCKET_PATH: Final = "/realtime/v1/websocket"
+from worker.sandbox.gateway.upgrades import Upgrades
 
 _log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-_MAX_FRAME_BYTES: Final = 5 * 1024 * 1024
 _CLOSE_WITHIN_S: Final = 1.0
 _ATTACHED_WITHIN_S: Final = 10.0
 
 
 class Gateway:
-    """A running gateway; `url` is what a client takes for the address of the project."""
+    """A running gateway; `url` is what a client takes for the address of the project, `faults` its fault switches."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, faults: Faults) -> None:
         self.url = url
+        self.faults = faults
 
     @classmethod
     @asynccontextmanager
@@ -57,18 +59,23 @@ class Gateway:
         `seed` makes the delays of hosted delivery repeatable.
         """
         timing = timing or GatewayTiming()
+        strikes = Strikes()
         sessions: set[Session] = set()
         catalog = Catalog(dsn)
-        broadcast = Broadcast(Renderer(catalog), sessions)
+        broadcast = Broadcast(Renderer(catalog, strikes.guise_of), sessions, strikes)
         pacer = Pacer(delivery, timing, Random(seed), broadcast.put)
         stream = ReplicationStream(dsn, pacer.take, reattach_s=timing.reattach_s)
-        project = Project(jwt_secret, timing, catalog, stream)
+        project = Project(jwt_secret, timing, catalog, stream, strikes)
         proxy = RestProxy(postgrest_socket)
+        door = Upgrades(project, sessions, close_within_s=_CLOSE_WITHIN_S)
+        listener = Listener(_application(door, proxy), port, close_within_s=_CLOSE_WITHIN_S)
+        faults = Faults(strikes, Impact(sessions, pacer, listener), scale=timing.fault_scale)
         try:
             async with _background(stream.run()), _background(broadcast.run()):
                 await _attached(stream)
-                async with _serving(_application(project, sessions, proxy), port) as url:
-                    yield cls(url)
+                async with _serving(listener):
+                    yield cls(listener.url, faults)
+                    await faults.clear()
         finally:
             await proxy.close()
             await catalog.close()
@@ -82,30 +89,12 @@ async def _attached(stream: ReplicationStream) -> None:
         raise SandboxError(f"Cannot read the log of PostgreSQL: {stream.trouble}") from stream.trouble
 
 
-def _application(project: Project, sessions: set[Session], proxy: RestProxy) -> web.Application:
-    async def upgrade(request: web.Request) -> web.StreamResponse:
-        try:
-            token = project.verify(request.query.get("apikey"))
-        except TokenRefusedError as error:
-            await asyncio.sleep(project.timing.upgrade_error_s)
-            return web.json_response({"error": error.at_upgrade}, status=401, dumps=phoenix.to_json)
-        socket = web.WebSocketResponse(
-            autoping=False, compress=False, max_msg_size=_MAX_FRAME_BYTES, timeout=_CLOSE_WITHIN_S
-        )
-        await socket.prepare(request)
-        session = Session(project, socket, token)
-        sessions.add(session)
-        try:
-            await session.run()
-        finally:
-            sessions.discard(session)
-        return socket
-
+def _application(door: Upgrades, proxy: RestProxy) -> web.Application:
     async def close_sockets(_: web.Application) -> None:
-        await asyncio.gather(*(session.close(SERVICE_RESTART) for session in sessions))
+        await door.close(SERVICE_RESTART)
 
     application = web.Application(client_max_size=_MAX_BODY_BYTES)
-    application.router.add_get(WEBSOCKET_PATH, upgrade)
+    application.router.add_get(upgrades.PATH, door.handle)
     application.router.add_route("*", rest_proxy.PREFIX + "/{path:.*}", proxy.handle)
     application.on_shutdown.append(close_sockets)
     return application
@@ -133,11 +122,9 @@ def _report(task: asyncio.Task[None]) -> None:
 
 
 @asynccontextmanager
-async def _serving(application: web.Application, port: int) -> AsyncIterator[str]:
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSE_WITHIN_S)
+async def _serving(listener: Listener) -> AsyncIterator[None]:
     try:
-        await runner.setup()
-        await web.TCPSite(runner, LOOPBACK, port).start()
-        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}"
+        await listener.start()
+        yield
     finally:
-        await runner.cleanup()
+        await listener.close()

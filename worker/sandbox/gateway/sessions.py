@@ -1,31 +1,45 @@
 """The sockets: heartbeats, joins, leaves, tokens, and when a channel starts to hear changes.
 
 Follows what was recorded from supabase/realtime 2.129.8, its order of frames included. One writer per
-socket keeps that order; everything delayed is a task of the socket and ends with it.
+socket keeps that order; everything delayed is a task of the socket and ends with it. Where a fault can strike,
+`Strikes` is asked.
 """
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMsgType
 
 from worker.sandbox.gateway import phoenix
 from worker.sandbox.gateway.bindings import Binding, Filter, FilterRefusedError
-from worker.sandbox.gateway.catalog import Catalog
+from worker.sandbox.gateway.catalog import Catalog, unpublished_table
 from worker.sandbox.gateway.channels import Channel, Subscription
+from worker.sandbox.gateway.effects import (
+    DeafenAfterSubscribed,
+    DelayJoins,
+    DelaySubscribed,
+    Effect,
+    IgnoreJoins,
+    MuteHeartbeats,
+    RefuseJoins,
+    Unpublish,
+)
 from worker.sandbox.gateway.phoenix import HEARTBEAT_TOPIC, TOPIC_PREFIX, ClientFrame
 from worker.sandbox.gateway.replication import ReplicationStream
+from worker.sandbox.gateway.strikes import Strike, Strikes
 from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.gateway.tokens import Flaw, Token, TokenRefusedError, crash_reason
+from worker.sandbox.gateway.wire import Wire
 
 NORMAL: Final = 1000
-SERVICE_RESTART: Final = 1012
 
 _REPLACED_KEYS: Final = "sb_"  # no token: the server goes on with the one it has
+_HEARD_OF_LATE_START: Final = (
+    0.05  # of the time before a late `system` ok: what the pending poll still brings
+)
 _JOIN_CODES: Final = {Flaw.MALFORMED: "MalformedJWT", Flaw.SIGNATURE: "JwtSignatureError"}
 
 
@@ -37,6 +51,7 @@ class Project:
     timing: GatewayTiming
     catalog: Catalog
     stream: ReplicationStream
+    strikes: Strikes
 
     def verify(self, token: str | None) -> Token:
         """Raises TokenRefusedError."""
@@ -46,30 +61,27 @@ class Project:
 class Session:
     """One WebSocket: reads frames, answers them, and writes what it is told to send."""
 
-    def __init__(self, project: Project, socket: web.WebSocketResponse, token: Token) -> None:
+    def __init__(self, project: Project, wire: Wire, token: Token) -> None:
+        self.wire = wire
         self._project = project
-        self._socket = socket
         self._token = token
         self._channels: dict[str, Channel] = {}
-        self._outgoing: asyncio.Queue[str] = asyncio.Queue()
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
+        self._frozen_by: Strike[Effect] | None = None
 
     @property
     def channels(self) -> Iterable[Channel]:
         return self._channels.values()
 
-    def send(self, frame: str) -> None:
-        self._outgoing.put_nowait(frame)
-
-    async def close(self, code: int) -> None:
-        await self._socket.close(code=code)
+    def send(self, frame: str, *, row_of: str | None = None) -> None:
+        self.wire.send(frame, row_of=row_of)
 
     async def run(self) -> None:
         """Serves the socket until one side closes it."""
         try:
             async with self._tasks:
-                self._start(self._write())
+                self._start(self.wire.write())
                 await self._read()
                 for task in self._running:
                     task.cancel()
@@ -77,13 +89,16 @@ class Session:
             for channel in self._channels.values():
                 channel.end()
             self._channels.clear()
+            if self._frozen_by is not None:
+                self._frozen_by.lost.update(self.wire.unwritten)
 
     async def _read(self) -> None:
         while True:
             try:
-                message = await self._socket.receive(timeout=self._project.timing.idle_s)
+                message = await self.wire.receive(within_s=self._project.timing.idle_s)
             except TimeoutError:
-                await self.close(NORMAL)
+                await self.wire.flows()
+                await self.wire.close(NORMAL)
                 return
             match message.type:
                 case WSMsgType.TEXT:
@@ -91,35 +106,57 @@ class Session:
                     if frame is not None:
                         self._handle(frame)
                 case WSMsgType.PING:
-                    await self._socket.pong(message.data)
+                    await self.wire.pong(message.data)
                 case WSMsgType.CLOSE | WSMsgType.CLOSING | WSMsgType.CLOSED | WSMsgType.ERROR:
                     return
                 case _:
                     pass
 
-    async def _write(self) -> None:
-        with suppress(ConnectionError):
-            while True:
-                await self._socket.send_str(await self._outgoing.get())
-
     def _handle(self, frame: ClientFrame) -> None:
         channel = self._channels.get(frame.topic)
         match frame.event:
             case "heartbeat" if frame.topic == HEARTBEAT_TOPIC:
-                self.send(phoenix.reply_ok(frame))
+                self._answer_heartbeat(frame)
             case "phx_join" if frame.topic.startswith(TOPIC_PREFIX):
-                self._join(frame)
+                self._ask_to_join(frame)
             case "phx_leave" if channel is None:
                 self.send(phoenix.reply_ok(frame))
             case "phx_leave" if channel is not None and frame.join_ref in {channel.join_ref, None}:
                 self.send(phoenix.reply_ok(frame))
-                self._close(channel)
+                self.part(channel)
             case "access_token" if channel is not None:
                 self._renew(channel, frame)
             case _ if channel is None:
                 self.send(phoenix.reply_error(frame, "unmatched topic"))
             case _:
                 pass
+
+    def _answer_heartbeat(self, frame: ClientFrame) -> None:
+        muted = self._project.strikes.find(MuteHeartbeats)
+        if muted is not None:
+            muted.struck += 1
+            return
+        self.send(phoenix.reply_ok(frame))
+
+    def _ask_to_join(self, frame: ClientFrame) -> None:
+        strikes, tables = self._project.strikes, frame.tables
+        refusing = strikes.find(RefuseJoins, tables)
+        ignoring = strikes.find(IgnoreJoins, tables)
+        delaying = strikes.find(DelayJoins, tables)
+        if refusing is not None:
+            refusing.struck += 1
+            self._start(self._refuse(frame, refusing.effect.reason, refusing.effect.code))
+        elif ignoring is not None:
+            ignoring.struck += 1
+        elif delaying is not None:
+            delaying.struck += 1
+            self._start(self._join_late(frame, delaying.delay_s))
+        else:
+            self._join(frame)
+
+    async def _join_late(self, frame: ClientFrame, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        self._join(frame)
 
     def _join(self, frame: ClientFrame) -> None:
         try:
@@ -154,9 +191,11 @@ class Session:
             code = _JOIN_CODES.get(error.flaw, "InvalidJWTToken")
             raise _JoinRefusedError(f"{code}: {error.text}") from error
 
-    async def _refuse(self, frame: ClientFrame, reason: str) -> None:
+    async def _refuse(self, frame: ClientFrame, reason: str, code: int | None = None) -> None:
         await asyncio.sleep(self._project.timing.join_error_s)
         self.send(phoenix.reply_error(frame, reason))
+        if code is not None:
+            await self.wire.close(code)
 
     async def _subscribe(self, channel: Channel, after_s: float) -> None:
         """Makes the channel hear, and says so; one bad binding leaves all of them deaf."""
@@ -173,13 +212,38 @@ class Session:
             except FilterRefusedError as error:
                 objection = str(error)
             else:
-                objection = await self._project.catalog.objection(binding, condition, channel.token.role)
+                objection = await self._objection(channel, binding, condition)
             if objection is not None:
-                self._say(channel, status="error", extension="postgres_changes", message=objection)
+                self.say_error(channel, objection)
                 return
             subscriptions.append(Subscription(binding, condition))
         channel.subscriptions = tuple(subscriptions)
-        self._say(channel, status="ok", extension="postgres_changes", message="Subscribed to PostgreSQL")
+        await self._go_live(channel)
+
+    async def _go_live(self, channel: Channel) -> None:
+        """Says that rows flow: in time, unless a fault makes it late or untrue."""
+        late = self._project.strikes.find(DelaySubscribed, channel.tables)
+        if late is not None:
+            late.struck += 1
+            channel.deafened_by = late
+            await asyncio.sleep(late.delay_s * (1 - _HEARD_OF_LATE_START))
+            channel.deafened_by = None
+            await asyncio.sleep(late.delay_s * _HEARD_OF_LATE_START)
+        untrue = self._project.strikes.find(DeafenAfterSubscribed, channel.tables)
+        if untrue is not None:
+            untrue.struck += 1
+            channel.deafened_by = untrue
+        self.say_subscribed(channel)
+        if untrue is not None:
+            await asyncio.sleep(untrue.delay_s)
+        channel.deafened_by = None
+
+    async def _objection(self, channel: Channel, binding: Binding, condition: Filter | None) -> str | None:
+        unpublished = self._project.strikes.find(Unpublish, {binding.table or ""})
+        if unpublished is not None:
+            unpublished.struck += 1
+            return unpublished_table(binding, condition)
+        return await self._project.catalog.objection(binding, condition, channel.token.role)
 
     def _renew(self, channel: Channel, frame: ClientFrame) -> None:
         raw: Any = frame.payload.get("access_token")
@@ -188,7 +252,7 @@ class Session:
         try:
             channel.token = self._project.verify(raw)
         except TokenRefusedError as error:
-            self._expel(channel, error.text)
+            self.expel(channel, error.text)
             return
         self._watch_expiry(channel)
         if channel.subscribing is not None:
@@ -200,16 +264,45 @@ class Session:
             channel.expiry.cancel()
         left_s = channel.token.expires_at - datetime.now(UTC).timestamp()
         loop = asyncio.get_running_loop()
-        channel.expiry = loop.call_later(left_s, self._expel, channel, "Token has expired 0 seconds ago")
+        channel.expiry = loop.call_later(left_s, self.expel, channel, "Token has expired 0 seconds ago")
 
-    def _expel(self, channel: Channel, message: str) -> None:
+    def expel(self, channel: Channel, message: str) -> None:
         self._say(channel, status="error", extension="system", message=message)
-        self._close(channel)
+        self.part(channel)
 
-    def _close(self, channel: Channel) -> None:
+    def part(self, channel: Channel) -> None:
+        self._forget(channel)
+        self.send(phoenix.close(channel.join_ref, channel.topic))
+
+    def crash(self, channel: Channel) -> None:
+        self._forget(channel)
+        self.send(phoenix.crash(channel.join_ref, channel.topic))
+
+    def lapse(self, channel: Channel, strike: Strike[Effect], message: str) -> None:
+        """Tells of an error and subscribes the channel again later; until then it is deaf."""
+        self.say_error(channel, message)
+        channel.deafened_by = strike
+        if channel.subscribing is not None:
+            channel.subscribing.cancel()
+        channel.subscribing = self._start(self._subscribe(channel, strike.delay_s))
+
+    def freeze(self, strike: Strike[Effect], *, both_ways: bool) -> None:
+        """What then cannot be written any more is booked on `strike`."""
+        self._frozen_by = strike
+        self.wire.freeze(both_ways=both_ways)
+
+    def thaw(self) -> None:
+        self.wire.thaw()
+
+    def say_subscribed(self, channel: Channel) -> None:
+        self._say(channel, status="ok", extension="postgres_changes", message="Subscribed to PostgreSQL")
+
+    def say_error(self, channel: Channel, message: str) -> None:
+        self._say(channel, status="error", extension="postgres_changes", message=message)
+
+    def _forget(self, channel: Channel) -> None:
         del self._channels[channel.topic]
         channel.end()
-        self.send(phoenix.close(channel.join_ref, channel.topic))
 
     def _say(self, channel: Channel, *, status: str, extension: str, message: str) -> None:
         self.send(phoenix.system(channel.topic, status=status, extension=extension, message=message))

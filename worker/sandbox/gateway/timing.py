@@ -15,3 +15,4 @@ class GatewayTiming:
     reattach_s: float = 0.1  # between attempts to attach to PostgreSQL's log again
     poll_every_s: float = 0.5  # hosted delivery: between two looks at the log
     poll_answer_s: float = 0.008  # hosted delivery: from a look to the frames
+    fault_scale: float = 1.0  # by which every duration in the catalogue of faults is multiplied
