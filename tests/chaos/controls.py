@@ -37,7 +37,10 @@ def short_run(plant: Plant | None, *arguments: str) -> tuple[int, Mapping[str, A
         check=False,
         text=True,
     )
-    return done.returncode, json.loads(done.stdout or "{}")
+    said = json.loads(done.stdout or "{}")
+    return done.returncode, said | {
+        "orders_short": said.get("expected_orders", 0) - said.get("accepted_orders", 0)
+    }
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -52,6 +52,7 @@ _SETTLED = {"CONFIRMED": FillState.FINAL, "FAILED": FillState.REVERSED}
 _ON_THE_BOOK = frozenset({"LIVE", "DELAYED"})
 _IN_FLUX = ALIVE - {AttemptState.LIVE, AttemptState.UNMATCHED}
 _CENTICENT = Decimal("0.0001")
+_GIVEN_UP_MOST = 0.1  # of the executed pairs may be abandoned or lost, however good the reasons
 
 
 class Excuse(StrEnum):
@@ -122,6 +123,10 @@ async def judge(world: World, limits: Limits) -> Verdict:
     missed = total["undecided"] + abs(
         total["seen"] - total["executed"] - total["skipped"] - total["deferred"] - total["undecided"]
     )
+    given_up = excused[Excuse.ABANDONED] + excused[Excuse.LOST]
+    if given_up > 2 + _GIVEN_UP_MOST * len(evidence.executed):
+        missed += given_up
+        unexcused.append(f"{given_up} of {len(evidence.executed)} executed pairs were given up: too many")
     return Verdict(
         accepted_orders=len(evidence.accepted),
         expected_orders=len(evidence.executed) - sum(excused.values()),

@@ -25,6 +25,7 @@ from psycopg import sql
 from tests.chaos.judge import Limits, Verdict, judge
 from tests.chaos.plants import Plant
 from tests.chaos.schedule import POINTS, SUBMIT_TIMEOUT_S, Schedule
+from tests.chaos.stand_ins import Usurper
 from tests.chaos.troop import Pace, Tormentor, Troop, tell
 from tests.chaos.victim import PLANT
 from worker.sandbox.signals import random_trades, signal_row
@@ -73,6 +74,7 @@ class Plan:
     seed: int
     patience_s: float = _PATIENCE_S  # without any progress
     plant: Plant | None = None
+    reign_s: float | None = None  # kill whoever submits after so long, instead of anybody anywhere
     logs: Path | None = None
 
 
@@ -115,7 +117,18 @@ async def torment(plan: Plan) -> Outcome:
                 environment[PLANT] = plan.plant
             troop = Troop(environment, logs, say=tell)
             pace = Pace(life_most_s=15.0, pause_s=_LEASE_TTL_S + 0.7)
-            tormentor = Tormentor(troop, schedule, workers=plan.workers, kills=plan.kills, pace=pace)
+            tormentor = (
+                Tormentor(troop, schedule, workers=plan.workers, kills=plan.kills, pace=pace)
+                if plan.reign_s is None
+                else Usurper(
+                    troop,
+                    world.supabase.dsn,
+                    workers=plan.workers,
+                    kills=plan.kills,
+                    every_s=plan.reign_s,
+                    say=tell,
+                )
+            )
             try:
                 await _storm(world, plan, schedule, tormentor)
                 faults = {**await world.exchange.faults_struck(), "worker_paused": tormentor.pauses}
@@ -139,7 +152,7 @@ async def _shorten_doubts(world: World) -> None:
         )
 
 
-async def _storm(world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor) -> None:
+async def _storm(world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor | Usurper) -> None:
     """Signals, faults and kills together, until there were enough of each."""
     began_s = monotonic()
     async with asyncio.TaskGroup() as group:
@@ -151,13 +164,15 @@ async def _storm(world: World, plan: Plan, schedule: Schedule, tormentor: Tormen
     tell(f"{plan.signals} signals, {tormentor.done} kills in {monotonic() - began_s:.0f} s; now peace")
 
 
-async def _tell_progress(tormentor: Tormentor, plan: Plan) -> None:
+async def _tell_progress(tormentor: Tormentor | Usurper, plan: Plan) -> None:
     while True:
         await asyncio.sleep(5)
         tell(f"{tormentor.done}/{plan.kills} kills, {tormentor.pauses} pauses")
 
 
-async def _insert_signals(world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor) -> None:
+async def _insert_signals(
+    world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor | Usurper
+) -> None:
     """In step with the kills, so that every kill finds work, and never slower than a trickle."""
     wallets = sorted({follower.ft_wallet_id for follower in FOLLOWERS})
     last_s = monotonic()
@@ -240,6 +255,12 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--patience", type=float, default=_PATIENCE_S, help="seconds to wait for progress")
     parser.add_argument("--plant", type=Plant, choices=list(Plant), help="a bug that must be found")
+    parser.add_argument(
+        "--reign",
+        type=float,
+        metavar="SECONDS",
+        help="kill the worker that submits every so often, and nobody else",
+    )
     parser.add_argument("--logs", type=Path, help="keep the workers' logs in this folder")
     chosen = parser.parse_args(given)
     seed = random.SystemRandom().randrange(2**31) if chosen.seed is None else chosen.seed
@@ -250,6 +271,7 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
         seed=seed,
         patience_s=chosen.patience,
         plant=chosen.plant,
+        reign_s=chosen.reign,
         logs=chosen.logs,
     )
     return plan, chosen.json

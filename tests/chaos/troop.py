@@ -112,6 +112,12 @@ class Troop:
             self.ended_by_themselves[code] += 1
             self._say(f"{life.name} ended by itself with code {code}: {life.last_words}")
 
+    async def strike(self, life: Life) -> None:
+        """SIGKILL, and forget it."""
+        life.signal(signal.SIGKILL)
+        await life.ended(within_s=5)
+        self.bury(life)
+
     async def stop(self, *, within_s: float = 15.0) -> dict[str, int | None]:
         """SIGTERM to everyone: exit codes by name, None for those that had to be killed."""
         lives = list(self.living)
