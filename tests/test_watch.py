@@ -12,8 +12,12 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.trading_room import TradingRoom, open_room
 from worker import watch as watching
+from worker.canary import Canary
 from worker.database.realtime import FeedState
+from worker.feed_settings import CanarySettings, FeedSettings
+from worker.feed_watch import FeedWatch
 from worker.observe.health import Health, Level
+from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.terms import WalletAddress
 from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
@@ -67,6 +71,27 @@ async def room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
         yield room
 
 
+def live_feed(room: TradingRoom, health: Health) -> FeedWatch:
+    metrics = Metrics()
+    canary = Canary(
+        CanarySettings(),
+        send=room.ledger.send_canary,
+        audible=lambda: False,
+        clock=room.clock,
+        metrics=metrics,
+    )
+    feed = FeedWatch(
+        FeedSettings(),
+        canary=canary,
+        renew=lambda _: None,
+        clock=room.clock,
+        health=health,
+        metrics=metrics,
+    )
+    feed.changed(FeedState.LIVE)
+    return feed
+
+
 @pytest.fixture
 def tower(room: TradingRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tower]:
     monkeypatch.setattr(watching, "_JUDGE_EVERY_S", 0.02)
@@ -75,13 +100,11 @@ def tower(room: TradingRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.setblocking(False)
+        feed = live_feed(room, health)
         watch = Watch(
-            Watched(room.wallets, room.sender, room.exchange, pulse, lambda: FeedState.LIVE),
+            Watched(room.wallets, room.sender, room.exchange, pulse, feed),
             health=health,
-            clock=room.clock,
             service=ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")}),
-            feed_enabled=True,
-            degraded_after_s=10,
         )
         yield Tower(room, health, pulse, watch, systemd)
 

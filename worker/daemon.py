@@ -6,7 +6,7 @@ feed live or declared degraded. Trading begins before that, with the first signa
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -14,23 +14,20 @@ import structlog
 
 from worker import parts
 from worker.adapters import Adapters, open_adapters
-from worker.database.realtime import FeedCount, FeedState
+from worker.canary import CANARY_TABLE
 from worker.errors import ForeignWriter, SchemaError
 from worker.execution.steps import Observer
-from worker.execution.submit import Received
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import SignalHandler
-from worker.handlers.intake import Item, insert_time
 from worker.handlers.strategies import Strategies
 from worker.observe.notify import ServiceManager
-from worker.orders.terms import FtOrderId, Mode, StrategyId, WalletAddress
+from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownWallets
 from worker.supervision import essential, restartable
 
 log = structlog.get_logger(__name__)
 
 _STRATEGY_REFRESH_S = 5.0
-_FEED_LATE_AFTER_S = 1.5
 _WARM_CONNECTIONS = 4
 _WARM_EVERY_S = 60.0
 _FOREIGN_WINDOW_S = 300.0
@@ -69,22 +66,22 @@ class Daemon:
                 pending=self._pending,
             )
         )
-        self._sweep = parts.make_sweep(
-            ground,
-            self._intake,
-            feed_state=self._feed_state,
-            without=self._out_of_reach,
-            on_found=self._on_swept,
-        )
+        self._canary = parts.make_canary(ground, audible=self._hears_canaries)
+        self._feed_watch = parts.make_feed_watch(ground, self._canary, renew=self._renew_feed)
+        self._sweep = parts.make_sweep(ground, self._intake, self._feed_watch, without=self._out_of_reach)
         self._feed = parts.make_feed(
             ground,
-            on_signal=self._on_signal,
-            on_change=self._on_change,
-            on_state=self._on_feed_state,
-            on_count=self._on_feed_count,
+            parts.make_wakeups(
+                ground,
+                intake=self._intake,
+                sweep=self._sweep,
+                strategies=self._strategies,
+                canary=self._canary,
+                feed_watch=self._feed_watch,
+            ),
         )
         self._watch = parts.make_watch(
-            ground, wallets=self._wallets, sender=self._sender, feed_state=self._feed_state
+            ground, wallets=self._wallets, sender=self._sender, feed_watch=self._feed_watch
         )
 
     async def start(self) -> None:
@@ -179,6 +176,7 @@ class Daemon:
         tasks["ready"] = self._start_serving()
         if self._settings.feed.enabled:
             tasks["feed"] = restartable("feed", self._feed.run, self.metrics)
+            tasks["canary"] = restartable("canary", self._canary.run, self.metrics)
         for wallet in self._wallets.addresses:
             name = f"order-events {wallet}"
             tasks[name] = restartable(name, partial(self._follow_orders, wallet), self.metrics)
@@ -190,42 +188,11 @@ class Daemon:
 
     # --- what happens when ... --------------------------------------------------------------------------------
 
-    def _on_signal(self, row: Mapping[str, Any]) -> None:
-        order_id = row.get("order_id")
-        if not isinstance(order_id, str):
-            self._sweep.ask()  # a row cut short by the server: the database has it whole
-            return
-        item = Item(FtOrderId(order_id), row, None, "feed", Received.now(self._adapters.clock))
-        self._intake.offer(item, fresh=True)
+    def _hears_canaries(self) -> bool:
+        return CANARY_TABLE in self._feed.live_tables
 
-    def _on_change(self, table: str, row: Mapping[str, Any]) -> None:
-        del row
-        log.debug("strategies.changed", table=table)
-        self._strategies.changed()
-
-    def _on_feed_state(self, state: FeedState, detail: str) -> None:
-        live = state is FeedState.LIVE
-        self.metrics.feed_up.set(live)
-        self._watch.feed_changed(state, detail)
-        if live:
-            self._strategies.changed()
-            self._sweep.ask()
-            for after_s in self._settings.sweep.catch_up_after_live_s:
-                self._sweep.ask(after_s=after_s)
-
-    def _on_feed_count(self, what: FeedCount) -> None:
-        if what is FeedCount.SESSION:
-            self.metrics.feed_sessions.inc()
-
-    def _feed_state(self) -> FeedState:
-        return self._feed.state
-
-    def _on_swept(self, item: Item) -> None:
-        """A row that the live feed has not delivered in time: the only sign of most of its failures."""
-        inserted = insert_time(item.row)
-        late = inserted is not None and (item.received.at - inserted).total_seconds() > _FEED_LATE_AFTER_S
-        if late and self._feed_state() is FeedState.LIVE:
-            self.metrics.feed_missed.inc()
+    def _renew_feed(self, reason: str) -> None:
+        self._feed.renew(reason)
 
     async def _follow_orders(self, wallet: WalletAddress) -> None:
         async for order_id in self._adapters.exchange.order_events(wallet):

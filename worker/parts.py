@@ -3,22 +3,23 @@
 The daemon decides what happens when something happens: it hands its answers over as callables.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from worker.adapters import Adapters
-from worker.database.realtime import FeedCount, FeedState, RealtimeFeed
+from worker.canary import Canary
+from worker.database.realtime import RealtimeFeed
 from worker.database.realtime_session import FeedTiming
 from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.execution.send import Sender
 from worker.execution.submit import Submitter
 from worker.execution.wallets import Wallets, WalletTiming
+from worker.feed_watch import FeedWatch
 from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Desk
-from worker.handlers.intake import Intake, Item
+from worker.handlers.intake import Intake
 from worker.handlers.pending import Pending, PendingTiming
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
@@ -29,6 +30,7 @@ from worker.orders.ports import LostRule
 from worker.orders.terms import Mode, StrategyId
 from worker.settings import Settings, UnknownWallets
 from worker.supervision import Pulse
+from worker.wakeups import Wakeups
 from worker.watch import Watch, Watched
 
 _STILL_AFTER_S = 30.0
@@ -162,13 +164,29 @@ def make_desk(
     )
 
 
+def make_canary(ground: Ground, *, audible: Callable[[], bool]) -> Canary:
+    return Canary(
+        ground.settings.canary,
+        send=ground.adapters.ledger.send_canary,
+        audible=audible,
+        clock=ground.adapters.clock,
+        metrics=ground.metrics,
+    )
+
+
+def make_feed_watch(ground: Ground, canary: Canary, *, renew: Callable[[str], None]) -> FeedWatch:
+    return FeedWatch(
+        ground.settings.feed,
+        canary=canary,
+        renew=renew,
+        clock=ground.adapters.clock,
+        health=ground.health,
+        metrics=ground.metrics,
+    )
+
+
 def make_sweep(
-    ground: Ground,
-    intake: Intake,
-    *,
-    feed_state: Callable[[], FeedState],
-    without: Callable[[], Collection[StrategyId]],
-    on_found: Callable[[Item], None],
+    ground: Ground, intake: Intake, feed_watch: FeedWatch, *, without: Callable[[], Collection[StrategyId]]
 ) -> Sweep:
     sweep = ground.settings.sweep
     return Sweep(
@@ -178,21 +196,35 @@ def make_sweep(
         health=ground.health,
         timing=SweepTiming(batch=sweep.batch, window_s=sweep.window_s, whole_every_s=sweep.whole_every_s),
         fresh_for_s=ground.settings.signal.fresh_for_s,
-        every_s=lambda: sweep.every_s if feed_state() is FeedState.LIVE else sweep.every_degraded_s,
+        every_s=lambda: sweep.every_s if feed_watch.flows else sweep.every_degraded_s,
         without=without,
-        on_found=on_found,
+        on_found=feed_watch.found,
         on_turn=ground.pulse.beat,
     )
 
 
-def make_feed(
+def make_wakeups(
     ground: Ground,
     *,
-    on_signal: Callable[[Mapping[str, Any]], None],
-    on_change: Callable[[str, Mapping[str, Any]], None],
-    on_state: Callable[[FeedState, str], None],
-    on_count: Callable[[FeedCount], None],
-) -> RealtimeFeed:
+    intake: Intake,
+    sweep: Sweep,
+    strategies: Strategies,
+    canary: Canary,
+    feed_watch: FeedWatch,
+) -> Wakeups:
+    return Wakeups(
+        intake=intake,
+        sweep=sweep,
+        strategies=strategies,
+        canary=canary,
+        feed_watch=feed_watch,
+        clock=ground.adapters.clock,
+        metrics=ground.metrics,
+        catch_up_after_live_s=ground.settings.sweep.catch_up_after_live_s,
+    )
+
+
+def make_feed(ground: Ground, wakeups: Wakeups) -> RealtimeFeed:
     feed = ground.settings.feed
     return RealtimeFeed(
         ground.adapters.access,
@@ -201,27 +233,20 @@ def make_feed(
             live_s=feed.live_timeout_s,
             backoff_first_s=feed.backoff_first_s,
             backoff_max_s=feed.backoff_most_s,
+            rate_limited_s=feed.backoff_rate_limited_s,
+            refused_s=feed.backoff_refused_s,
             renew_after_s=feed.renew_after_s,
             ping_interval_s=feed.ping_every_s,
             ping_timeout_s=feed.ping_every_s,
         ),
-        on_signal=on_signal,
-        on_change=on_change,
-        on_state=on_state,
-        on_count=on_count,
+        on_signal=wakeups.on_signal,
+        on_change=wakeups.on_change,
+        on_state=wakeups.on_state,
+        on_table_live=wakeups.on_table_live,
+        on_count=wakeups.on_count,
     )
 
 
-def make_watch(
-    ground: Ground, *, wallets: Wallets, sender: Sender, feed_state: Callable[[], FeedState]
-) -> Watch:
-    feed = ground.settings.feed
-    watched = Watched(wallets, sender, ground.adapters.exchange, ground.pulse, feed_state)
-    return Watch(
-        watched,
-        health=ground.health,
-        clock=ground.adapters.clock,
-        service=ground.service,
-        feed_enabled=feed.enabled,
-        degraded_after_s=feed.degraded_after_s,
-    )
+def make_watch(ground: Ground, *, wallets: Wallets, sender: Sender, feed_watch: FeedWatch) -> Watch:
+    watched = Watched(wallets, sender, ground.adapters.exchange, ground.pulse, feed_watch)
+    return Watch(watched, health=ground.health, service=ground.service)

@@ -5,19 +5,17 @@ watchdog is fed only while the loops turn, so a worker that hangs is restarted.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from worker.adapters import OpenExchange
-from worker.database.realtime import FeedState
 from worker.errors import ExchangeError
 from worker.execution.send import Sender
 from worker.execution.wallets import Wallets
+from worker.feed_watch import FeedWatch
 from worker.observe.health import Health, Level
 from worker.observe.notify import ServiceManager
-from worker.orders.ports import Clock
 from worker.supervision import Pulse
 
 log = structlog.get_logger(__name__)
@@ -32,44 +30,23 @@ class Watched:
     sender: Sender
     exchange: OpenExchange
     pulse: Pulse
-    feed_state: Callable[[], FeedState]
+    feed: FeedWatch
 
 
 class Watch:
-    def __init__(
-        self,
-        watched: Watched,
-        *,
-        health: Health,
-        clock: Clock,
-        service: ServiceManager,
-        feed_enabled: bool,
-        degraded_after_s: float,
-    ) -> None:
+    def __init__(self, watched: Watched, *, health: Health, service: ServiceManager) -> None:
         self._watched = watched
         self._health = health
-        self._clock = clock
         self._service = service
-        self._feed_enabled = feed_enabled
-        self._degraded_after_s = degraded_after_s
-        self._feed_down_since_s = clock.monotonic()
-        self._feed_judged = asyncio.Event()  # it was live once, or has been declared degraded
-
-    def feed_changed(self, state: FeedState, detail: str) -> None:
-        if state is FeedState.LIVE:
-            self._feed_judged.set()
-            self._health.report("feed", Level.OK, detail)
-        elif state is FeedState.LOST:
-            self._feed_down_since_s = self._clock.monotonic()
 
     async def announce_ready(self) -> None:
         """Tell systemd once the feed is live or declared degraded."""
-        await self._feed_judged.wait()
+        await self._watched.feed.judged.wait()
         self._judge()
         sentence = self._health.sentence()
         while not self._service.ready(sentence):  # noqa: ASYNC110 - systemd says in no other way that it has read
             await asyncio.sleep(_JUDGE_EVERY_S)
-        log.info("daemon.ready", feed=self._watched.feed_state(), health=sentence)
+        log.info("daemon.ready", feed=self._watched.feed.state, health=sentence)
 
     async def run(self) -> None:
         """Judge every second; tell what changed, and that the essential loops still turn."""
@@ -101,9 +78,7 @@ class Watch:
             log.error("exchange.unusable", problem=problems)
 
     def _judge(self) -> None:
-        if self._feed_is_degraded():
-            self._feed_judged.set()
-            self._health.report("feed", Level.DEGRADED, "not live: signals are found by the sweep")
+        self._watched.feed.judge()
         if still := self._watched.pulse.still():
             self._health.report("tasks", Level.FAILING, f"stands still: {', '.join(still)}")
         else:
@@ -116,9 +91,3 @@ class Watch:
         tradable = set(wallets.held) - set(troubles)
         level = Level.OK if not troubles else Level.DEGRADED if tradable else Level.FAILING
         self._health.report("wallets", level, "; ".join(f"{one} {why}" for one, why in troubles.items()))
-
-    def _feed_is_degraded(self) -> bool:
-        if not self._feed_enabled:
-            return True
-        down_s = self._clock.monotonic() - self._feed_down_since_s
-        return self._watched.feed_state() is not FeedState.LIVE and down_s > self._degraded_after_s

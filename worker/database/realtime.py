@@ -56,7 +56,7 @@ class FeedCount(StrEnum):
     FAILED_HANDLER = "failed_handler"
 
 
-def _uncounted(_: FeedCount) -> None:
+def _unheard(_: object) -> None:
     return
 
 
@@ -65,8 +65,9 @@ class RealtimeFeed:
 
     `on_signal(row)` gets the inserted `ft_orders` row as it came: its numerics are floats, and it may be cut short.
     `on_change(table, row)` gets rows of the side tables; of a deleted row only its key. `on_state(state, detail)` is
-    called at each change, and with LIVE again when the server subscribed anew. All three are called inside the
-    receive loop: they must only take note and return. One that raises is logged and counted, and stops nothing.
+    called at each change, and with LIVE again when the server subscribed anew; `on_table_live(table)` each time the
+    server says that a side table's rows flow from now on. All are called inside the receive loop: they must only
+    take note and return. One that raises is logged and counted, and stops nothing.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class RealtimeFeed:
         on_signal: Callable[[Row], None],
         on_change: Callable[[str, Row], None],
         on_state: Callable[[FeedState, str], None],
-        on_count: Callable[[FeedCount], None] = _uncounted,
+        on_table_live: Callable[[str], None] = _unheard,
+        on_count: Callable[[FeedCount], None] = _unheard,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._access = access
@@ -85,6 +87,7 @@ class RealtimeFeed:
         self._on_signal = on_signal
         self._on_change = on_change
         self._on_state = on_state
+        self._on_table_live = on_table_live
         self._on_count = on_count
         self._jitter = jitter
         self._current: RealtimeSession | None = None
@@ -109,6 +112,12 @@ class RealtimeFeed:
                         await self._succeed(http)
                 finally:
                     await self._close_current()
+
+    def renew(self, reason: str) -> None:
+        """Open a fresh session in place of one that is live and brings nothing: the old goes on until that is live."""
+        if self._current is not None:
+            _log.warning("stream.doubted", reason=reason)
+            self._current.renew_in(0)
 
     async def _succeed(self, http: httpx.AsyncClient) -> None:
         """Put a fresh session in the place of the current one, if there is one, and see it to its end.
@@ -160,6 +169,7 @@ class RealtimeFeed:
         return SessionEvents(
             joined=self._joined,
             live_again=partial(self._enter, FeedState.LIVE, "the server subscribed again"),
+            table_live=self._table_live,
             change=self._changed,
             lost=self._lost,
         )
@@ -172,6 +182,9 @@ class RealtimeFeed:
         """Says so at once, even while a successor is being opened; the loss of a successor is not one."""
         if self._current is not None and self._current.is_lost:
             self._enter(FeedState.LOST, loss.reason)
+
+    def _table_live(self, table: str) -> None:
+        self._hand_on(self._on_table_live, table)
 
     def _changed(self, table: str, row: Row) -> None:
         if table == SIGNAL_TABLE:

@@ -87,6 +87,7 @@ class SessionEvents:
 
     joined: Callable[[], None]
     live_again: Callable[[], None]
+    table_live: Callable[[str], None]  # a side table; again whenever the server subscribed again
     change: Callable[[str, Row], None]
     lost: Callable[[Loss], None]
 
@@ -226,13 +227,14 @@ class RealtimeSession:
     def _on_system(self, table: str, message: SuccessSystemPayload) -> None:
         if message.extension != "postgres_changes":
             return
-        if table in self._live_tables:
-            if table == SIGNAL_TABLE:
-                self._events.live_again()
-            return
+        again = table in self._live_tables
         self._live_tables.add(table)
-        _log.debug("stream.table_live", session=self._name, table=table)
-        if table == SIGNAL_TABLE and not self._live.done():
+        _log.debug("stream.table_live", session=self._name, table=table, again=again)
+        if table != SIGNAL_TABLE:
+            self._events.table_live(table)
+        elif again:
+            self._events.live_again()
+        elif not self._live.done():
             self._live.set_result(None)
 
     def _on_change(self, table: str, payload: PostgresChangesPayload) -> None:

@@ -38,12 +38,30 @@ class Metrics:
         self.queue_depth = Gauge(
             "polycopy_queue_depth", "Signals waiting in the queue.", ["lane"], registry=self.registry
         )
-        self.feed_up = Gauge("polycopy_feed_up", "1 while the Realtime feed is LIVE.", registry=self.registry)
-        self.feed_sessions = Counter(
-            "polycopy_feed_sessions", "Realtime sessions begun.", registry=self.registry
+        self.feed_up = Gauge(
+            "polycopy_feed_up", "1 while the Realtime feed is LIVE and not deaf.", registry=self.registry
+        )
+        self.feed_events = Counter(
+            "polycopy_feed_events",
+            "What the Realtime feed went through: session, signal, change, dropped_frame, failed_handler.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.feed_latency_s = Histogram(
+            "polycopy_feed_latency_seconds",
+            "From the insert of a canary until the feed brought it.",
+            buckets=_LATENCY_S,
+            registry=self.registry,
         )
         self.feed_missed = Counter(
-            "polycopy_feed_missed_events", "Signals that the sweep found first.", registry=self.registry
+            "polycopy_feed_missed_events",
+            "Signals that the sweep found and the live feed did not bring in time.",
+            registry=self.registry,
+        )
+        self.feed_late = Counter(
+            "polycopy_feed_late_events",
+            "Missed signals that the feed brought after all.",
+            registry=self.registry,
         )
         self.task_failures = Counter(
             "polycopy_task_failures", "Failures of a background task.", ["task"], registry=self.registry
