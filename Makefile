@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,12 @@ chaos: $(READY) ## kill workers and break the exchange: make chaos ARGS="--signa
 
 chaos-controls: $(READY) ## planted bugs, each of which must make a chaos run fail
 	@$(BIN)/python -m tests.chaos.controls $(ARGS)
+
+feed-faults: $(READY) ## everything that can happen to the feed: make feed-faults ARGS="--rate 10 --json", or ARGS="--mixed 60"
+	@$(BIN)/python -m tests.feed.run $(ARGS)
+
+soak: $(READY) ## the worker's memory over very many signals: make soak ARGS="--signals 100000 --json"
+	@$(BIN)/python -m tests.feed.soak $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

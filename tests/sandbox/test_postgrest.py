@@ -118,3 +118,11 @@ def test_a_missing_binary_is_one_sentence_with_the_cure(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SandboxError, match="npm ci"):
         find_postgrest()
+
+
+async def test_it_can_be_stopped_and_comes_back_at_the_same_address(project: SupabaseSandbox) -> None:
+    async with _client(project, project.service_role_key) as client:
+        await project.postgrest.stop()
+        assert (await client.get("/notes")).status_code == 502
+        await project.postgrest.restart()
+        assert (await client.get("/notes")).status_code == 200

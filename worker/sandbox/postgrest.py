@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -29,10 +29,11 @@ _CACHE_LOADED: Final = "Schema cache loaded"
 class PostgREST:
     """A running PostgREST; `socket` is where it listens."""
 
-    def __init__(self, socket: Path, dsn: str, process: ChildProcess) -> None:
+    def __init__(self, socket: Path, dsn: str, environment: Mapping[str, str]) -> None:
         self.socket = socket
         self._dsn = dsn
-        self._process = process
+        self._environment = environment
+        self._process = self._launched()
 
     @classmethod
     @asynccontextmanager
@@ -41,7 +42,6 @@ class PostgREST:
 
         `authenticator_dsn` is how it connects itself; `dsn` may send notifications to it.
         """
-        binary = find_postgrest()
         with workspace() as directory:
             socket = directory / "postgrest"
             environment = {
@@ -56,14 +56,22 @@ class PostgREST:
                 "PGRST_LOG_LEVEL": "error",
                 "PGRST_OPENAPI_MODE": "disabled",
             }
-            process = ChildProcess.start([binary], name="PostgREST", environment=environment)
+            postgrest = cls(socket, dsn, environment)
             try:
-                postgrest = cls(socket, dsn, process)
-                await postgrest._schema_loaded(times=1)
-                await postgrest._answers()
+                await postgrest._serves()
                 yield postgrest
             finally:
-                await process.stop()
+                await postgrest.stop()
+
+    async def stop(self) -> None:
+        """Stops it before its time; `restart` brings it back."""
+        await self._process.stop()
+
+    async def restart(self) -> None:
+        """Stops it if it runs, and starts it at the same address."""
+        await self.stop()
+        self._process = self._launched()
+        await self._serves()
 
     async def reload_schema(self) -> None:
         """Makes PostgREST see tables, functions and grants changed since it started, and waits until it does."""
@@ -71,6 +79,13 @@ class PostgREST:
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
             await connection.execute("notify pgrst, 'reload schema'")
         await self._schema_loaded(times=times + 1)
+
+    def _launched(self) -> ChildProcess:
+        return ChildProcess.start([find_postgrest()], name="PostgREST", environment=self._environment)
+
+    async def _serves(self) -> None:
+        await self._schema_loaded(times=1)
+        await self._answers()
 
     def _times_loaded(self) -> int:
         return self._process.output().count(_CACHE_LOADED)

@@ -96,7 +96,7 @@ async def report_on(world: World) -> Report:
         reasons = {row["reason"]: row["number"] for row in await _rows(database, _REASONS)}
         pairs = await _rows(database, _PAIRS)
         orders = await _rows(database, _ORDERS)
-    arrivals, accepted = await _journal(world)
+    arrivals, accepted = await journal_of(world)
     return Report(
         signals=signals,
         decisions=total["executed"] + total["skipped"] + total["deferred"],
@@ -106,7 +106,7 @@ async def report_on(world: World) -> Report:
         deferred=total["deferred"],
         undecided=total["undecided"],
         missed=total["missed"],
-        duplicates=_duplicates(pairs, accepted),
+        duplicates=duplicates_among(pairs, accepted),
         filled=sum(order["status"] == "FILLED" for order in orders),
         fill_rate=_fill_rate(orders),
         orders_per_signal=round(len(pairs) / signals, 3) if signals else None,
@@ -125,7 +125,7 @@ async def _rows(database: psycopg.AsyncConnection[dict[str, Any]], query: str) -
     return await (await database.execute(query.encode())).fetchall()
 
 
-async def _journal(world: World) -> tuple[dict[str, float], list[str]]:
+async def journal_of(world: World) -> tuple[dict[str, float], list[str]]:
     """First arrival of every order id, in Unix milliseconds, and the ids that the exchange accepted."""
     arrivals: dict[str, float] = {}
     accepted: dict[str, None] = {}
@@ -142,7 +142,7 @@ async def _journal(world: World) -> tuple[dict[str, float], list[str]]:
     return arrivals, list(accepted)
 
 
-def _duplicates(pairs: Sequence[Mapping[str, Any]], accepted: Iterable[str]) -> int:
+def duplicates_among(pairs: Sequence[Mapping[str, Any]], accepted: Iterable[str]) -> int:
     """Accepted orders that no attempt knows, and accepted orders of a pair beyond its first."""
     pair_of = {pair["exchange_order_id"]: (pair["strategy_id"], pair["ft_order_id"]) for pair in pairs}
     per_pair = Counter(pair_of.get(order_id) for order_id in accepted)

@@ -18,6 +18,7 @@ from eth_account import Account
 
 from worker.sandbox.exchange.remote import RemoteExchange
 from worker.sandbox.gateway.pacing import DeliveryMode
+from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 
@@ -86,6 +87,7 @@ async def open_world(
     recording: Path | None = None,
     replay_speed: float = 1.0,
     delivery: DeliveryMode = DeliveryMode.IMMEDIATE,
+    timing: GatewayTiming | None = None,
     followers: Sequence[Follower] = FOLLOWERS,
     bet_usd: Decimal = Decimal(10),
     deposit_usd: Decimal = Decimal(100_000),
@@ -95,7 +97,7 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """Starts everything but the worker, telling `say` of each part; takes it down at exit.
 
-    `postgres`, `template`: see `SupabaseSandbox`.
+    `timing`, `postgres`, `template`: see `SupabaseSandbox`.
     """
     arguments = ["--seed", str(seed), "--markets", "0" if recording else str(markets)]
     if recording:
@@ -103,7 +105,9 @@ async def open_world(
     async with AsyncExitStack() as stack:
         say("starting PostgreSQL, PostgREST and the gateway ...")
         supabase = await stack.enter_async_context(
-            SupabaseSandbox.start(delivery=delivery, seed=seed, postgres=postgres, template=template)
+            SupabaseSandbox.start(
+                delivery=delivery, timing=timing, seed=seed, postgres=postgres, template=template
+            )
         )
         say("starting the exchange ...")
         exchange = await stack.enter_async_context(RemoteExchange.spawn(*arguments))
