@@ -13,6 +13,10 @@ $$;
 -- counted once however often its time was opened. Whoever opened a scope lately (`backfill --since`) meant
 -- all of it; older ones are cut at the horizon.
 create or replace view public.lt_scope_windows with (security_invoker = true) as
+-- now(), not the clock: all counts of one statement must be cut at the same instant.
+with horizon as materialized (
+  select now() - public.lt_setting('horizon')::interval as starts
+)
 select
   melted.strategy_id, melted.ft_wallet_id, lower(part) as window_from, upper(part) as window_to,
   melted.newest_scope_id
@@ -26,8 +30,7 @@ from (
       case when s.opened_at >= horizon.starts then s.scope_from
            else greatest(s.scope_from, horizon.starts) end as scope_from
     from public.lt_scopes s
-    -- now(), not the clock: all counts of one statement must be cut at the same instant.
-    cross join (select now() - public.lt_setting('horizon')::interval as starts) horizon
+    cross join horizon
   ) s
   where s.scope_to is null or s.scope_to > s.scope_from
   group by s.strategy_id, s.ft_wallet_id
@@ -88,13 +91,17 @@ $$;
 -- Deferrals whose time has come. They are bound by no horizon: each must come to its end.
 create or replace function public.lt_deferred_due(in_mode text, at timestamptz)
 returns table (strategy_id text, ft_order_id uuid, signal_at timestamptz)
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
+#variable_conflict use_column
+begin
+  return query
   select d.strategy_id, o.order_id, o.created_at
   from public.lt_decisions d
   join public.ft_orders o on o.order_id = d.ft_order_id
   where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= at
-    and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
+    and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id);
+end
 $$;
 
 -- One stretch of the round through the whole horizon: from the bookmark on, wallet after wallet, newest first in
@@ -184,20 +191,24 @@ end
 $$;
 
 -- Changes whenever a strategy, its paper wallet, a switch or a scope does: who knows it need not read them again.
+-- (These are written in plpgsql because a session plans such a function once, and one in sql at every call.)
 create or replace function public.lt_strategies_version()
 returns text
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
-  select md5(string_agg(row_version, ' ' order by row_version)) from (
-    select 's' || s.ctid || s.xmin as row_version from public.lt_strategies s
-    union all
-    select 'w' || w.ctid || w.xmin from public.ft_wallets w
-    where w.wallet_id in (select s.ft_wallet_id from public.lt_strategies s)
-    union all
-    select 'c' || c.control_id from public.lt_controls c where c.cleared_at is null
-    union all
-    select 'o' || o.ctid || o.xmin from public.lt_scopes o
-  ) version
+begin
+  return (
+    select md5(string_agg(row_version, ' ' order by row_version)) from (
+      select 's' || s.ctid || s.xmin as row_version from public.lt_strategies s
+      union all
+      select 'w' || w.ctid || w.xmin from public.ft_wallets w
+      where w.wallet_id in (select s.ft_wallet_id from public.lt_strategies s)
+      union all
+      select 'c' || c.control_id from public.lt_controls c where c.cleared_at is null
+      union all
+      select 'o' || o.ctid || o.xmin from public.lt_scopes o
+    ) version);
+end
 $$;
 
 -- {mode, limit, window_s?, pairs?, bookmark?, strategy_id?, without?: [strategy_id]}
@@ -221,7 +232,9 @@ declare
   since     timestamptz := asked_at - make_interval(secs => (p ->> 'window_s')::numeric);
   urgent    jsonb;
   signals   integer;
-  stretch   jsonb := jsonb_build_object('found', '[]'::jsonb, 'more', false, 'bookmark', p -> 'bookmark');
+  -- A call that has no place for the round leaves it where it stands, and that is not its end.
+  stretch   jsonb := jsonb_build_object(
+    'found', '[]'::jsonb, 'more', false, 'bookmark', coalesce(nullif(p -> 'bookmark', 'null'), '{}'));
   work      jsonb;
 begin
   select
@@ -292,16 +305,16 @@ as $$
     ), '[]'))
 $$;
 
--- {mode, decisions: [...]} -> {now, written, ignored}
+-- {mode, decisions: [...]} -> {now, written, ignored: unknown or in no scope}
 -- Skips and deferrals, in batches. A decision that is final is left alone, so a late skip never overwrites an
--- execution; told twice, the same decision is one.
+-- execution; told twice, the same decision is one. A pair that is in no scope gets none - nobody is owed it, and it
+-- would stand in the equation as a stray - unless it is deferred already: a deferral comes to its end.
 create or replace function public.lt_decide(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
 as $$
 declare
-  told    integer;
-  known   integer;
+  ignored integer;
   written integer;
 begin
   if exists (
@@ -312,7 +325,9 @@ begin
       using hint = 'An execution is decided by lt_claim.';
   end if;
 
-  with spoken as (
+  with windows as materialized (
+    select * from public.lt_scope_windows
+  ), spoken as (
     -- The last word on a pair counts; one order of locking for all callers keeps two batches from a deadlock.
     select distinct on (d.strategy_id, o.order_id)
       d.strategy_id, o.order_id, o.created_at, d.state, d.reason, d.value, d."limit", d.retry_at, d.expires_at,
@@ -324,6 +339,14 @@ begin
                           snapshot, received_at, decided_at, position)
     join public.ft_orders o on o.order_id = public.lt_uuid(d.ft_order_id)
     join public.lt_strategies s on s.strategy_id = d.strategy_id
+    where exists (
+        select from windows w
+        where w.strategy_id = d.strategy_id and w.ft_wallet_id = o.wallet_id
+          and o.created_at >= w.window_from and o.created_at < coalesce(w.window_to, 'infinity'))
+      or exists (
+        select from public.lt_decisions deferred
+        where deferred.strategy_id = d.strategy_id and deferred.ft_order_id = o.order_id
+          and deferred.mode = p ->> 'mode' and deferred.state = 'deferred')
     order by d.strategy_id, o.order_id, d.position desc
   ), put as (
     insert into public.lt_decisions as kept (
@@ -345,14 +368,13 @@ begin
     returning 1
   )
   select
-    (select count(*) from jsonb_array_elements(p -> 'decisions')),
-    (select count(*)
-     from jsonb_array_elements(p -> 'decisions') d
-     join public.ft_orders o on o.order_id = public.lt_uuid(d ->> 'ft_order_id')
-     join public.lt_strategies s on s.strategy_id = d ->> 'strategy_id'),
+    (select count(*) from jsonb_array_elements(p -> 'decisions') d
+     where not exists (
+       select from spoken s
+       where s.strategy_id = d ->> 'strategy_id' and s.order_id = public.lt_uuid(d ->> 'ft_order_id'))),
     (select count(*) from put)
-  into told, known, written;
+  into ignored, written;
 
-  return jsonb_build_object('now', clock_timestamp(), 'written', written, 'ignored', told - known);
+  return jsonb_build_object('now', clock_timestamp(), 'written', written, 'ignored', ignored);
 end
 $$;

@@ -104,7 +104,8 @@ begin
   select s.strategy_id, s.ft_wallet_id, (p ->> 'since')::timestamptz, clock_timestamp(),
     coalesce(p ->> 'reason', 'backfill')
   from public.lt_strategies s
-  where case when p ->> 'strategy_id' is null then s.is_active else s.strategy_id = p ->> 'strategy_id' end;
+  where case when p ->> 'strategy_id' is null then s.is_active else s.strategy_id = p ->> 'strategy_id' end
+  order by s.strategy_id;
   get diagnostics opened = row_count;
   return jsonb_build_object('now', clock_timestamp(), 'opened', opened);
 end
@@ -121,7 +122,19 @@ declare
 begin
   begin
     perform public.lt_scope_open(p -> 'scope');
+    -- Scopes that are taken back have other ids each time, so a bookmark of ours goes by the wallet.
+    if p #>> '{bookmark,ft_wallet_id}' is not null then
+      p := jsonb_set(p, '{bookmark}', p -> 'bookmark' || jsonb_build_object(
+        'newest', (select max(s.scope_id) from public.lt_scopes s),
+        'scope_id', (select max(w.newest_scope_id) from public.lt_scope_windows w
+                     where w.ft_wallet_id = p #>> '{bookmark,ft_wallet_id}')));
+    end if;
     seen := public.lt_work(p);
+    if seen #>> '{bookmark,scope_id}' is not null then
+      seen := jsonb_set(seen, '{bookmark,ft_wallet_id}', to_jsonb((
+        select w.ft_wallet_id from public.lt_scope_windows w
+        group by w.ft_wallet_id having max(w.newest_scope_id) = (seen #>> '{bookmark,scope_id}')::bigint)));
+    end if;
     raise exception using errcode = 'LT001', message = 'seen enough';
   exception when sqlstate 'LT001' then
     return seen;   -- a variable outlives what is rolled back
@@ -171,9 +184,11 @@ begin
       select w.strategy_id, range_agg(tstzrange(w.window_from, w.window_to)) as times from windows w group by w.strategy_id
     ) scope using (strategy_id)
     where d.mode = in_mode
-      -- Pairs seeded from before our time are decided but were never in scope. A decision without a time is
-      -- nobody's: it counts, so that it is seen.
-      and (d.signal_at is null or d.signal_at <@ scope.times and (since is null or d.signal_at >= since))
+      -- Pairs seeded from before our time are decided but were never in scope. A decision without a time, or of a
+      -- strategy that never had a scope, is nobody's: it counts, so that it is seen.
+      and (d.signal_at is null or d.signal_at <@ scope.times and (since is null or d.signal_at >= since)
+           or d.reason <> 'already_executed'
+              and not exists (select from public.lt_scopes s where s.strategy_id = d.strategy_id))
     group by d.strategy_id
   ), counts as (
     select strategy_id, coalesce(seen, 0) as seen, coalesce(executed, 0) as executed,
@@ -226,13 +241,14 @@ as $$
       from (select * from foreign_rows order by greatest(created_at, order_placed_at) desc limit 100) r), '[]'))
 $$;
 
--- {now, strategies: [{<columns>, ft_wallet, controls, capital}]} of every active strategy.
+-- {now, version, strategies: [{<columns>, ft_wallet, controls, capital}]} of every active strategy.
 create or replace function public.lt_strategies_load(p_mode text)
 returns jsonb
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
   select jsonb_build_object(
     'now', clock_timestamp(),
+    'version', public.lt_strategies_version(),
     'strategies', coalesce(jsonb_agg(
       public.lt_exact(to_jsonb(s))
       || jsonb_build_object(

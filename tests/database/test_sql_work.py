@@ -283,6 +283,27 @@ async def test_what_is_unknown_is_counted_and_fails_nobody_elses_decision(desk: 
     assert (answer["written"], answer["ignored"]) == (1, 3)
 
 
+async def test_a_pair_that_is_in_no_scope_gets_no_decision(desk: Desk) -> None:
+    await desk.strategy()
+    await desk.strategy("LT_ELSEWHERE", ft_wallet_id="FT_TWO")
+    signal, ancient = await desk.signal(), await desk.signal(created_at=ago(days=3))
+    for strategy_id, ft_order_id in (("LT_ELSEWHERE", signal), ("LT_ONE", ancient)):
+        answer = await desk.decide(ft_order_id, strategy_id)
+        assert (answer["written"], answer["ignored"]) == (0, 1)
+    assert await desk.rows("select from public.lt_decisions") == []
+
+
+async def test_a_deferral_comes_to_its_end_though_its_scope_did(desk: Desk) -> None:
+    await desk.strategy()
+    signal = await desk.signal()
+    await desk.decide(signal, state="deferred", retry_at=ago(seconds=1))
+    await desk.connection.execute("reset role")
+    await desk.execute("update public.lt_config set value = '0 seconds' where key = 'horizon'")
+    await desk.execute("update public.lt_strategies set is_active = false")
+    assert await desk.work_ids() == [signal]
+    assert (await desk.decide(signal))["written"] == 1
+
+
 async def test_of_two_words_on_a_pair_in_one_batch_the_last_counts(desk: Desk) -> None:
     await desk.strategy()
     signal = await desk.signal()
@@ -378,6 +399,29 @@ async def test_a_stray_decision_unbalances_the_equation(trading: Desk, signal_at
     total = (await equation(trading))["total"]
     assert total["seen"] != total["executed"] + total["skipped"] + total["deferred"] + total["undecided"]
     assert total["holds"] is False
+
+
+async def test_a_stray_decision_of_a_strategy_that_nobody_knows_unbalances_the_equation(
+    trading: Desk,
+) -> None:
+    await trading.execute(
+        "insert into public.lt_decisions (strategy_id, ft_order_id, mode, state, reason, signal_at)"
+        " values ('LT_NOBODY', gen_random_uuid(), 'paper', 'skipped', 'stray', now())"
+    )
+    assert (await equation(trading))["total"]["holds"] is False
+
+
+async def test_one_lost_decision_and_one_stray_do_not_make_up_for_each_other(trading: Desk) -> None:
+    lost = await trading.signal()
+    for signal in (lost, await trading.signal()):
+        await trading.decide(signal)
+    await trading.execute("delete from public.lt_decisions where ft_order_id = %(id)s", id=lost)
+    await trading.execute(
+        "insert into public.lt_decisions (strategy_id, ft_order_id, mode, state, reason, signal_at)"
+        " values ('LT_ONE', gen_random_uuid(), 'paper', 'skipped', 'stray', now())"
+    )
+    total = (await equation(trading))["total"]
+    assert total["seen"] != total["executed"] + total["skipped"] + total["deferred"] + total["undecided"]
 
 
 async def test_the_platforms_execution_log_is_a_view_of_the_decisions(trading: Desk) -> None:
