@@ -14,7 +14,6 @@ import structlog
 
 from worker import parts
 from worker.adapters import Adapters, open_adapters
-from worker.canary import CANARY_TABLE
 from worker.errors import ForeignWriter, SchemaError
 from worker.execution.steps import Observer
 from worker.handlers.decisions import DecisionWriter
@@ -44,7 +43,6 @@ class Daemon:
         self._service = service
         self.metrics = ground.metrics
         self.health = ground.health
-        self._intake = parts.make_intake(ground)
         self._wallets = parts.make_wallets(ground)
         self._strategies = Strategies(
             adapters.ledger,
@@ -52,6 +50,7 @@ class Daemon:
             refresh_every_s=_STRATEGY_REFRESH_S,
             on_wallets=self._watch_paper_wallets,
         )
+        self._intake = parts.make_intake(ground, following=self._strategies.following)
         self._sender = parts.make_sender(ground, self._wallets)
         self._pending = parts.make_pending(ground, self._sender, self._wallets)
         self._writer = DecisionWriter(adapters.ledger)
@@ -66,22 +65,11 @@ class Daemon:
                 pending=self._pending,
             )
         )
-        self._canary = parts.make_canary(ground, audible=self._hears_canaries)
-        self._feed_watch = parts.make_feed_watch(ground, self._canary, renew=self._renew_feed)
-        self._sweep = parts.make_sweep(ground, self._intake, self._feed_watch, without=self._out_of_reach)
-        self._feed = parts.make_feed(
-            ground,
-            parts.make_wakeups(
-                ground,
-                intake=self._intake,
-                sweep=self._sweep,
-                strategies=self._strategies,
-                canary=self._canary,
-                feed_watch=self._feed_watch,
-            ),
+        self._hearing = parts.make_hearing(
+            ground, intake=self._intake, strategies=self._strategies, without=self._out_of_reach
         )
         self._watch = parts.make_watch(
-            ground, wallets=self._wallets, sender=self._sender, feed_watch=self._feed_watch
+            ground, wallets=self._wallets, sender=self._sender, feed_watch=self._hearing.watch
         )
 
     async def start(self) -> None:
@@ -154,17 +142,15 @@ class Daemon:
         return await in_flight.drain(_HURRIED_DRAIN_S if hurry.is_set() else 0)
 
     def _tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
-        tasks: dict[str, Coroutine[Any, Any, None]] = {
-            f"signals-{number}": essential(f"signals-{number}", self._handler.run())
-            for number in range(self._settings.signal.concurrency)
-        }
+        tasks: dict[str, Coroutine[Any, Any, None]] = {}
         for name, work in {
+            "signals": self._handler.run(),
             "decisions": self._writer.run(),
             "leases": self._wallets.keep_leases(),
             "balances": self._wallets.keep_balances(),
             "strategies": self._strategies.run(),
             "pending": self._pending.run(),
-            "sweep": self._sweep.run(),
+            "sweep": self._hearing.sweep.run(),
             "watch": self._watch.run(),
         }.items():
             tasks[name] = essential(name, work)
@@ -175,24 +161,18 @@ class Daemon:
         tasks["exchange-health"] = restartable("exchange-health", self._watch.run_exchange, self.metrics)
         tasks["ready"] = self._start_serving()
         if self._settings.feed.enabled:
-            tasks["feed"] = restartable("feed", self._feed.run, self.metrics)
-            tasks["canary"] = restartable("canary", self._canary.run, self.metrics)
+            tasks["feed"] = restartable("feed", self._hearing.feed.run, self.metrics)
+            tasks["canary"] = restartable("canary", self._hearing.canary.run, self.metrics)
         for wallet in self._wallets.addresses:
             name = f"order-events {wallet}"
             tasks[name] = restartable(name, partial(self._follow_orders, wallet), self.metrics)
         return tasks
 
     async def _start_serving(self) -> None:
-        await self._sweep.once("start")
+        await self._hearing.sweep.once("start")
         await self._watch.announce_ready()
 
     # --- what happens when ... --------------------------------------------------------------------------------
-
-    def _hears_canaries(self) -> bool:
-        return CANARY_TABLE in self._feed.live_tables
-
-    def _renew_feed(self, reason: str) -> None:
-        self._feed.renew(reason)
 
     async def _follow_orders(self, wallet: WalletAddress) -> None:
         async for order_id in self._adapters.exchange.order_events(wallet):

@@ -44,5 +44,5 @@ class SweepSettings(Group):
     every_degraded_s: PositiveSeconds = 0.5
     batch: Annotated[int, Field(ge=1, le=1000)] = 500
     window_s: PositiveSeconds = 900.0
-    whole_every_s: PositiveSeconds = 60.0
+    pairs: Annotated[int, Field(ge=100)] = 5_000
     catch_up_after_live_s: tuple[PositiveSeconds, ...] = (2.0, 10.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from worker.adapters import Adapters
-from worker.canary import Canary
+from worker.canary import CANARY_TABLE, Canary
 from worker.database.realtime import RealtimeFeed
 from worker.database.realtime_session import FeedTiming
 from worker.execution.resolve import DoubtPolicy, Resolver
@@ -18,8 +18,9 @@ from worker.execution.wallets import Wallets, WalletTiming
 from worker.feed_watch import FeedWatch
 from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.decisions import DecisionWriter
-from worker.handlers.ft_orders import Desk
-from worker.handlers.intake import Intake
+from worker.handlers.ft_orders import Decided, Desk
+from worker.handlers.intake import Bounds, Following, Intake
+from worker.handlers.judge import Judge
 from worker.handlers.pending import Pending, PendingTiming
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
@@ -27,7 +28,7 @@ from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import LostRule
-from worker.orders.terms import Mode, StrategyId
+from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownWallets
 from worker.supervision import Pulse
 from worker.wakeups import Wakeups
@@ -54,8 +55,23 @@ class Ground:
         return cls(settings, adapters, service, Metrics(), Health(clock), pulse)
 
 
-def make_intake(ground: Ground) -> Intake:
-    return Intake(capacity=ground.settings.signal.queue_capacity, metrics=ground.metrics)
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Everything by which signals are heard of."""
+
+    feed: RealtimeFeed
+    canary: Canary
+    watch: FeedWatch
+    sweep: Sweep
+
+
+def make_intake(ground: Ground, *, following: Following) -> Intake:
+    signal = ground.settings.signal
+    return Intake(
+        bounds=Bounds.of(waiting=signal.queue_capacity, concurrency=signal.concurrency),
+        following=following,
+        metrics=ground.metrics,
+    )
 
 
 def make_wallets(ground: Ground) -> Wallets:
@@ -140,18 +156,31 @@ def make_desk(
     submitter: Submitter,
     writer: DecisionWriter,
     pending: Pending,
+    on_decided: Callable[[Decided], None] = lambda _: None,
 ) -> Desk:
-    settings, adapters = ground.settings, ground.adapters
+    adapters = ground.adapters
     return Desk(
         intake=intake,
         strategies=strategies,
         wallets=wallets,
-        exchange=adapters.exchange,
         ledger=adapters.ledger,
+        judge=make_judge(ground.settings, adapters, has_key=wallets.watches),
         submitter=submitter,
         writer=writer,
+        lane_of=adapters.lanes.submit,
         clock=adapters.clock,
         metrics=ground.metrics,
+        on_answered=pending.follow,
+        on_decided=on_decided,
+    )
+
+
+def make_judge(settings: Settings, adapters: Adapters, *, has_key: Callable[[WalletAddress], bool]) -> Judge:
+    """`has_key` is asked only where a wallet without a key is this worker's to skip."""
+    skips = settings.unknown_wallets is UnknownWallets.SKIP and settings.mode is Mode.LIVE
+    return Judge(
+        exchange=adapters.exchange,
+        ledger=adapters.ledger,
         policy=DecisionPolicy(
             mode=settings.mode,
             fresh_for=timedelta(seconds=settings.signal.fresh_for_s),
@@ -159,33 +188,50 @@ def make_desk(
             min_tick_max_pct=settings.price.min_tick_max_pct,
             gtd_lifetime=timedelta(seconds=settings.price.gtd_lifetime_s),
         ),
-        skip_unknown_wallets=settings.unknown_wallets is UnknownWallets.SKIP and settings.mode is Mode.LIVE,
-        on_answered=pending.follow,
+        has_key=has_key if skips else lambda _: True,
     )
 
 
-def make_canary(ground: Ground, *, audible: Callable[[], bool]) -> Canary:
-    return Canary(
-        ground.settings.canary,
-        send=ground.adapters.ledger.send_canary,
-        audible=audible,
-        clock=ground.adapters.clock,
+def make_hearing(
+    ground: Ground,
+    *,
+    intake: Intake,
+    strategies: Strategies,
+    without: Callable[[], Collection[StrategyId]],
+) -> Hearing:
+    """`without`: see `Ledger.work`."""
+    settings, adapters = ground.settings, ground.adapters
+    canary = Canary(
+        settings.canary,
+        send=adapters.ledger.send_canary,
+        audible=lambda: CANARY_TABLE in feed.live_tables,
+        clock=adapters.clock,
         metrics=ground.metrics,
     )
-
-
-def make_feed_watch(ground: Ground, canary: Canary, *, renew: Callable[[str], None]) -> FeedWatch:
-    return FeedWatch(
-        ground.settings.feed,
+    watch = FeedWatch(
+        settings.feed,
         canary=canary,
-        renew=renew,
-        clock=ground.adapters.clock,
+        renew=lambda reason: feed.renew(reason),
+        clock=adapters.clock,
         health=ground.health,
         metrics=ground.metrics,
     )
+    sweep = _make_sweep(ground, intake, watch, without=without)
+    wakeups = Wakeups(
+        intake=intake,
+        sweep=sweep,
+        strategies=strategies,
+        canary=canary,
+        feed_watch=watch,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+        catch_up_after_live_s=settings.sweep.catch_up_after_live_s,
+    )
+    feed = _make_feed(ground, wakeups)
+    return Hearing(feed, canary, watch, sweep)
 
 
-def make_sweep(
+def _make_sweep(
     ground: Ground, intake: Intake, feed_watch: FeedWatch, *, without: Callable[[], Collection[StrategyId]]
 ) -> Sweep:
     sweep = ground.settings.sweep
@@ -194,8 +240,7 @@ def make_sweep(
         intake=intake,
         clock=ground.adapters.clock,
         health=ground.health,
-        timing=SweepTiming(batch=sweep.batch, window_s=sweep.window_s, whole_every_s=sweep.whole_every_s),
-        fresh_for_s=ground.settings.signal.fresh_for_s,
+        timing=SweepTiming(batch=sweep.batch, window_s=sweep.window_s, pairs=sweep.pairs),
         every_s=lambda: sweep.every_s if feed_watch.flows else sweep.every_degraded_s,
         without=without,
         on_found=feed_watch.found,
@@ -203,28 +248,7 @@ def make_sweep(
     )
 
 
-def make_wakeups(
-    ground: Ground,
-    *,
-    intake: Intake,
-    sweep: Sweep,
-    strategies: Strategies,
-    canary: Canary,
-    feed_watch: FeedWatch,
-) -> Wakeups:
-    return Wakeups(
-        intake=intake,
-        sweep=sweep,
-        strategies=strategies,
-        canary=canary,
-        feed_watch=feed_watch,
-        clock=ground.adapters.clock,
-        metrics=ground.metrics,
-        catch_up_after_live_s=ground.settings.sweep.catch_up_after_live_s,
-    )
-
-
-def make_feed(ground: Ground, wakeups: Wakeups) -> RealtimeFeed:
+def _make_feed(ground: Ground, wakeups: Wakeups) -> RealtimeFeed:
     feed = ground.settings.feed
     return RealtimeFeed(
         ground.adapters.access,

@@ -43,7 +43,7 @@ class SignalSettings(Group):
     fresh_for_s: PositiveSeconds = 120.0
     max_age_s: PositiveSeconds = 24 * 3600.0
     concurrency: Annotated[int, Field(ge=1, le=512)] = 64
-    queue_capacity: Annotated[int, Field(ge=16)] = 20_000
+    queue_capacity: Annotated[int, Field(ge=16)] = 250
 
 
 class PriceSettings(Group):

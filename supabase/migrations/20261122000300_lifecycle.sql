@@ -118,6 +118,13 @@ begin
   if (new.strategy_id, new.ft_order_id, new.mode) is distinct from (old.strategy_id, old.ft_order_id, old.mode) then
     raise exception 'decision (%, %, %) cannot move to another pair', old.strategy_id, old.ft_order_id, old.mode;
   end if;
+  -- One entry per spell of a reason, however many tries it took: no writer can forget it, and no pair can flood it.
+  if (new.state, new.reason) is distinct from (old.state, old.reason) then
+    new.history := old.history || jsonb_build_object(
+      'reason', old.reason, 'value', old.value, 'limit', old.limit_value, 'tries', old.tries, 'until', old.updated_at);
+  else
+    new.history := old.history;
+  end if;
   new.updated_at := clock_timestamp();
   return new;
 end

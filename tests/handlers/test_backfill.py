@@ -9,7 +9,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.trading_room import TradingRoom
 from worker.handlers.backfill import Sweep, SweepTiming
-from worker.handlers.intake import Intake, Item
+from worker.handlers.intake import Bounds, Intake, Item
 from worker.observe.health import Health, Level
 from worker.orders.terms import StrategyId
 
@@ -17,19 +17,23 @@ from worker.orders.terms import StrategyId
 class Broom:
     """A sweep and what it has brought in."""
 
-    def __init__(self, room: TradingRoom, *, every_s: float, batch: int = 50) -> None:
+    def __init__(self, room: TradingRoom, *, every_s: float, batch: int = 50, waiting: int = 100) -> None:
         self.every_s = every_s
         self.found: list[Item] = []
         self.without: list[StrategyId] = []
-        self.intake = Intake(capacity=100, metrics=room.metrics)
+        self.intake = Intake(
+            bounds=Bounds.of(waiting=waiting, concurrency=16),
+            following=lambda _: (),
+            metrics=room.metrics,
+            hold_first_s=0.02,
+        )
         self.health = Health(room.clock)
         self.sweep = Sweep(
             ledger=room.ledger,
             intake=self.intake,
             clock=room.clock,
             health=self.health,
-            timing=SweepTiming(batch=batch, window_s=900, whole_every_s=60),
-            fresh_for_s=120,
+            timing=SweepTiming(batch=batch, window_s=900, pairs=5000),
             every_s=lambda: self.every_s,
             without=lambda: self.without,
             on_found=self.found.append,
@@ -88,10 +92,10 @@ async def test_an_old_signal_waits_behind_a_fresh_one(room: TradingRoom, broom: 
         id=old,
     )
     await broom.sweep.once("start")
-    assert [(await broom.intake.take()).ft_order_id for _ in range(2)] == [fresh, old]
+    assert [(await broom.intake.take()).item.ft_order_id for _ in range(2)] == [fresh, old]
     late = await room.signal()
     await broom.sweep.once("sweep")
-    assert (await broom.intake.take()).ft_order_id == late
+    assert (await broom.intake.take()).item.ft_order_id == late
 
 
 async def test_it_sweeps_by_itself_at_every_interval(room: TradingRoom, broom: Broom) -> None:

@@ -11,11 +11,12 @@ from tests.support.eventually import eventually
 from tests.support.trading_room import POLICY, TradingRoom
 from worker.execution.submit import Received
 from worker.handlers.decisions import DecisionWriter
-from worker.handlers.ft_orders import Desk, SignalHandler
-from worker.handlers.intake import Intake, Item
+from worker.handlers.ft_orders import Desk, End, SignalHandler
+from worker.handlers.intake import Bounds, Intake, Item, LaneName, Pair
+from worker.handlers.judge import Judge
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
-from worker.orders.terms import FtOrderId, OrderId, StrategyId
+from worker.orders.terms import FtOrderId, FtWalletId, OrderId, StrategyId
 from worker.sandbox.exchange.faults import Action, Fault
 from worker.sandbox.exchange.modes import Mode as VenueMode
 
@@ -38,6 +39,12 @@ class Floor:
         owed = tuple(StrategyId(one) for one in strategy_ids) or None
         return Item(ft_order_id, row, owed, "feed", Received.now(self.room.clock))
 
+    async def serve(self, item: Item, lane: LaneName = LaneName.FRESH) -> set[End]:
+        """Every pair of the signal, side by side, as if each had a place."""
+        ids = item.strategy_ids or self.strategies.following(FtWalletId(str(item.row["wallet_id"])))
+        ends = await asyncio.gather(*(self.handler.serve(Pair(item, one, lane)) for one in ids))
+        return set(ends)
+
     async def decisions(self) -> dict[str, str]:
         rows = await self.room.desk.rows("select strategy_id, reason from public.lt_decisions")
         return {row["strategy_id"]: row["reason"] for row in rows}
@@ -46,21 +53,22 @@ class Floor:
 @pytest.fixture
 async def floor(room: TradingRoom) -> AsyncIterator[Floor]:
     strategies = Strategies(room.ledger, Health(room.clock), refresh_every_s=3600, on_wallets=lambda _: None)
-    intake = Intake(capacity=100, metrics=room.metrics)
+    intake = Intake(
+        bounds=Bounds.of(waiting=100, concurrency=16), following=strategies.following, metrics=room.metrics
+    )
     writer = DecisionWriter(room.ledger)
     answered: list[OrderId] = []
     desk = Desk(
         intake=intake,
         strategies=strategies,
         wallets=room.wallets,
-        exchange=room.exchange,
         ledger=room.ledger,
+        judge=Judge(room.exchange, room.ledger, POLICY, has_key=room.wallets.watches),
         submitter=room.submitter,
         writer=writer,
         clock=room.clock,
         metrics=room.metrics,
-        policy=POLICY,
-        skip_unknown_wallets=True,
+        lane_of=room.lanes.submit,
         on_answered=answered.append,
     )
     await room.desk.strategy("LT_TWO", wallet_address=room.floor.wallet)
@@ -70,11 +78,12 @@ async def floor(room: TradingRoom) -> AsyncIterator[Floor]:
     running.cancel()
 
 
+DECIDED = {End.DECIDED}
 BOTH = {"LT_ONE": "executed", "LT_TWO": "executed"}
 
 
 async def test_a_signal_becomes_one_order_for_each_strategy(floor: Floor) -> None:
-    assert await floor.handler.handle(await floor.item(await floor.room.signal()))
+    assert await floor.serve(await floor.item(await floor.room.signal())) == DECIDED
     assert await floor.decisions() == BOTH
     assert set(floor.answered) == set(floor.room.accepted())
     assert len(floor.answered) == 2
@@ -84,7 +93,7 @@ async def test_the_same_signal_handled_three_times_at_once_is_one_order_for_each
     floor: Floor,
 ) -> None:
     item = await floor.item(await floor.room.signal())
-    await asyncio.gather(*(floor.handler.handle(item) for _ in range(3)))
+    await asyncio.gather(*(floor.serve(item) for _ in range(3)))
     assert await floor.decisions() == BOTH
     assert len(floor.room.accepted()) == 2
     assert floor.room.posts() == 2
@@ -92,20 +101,20 @@ async def test_the_same_signal_handled_three_times_at_once_is_one_order_for_each
 
 async def test_a_signal_that_was_settled_is_not_even_claimed_when_it_comes_again(floor: Floor) -> None:
     item = await floor.item(await floor.room.signal())
-    await floor.handler.handle(item)
+    await floor.serve(item)
     claims = floor.room.line.calls["lt_claim"]
-    assert await floor.handler.handle(item)
+    assert await floor.serve(item) == DECIDED
     assert floor.room.line.calls["lt_claim"] == claims
 
 
 async def test_a_restored_backup_only_delays_a_signal_that_it_has_forgotten(floor: Floor) -> None:
     item = await floor.item(await floor.room.signal(entry_price="0"), "LT_ONE")
-    await floor.handler.handle(item)
+    await floor.serve(item)
     await floor.room.desk.execute("delete from public.lt_decisions")
-    await floor.handler.handle(item)
+    await floor.serve(item)
     assert await floor.decisions() == {}
     floor.room.watch.slept_s = 60
-    await floor.handler.handle(item)
+    await floor.serve(item)
     assert await floor.decisions() == {"LT_ONE": "bad_price"}
 
 
@@ -115,36 +124,34 @@ async def test_a_strategy_that_fails_neither_stops_nor_delays_another(floor: Flo
     room.wallets.watch([OTHER_WALLET])  # type: ignore[list-item]
     await room.wallets.refresh()  # leased, but the exchange holds no key of ours for it
     await floor.strategies.load()
-    assert not await floor.handler.handle(await floor.item(await room.signal()))
+    assert await floor.serve(await floor.item(await room.signal())) != DECIDED
     assert await floor.decisions() == BOTH
     assert len(room.accepted()) == 2
 
 
 async def test_a_slow_order_of_one_strategy_does_not_hold_the_next_up(floor: Floor) -> None:
     floor.room.floor.venue.faults.add(Fault(action=Action.PROCESS_LATE, seconds=1.5))
-    handling = asyncio.create_task(floor.handler.handle(await floor.item(await floor.room.signal())))
-    await eventually(lambda: len(floor.room.accepted()) == 1, within_s=1.2)
-    assert not handling.done()
-    await handling
-    assert len(floor.room.accepted()) == 2
+    await floor.serve(await floor.item(await floor.room.signal()))
+    slow, next_up = (receipt.order_ids[0] for receipt in floor.room.floor.venue.journal.orders)
+    assert floor.room.accepted() == [next_up, slow]
 
 
 async def test_a_signal_for_a_wallet_without_a_key_here_is_skipped_with_that_reason(floor: Floor) -> None:
     await floor.room.desk.strategy("LT_OTHER", wallet_address=OTHER_WALLET, ft_wallet_id="FT_OTHER")
     await floor.strategies.load()
-    assert await floor.handler.handle(await floor.item(await floor.room.signal(wallet_id="FT_OTHER")))
+    assert await floor.serve(await floor.item(await floor.room.signal(wallet_id="FT_OTHER"))) == DECIDED
     assert await floor.decisions() == {"LT_OTHER": "wallet_not_configured"}
 
 
 async def test_a_row_that_came_damaged_over_the_feed_is_read_again_before_it_is_judged(floor: Floor) -> None:
     item = await floor.item(await floor.room.signal(), entry_price=None)
-    await floor.handler.handle(item)
+    await floor.serve(item)
     assert await floor.decisions() == BOTH
 
 
 async def test_a_forged_row_does_not_pass_the_claim(floor: Floor) -> None:
     item = await floor.item(await floor.room.signal(), entry_price="0.6018")
-    await floor.handler.handle(item)
+    await floor.serve(item)
     assert floor.room.accepted() == []
     assert "executed" not in (await floor.decisions()).values()
 
@@ -153,15 +160,15 @@ async def test_a_pair_of_a_strategy_not_read_yet_waits_and_hurries_the_reading(f
     signal = await floor.room.signal()
     await floor.room.desk.strategy("LT_NEW", wallet_address=floor.room.floor.wallet)
     item = await floor.item(signal, "LT_NEW")
-    assert not await floor.handler.handle(item)
+    assert await floor.serve(item) != DECIDED
     await floor.strategies.load()
-    assert await floor.handler.handle(item)
+    assert await floor.serve(item) == DECIDED
     assert (await floor.decisions())["LT_NEW"] == "executed"
 
 
 async def test_while_the_wallet_is_held_elsewhere_the_pair_stays_work(floor: Floor) -> None:
     await floor.room.wallets.release()
-    assert not await floor.handler.handle(await floor.item(await floor.room.signal()))
+    assert await floor.serve(await floor.item(await floor.room.signal())) != DECIDED
     assert await floor.decisions() == {}
     batch = await floor.room.ledger.work(limit=10)
     assert set(batch.work[0].strategy_ids) == {"LT_ONE", "LT_TWO"}
@@ -179,7 +186,7 @@ async def test_a_balance_that_is_not_known_defers_the_signal_until_it_is(floor: 
     room = floor.room
     await room.desk.execute("update public.lt_wallets set as_of = now() - interval '1 hour'")
     signal = await room.signal()
-    assert await floor.handler.handle(await floor.item(signal))
+    assert await floor.serve(await floor.item(signal)) == DECIDED
     assert await floor.decisions() == dict.fromkeys(BOTH, "wallet_balance_unknown")
     row = await room.desk.decision(signal)
     assert row is not None
@@ -188,11 +195,13 @@ async def test_a_balance_that_is_not_known_defers_the_signal_until_it_is(floor: 
     assert room.posts() == 0
 
     await room.desk.execute("update public.lt_decisions set retry_at = now()")
-    assert await floor.handler.handle(await floor.item(signal, "LT_ONE"))  # still unknown: deferred once more
+    assert (
+        await floor.serve(await floor.item(signal, "LT_ONE")) == DECIDED
+    )  # still unknown: deferred once more
     assert await floor.decisions() == dict.fromkeys(BOTH, "wallet_balance_unknown")
 
     await room.wallets.refresh()
-    assert await floor.handler.handle(await floor.item(signal, "LT_ONE", "LT_TWO"))
+    assert await floor.serve(await floor.item(signal, "LT_ONE", "LT_TWO")) == DECIDED
     assert await floor.decisions() == BOTH
     assert len(room.accepted()) == 2
 
@@ -201,7 +210,7 @@ async def test_an_order_that_was_never_sent_is_said_to_be_abandoned(floor: Floor
     floor.room.floor.venue.engine.modes.enter(VenueMode.POST_ONLY, 3600)
     signal = await floor.room.signal()
     with capture_logs() as log:
-        assert await floor.handler.handle(await floor.item(signal, "LT_ONE"))
+        assert await floor.serve(await floor.item(signal, "LT_ONE")) == DECIDED
     (said,) = [entry for entry in log if entry["event"] == "order.decided"]
     assert (said["outcome"], said["answer"], said["state"]) == ("abandoned", "post_only", "abandoned")
     (order,) = await floor.room.desk.rows("select status from public.lt_orders")
@@ -215,7 +224,7 @@ async def test_what_a_deactivated_strategy_left_undecided_ends_with_that_reason(
     await floor.strategies.load()
     (work,) = (await room.ledger.work(limit=10)).work
     assert set(work.strategy_ids) == {"LT_ONE", "LT_TWO"}
-    assert await floor.handler.handle(await floor.item(left, *work.strategy_ids))
+    assert await floor.serve(await floor.item(left, *work.strategy_ids)) == DECIDED
     assert await floor.decisions() == {"LT_ONE": "executed", "LT_TWO": "strategy_inactive"}
 
 
@@ -227,7 +236,7 @@ async def test_a_signal_from_after_the_deactivation_gets_no_decision_from_the_fe
     await room.desk.execute("update public.lt_strategies set is_active = false where strategy_id = 'LT_TWO'")
     if read_again:
         await floor.strategies.load()
-    assert await floor.handler.handle(await floor.item(await room.signal()))
+    assert await floor.serve(await floor.item(await room.signal())) == DECIDED
     assert await floor.decisions() == {"LT_ONE": "executed"}
     assert len(room.accepted()) == 1
     assert (await room.ledger.work(limit=10)).work == ()

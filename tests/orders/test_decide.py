@@ -24,10 +24,10 @@ from tests.orders.builders import (
 from worker.orders.capital import Capital
 from worker.orders.decide import Holdings, Plan, decide, defer, is_fresh, screen
 from worker.orders.market import Book, Market
-from worker.orders.policy import DecisionPolicy
+from worker.orders.policy import DecisionPolicy, RetryPace
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal, parse_signal
-from worker.orders.skips import Skip
+from worker.orders.skips import Deferral, Skip
 from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
 from worker.orders.terms import Mode, OrderType, Side
 
@@ -209,17 +209,41 @@ def test_an_unreachable_exchange_is_asked_again_until_the_signal_is_too_old_for_
     assert not too_old.deferred
 
 
-def test_tries_thin_out_as_the_signal_ages_and_never_pass_the_expiry() -> None:
+@pytest.mark.parametrize(
+    ("reason", "pace"),
+    [
+        (SkipReason.EXCHANGE_UNREACHABLE, POLICY.quick_retry),
+        (SkipReason.EXCHANGE_DISABLED, POLICY.slow_retry),
+    ],
+)
+def test_each_try_waits_twice_as_long_as_the_one_before_up_to_a_cap(
+    reason: SkipReason, pace: RetryPace
+) -> None:
     waits = [
         (deferred.retry_at or NOW) - NOW
-        for seconds in (1, 10, 40, 600)
-        for deferred in [defer(SkipReason.EXCHANGE_UNREACHABLE, aged(seconds=seconds), POLICY, NOW)]
+        for tries in range(12)
+        for deferred in [defer(reason, aged(hours=1), POLICY, NOW, before=Deferral(tries, reason))]
     ]
-    assert waits == sorted(waits)
-    assert waits[0] == POLICY.quick_retry.first
-    assert waits[-1] == POLICY.quick_retry.cap
+    assert waits[:3] == [pace.first, 2 * pace.first, 4 * pace.first]
+    assert waits[-1] == pace.cap
+    assert defer(reason, aged(hours=1), POLICY, NOW).retry_at == NOW + pace.first
+
+
+def test_a_try_is_never_put_off_beyond_the_expiry() -> None:
     nearly = defer(SkipReason.EXCHANGE_DISABLED, aged(hours=23, minutes=59, seconds=59), POLICY, NOW)
     assert nearly.retry_at == nearly.expires_at == NOW + timedelta(seconds=1)
+
+
+def test_a_deferral_that_outlived_its_signal_ends_with_the_reason_that_kept_it_waiting() -> None:
+    old = aged(hours=25)
+    ended = screen(old, a_strategy(), POLICY, NOW, before=Deferral(7, "exchange_disabled"))
+    assert ended is not None
+    assert (ended.reason, ended.deferred) == (SkipReason.EXCHANGE_DISABLED, False)
+    assert (ended.value, ended.limit) == ("90000 s", "86400 s")
+    for word in (None, Deferral(7, "a_word_of_another_version")):
+        aged_out = screen(old, a_strategy(), POLICY, NOW, before=word)
+        assert aged_out is not None
+        assert aged_out.reason is SkipReason.SIGNAL_TOO_OLD
 
 
 def test_a_gtd_order_states_an_expiry_that_the_exchange_accepts() -> None:

@@ -5,15 +5,18 @@ from typing import Any
 
 from worker.database.values import (
     Row,
+    count_of,
     flag_of,
     moment_text,
     plain_text,
     plain_words,
     row_of,
     rows_of,
+    text_of,
     texts_of,
 )
 from worker.orders.ports import Decision, Work, WorkBatch
+from worker.orders.skips import Deferral
 from worker.orders.terms import StrategyId
 
 
@@ -40,7 +43,9 @@ def _decision(decision: Decision) -> dict[str, Any]:
 
 def parse_work(answer: Row) -> WorkBatch:
     return WorkBatch(
-        work=tuple(_work(item) for item in rows_of(answer, "work")), more=flag_of(answer, "more")
+        work=tuple(_work(item) for item in rows_of(answer, "work")),
+        more=flag_of(answer, "more"),
+        bookmark=None if answer.get("bookmark") is None else row_of(answer, "bookmark"),
     )
 
 
@@ -51,7 +56,13 @@ def parse_signal_work(answer: Row) -> Work | None:
 
 
 def _work(item: Row) -> Work:
+    deferrals = row_of(item, "deferrals") if "deferrals" in item else {}
     return Work(
         signal_row=row_of(item, "signal"),
         strategy_ids=tuple(StrategyId(strategy_id) for strategy_id in texts_of(item, "strategy_ids")),
+        deferrals={
+            StrategyId(strategy_id): Deferral(count_of(row, "tries"), text_of(row, "reason"))
+            for strategy_id in deferrals
+            for row in [row_of(deferrals, strategy_id)]
+        },
     )

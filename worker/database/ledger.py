@@ -94,16 +94,33 @@ class SupabaseLedger:
         *,
         limit: int,
         window_s: float | None = None,
-        without: Collection[StrategyId] = (),
+        pairs: int | None = None,
+        bookmark: Mapping[str, Any] | None = None,
         strategy_id: StrategyId | None = None,
+        without: Collection[StrategyId] = (),
     ) -> WorkBatch:
         params = {
             "limit": limit,
             "window_s": window_s,
-            "without": sorted(without),
+            **({} if pairs is None else {"pairs": pairs}),
+            "bookmark": bookmark,
             "strategy_id": strategy_id,
+            "without": sorted(without),
         }
         return parse_work(await self._call("lt_work", params))
+
+    async def work_if_opened(
+        self,
+        *,
+        since: datetime,
+        limit: int,
+        bookmark: Mapping[str, Any] | None = None,
+        strategy_id: StrategyId | None = None,
+    ) -> WorkBatch:
+        """The work that there would be if a scope were opened from `since` on. Nothing is opened."""
+        scope = {"strategy_id": strategy_id, "since": moment_text(since)}
+        params = {"limit": limit, "bookmark": bookmark, "strategy_id": strategy_id, "scope": scope}
+        return parse_work(await self._call("lt_work_preview", params))
 
     async def signal(self, ft_order_id: FtOrderId) -> Work | None:
         return parse_signal_work(await self._call("lt_signal", {"ft_order_id": ft_order_id}))
@@ -174,14 +191,10 @@ class SupabaseLedger:
             "lt_control", {"scope": scope.text, "action": action, "reason": reason, "actor": actor}
         )
 
-    async def open_scope(
-        self, *, since: datetime, reason: str, strategy_id: StrategyId | None = None
-    ) -> None:
-        """Take in older signals on purpose; without a strategy, for all active ones."""
-        await self._call(
-            "lt_scope_open",
-            {"strategy_id": strategy_id, "since": moment_text(since), "reason": reason},
-        )
+    async def open_scope(self, *, since: datetime, reason: str, strategy_id: StrategyId | None = None) -> int:
+        """Take in older signals on purpose; without a strategy, for all active ones. Returns for how many."""
+        params = {"strategy_id": strategy_id, "since": moment_text(since), "reason": reason}
+        return count_of(await self._call("lt_scope_open", params), "opened")
 
     async def foreign_orders(self, *, window_s: float) -> ForeignOrders:
         """What another executor wrote into `lt_orders` in the last `window_s` seconds."""

@@ -36,6 +36,9 @@ from worker.settings import ExchangeSettings
 SPOKEN_VERSION = 2
 MAX_SKEW_S = 2.0
 
+# Every place of several strategies may wait for a read: one that hangs must not keep another from being asked.
+_CONNECTIONS_MOST = 256
+
 _log = structlog.get_logger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -120,7 +123,9 @@ class MarketData:
         self._http = httpx.AsyncClient(
             base_url=settings.clob_url,
             timeout=httpx.Timeout(settings.read_timeout_s),
-            limits=httpx.Limits(max_connections=20, keepalive_expiry=settings.keep_warm_every_s * 4),
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS_MOST, keepalive_expiry=settings.keep_warm_every_s * 4
+            ),
             transport=transport,
         )
         self._read_timeout_s = settings.read_timeout_s

@@ -1,13 +1,15 @@
 """Work left to do: asked of the database at start, when the feed comes back, and at every tick.
 
-The sweep is the truth and the feed only hurries it: whatever has no decision is found here, whoever lost it.
-There is no watermark; the database answers which pairs are undecided or due. Between two sweeps of the whole
-horizon, the cheap ones look at the newest signals only: what they cannot see is a minute late, never lost.
+The sweep is the truth and the feed only hurries it: whatever has no decision is found here, whoever lost it. There is
+no watermark. Each sweep looks at the newest signals and at one more stretch of the horizon, so that its cost is the
+same however much lies behind, and a backlog of any length is walked to its end.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -20,12 +22,17 @@ from worker.orders.terms import FtOrderId, StrategyId
 
 log = structlog.get_logger(__name__)
 
+# A signal that is younger is in a hurry; an older one is backlog, and in no lane's way.
+_JUST_INSERTED_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class SweepTiming:
+    """Each sweep takes at most `batch` signals: of the last `window_s`, and of `pairs` pairs of the rest."""
+
     batch: int
     window_s: float
-    whole_every_s: float
+    pairs: int
 
 
 class Sweep:
@@ -37,43 +44,50 @@ class Sweep:
         clock: Clock,
         health: Health,
         timing: SweepTiming,
-        fresh_for_s: float,
         every_s: Callable[[], float],
         without: Callable[[], Collection[StrategyId]],
         on_found: Callable[[Item], None],
         on_turn: Callable[[str], None] = lambda _: None,
+        not_before: datetime | None = None,
     ) -> None:
-        """`every_s` is asked at each round: the sweep hurries while the feed is down. `without`: see `Ledger.work`."""
+        """`every_s` is asked at each round: the sweep hurries while the feed is down. `without`: see `Ledger.work`.
+
+        `not_before`: leave what was inserted earlier to another start (`run --no-backfill`).
+        """
         self._ledger = ledger
         self._intake = intake
         self._clock = clock
         self._health = health
         self._timing = timing
-        self._fresh_for_s = fresh_for_s
         self._every_s = every_s
         self._without = without
         self._on_found = on_found
         self._on_turn = on_turn
+        self._not_before = not_before
         self._asked = asyncio.Event()
-        self._whole_due_s = 0.0
+        self._bookmark: Mapping[str, Any] | None = None
+        self._crowded = False
 
     def ask(self, *, after_s: float = 0.0) -> None:
-        """Sweep the whole horizon soon, whatever the interval."""
+        """Sweep soon, whatever the interval, and begin a new round of the horizon."""
         if after_s <= 0:
             self._asked.set()
         else:
             asyncio.get_running_loop().call_later(after_s, self._asked.set)
 
-    async def once(self, source: str, *, whole: bool = True) -> int:
-        """Queue what is left to do; returns how many signals were new to the queue."""
+    async def once(self, source: str) -> int:
+        """Queue what is left to do, as far as one sweep sees; returns how many signals were new to the queue."""
         batch = await self._ledger.work(
             limit=self._timing.batch,
-            window_s=None if whole else self._timing.window_s,
-            without=self._without(),
+            window_s=self._window_s(),
+            pairs=self._timing.pairs if self._not_before is None else None,
+            bookmark=self._bookmark,
+            without=self._out_of_the_way(),
         )
-        if whole:
-            self._whole_due_s = self._clock.monotonic() + self._timing.whole_every_s
-        return sum(self._offer(work, source) for work in batch.work)
+        self._bookmark = batch.bookmark
+        found = sum(self._offer(work, source) for work in batch.work)
+        self._crowded = batch.more and not found
+        return found
 
     async def run(self) -> None:
         while True:
@@ -82,11 +96,12 @@ class Sweep:
                     await self._asked.wait()
             except TimeoutError:
                 pass
-            whole = self._asked.is_set() or self._clock.monotonic() >= self._whole_due_s
+            if self._asked.is_set():
+                self._bookmark = None
             self._asked.clear()
             self._on_turn("sweep")
             try:
-                await self.once("sweep", whole=whole)
+                await self.once("sweep")
             except WorkerError as error:
                 if self._health.report("sweep", Level.FAILING, f"the database does not answer: {error}"):
                     log.error("sweep.failed", error=str(error))
@@ -94,18 +109,32 @@ class Sweep:
                 if self._health.report("sweep", Level.OK):
                     log.info("sweep.working")
 
+    def _window_s(self) -> float:
+        if self._not_before is None:
+            return self._timing.window_s
+        return (self._clock.now() - self._not_before).total_seconds()
+
+    def _out_of_the_way(self) -> set[StrategyId]:
+        """Strategies whose work must not take the places of others': they cannot be served, or have enough to do."""
+        enough = self._intake.engaged() if self._crowded else self._intake.full()
+        return {*self._without(), *enough}
+
     def _offer(self, work: Work, source: str) -> bool:
-        now = self._clock.now()
         inserted = insert_time(work.signal_row)
-        item = Item(
-            ft_order_id=FtOrderId(str(work.signal_row["order_id"])),
-            row=work.signal_row,
-            strategy_ids=work.strategy_ids,
-            source=source,
-            received=Received.now(self._clock),
-        )
-        fresh = inserted is not None and (now - inserted).total_seconds() <= self._fresh_for_s
-        if not self._intake.offer(item, fresh=fresh):
+        age_s = (self._clock.now() - inserted).total_seconds() if inserted is not None else float("inf")
+        item = item_of(work, source, self._clock)
+        if not self._intake.offer(item, fresh=age_s <= _JUST_INSERTED_S):
             return False
         self._on_found(item)
         return True
+
+
+def item_of(work: Work, source: str, clock: Clock) -> Item:
+    return Item(
+        ft_order_id=FtOrderId(str(work.signal_row["order_id"])),
+        row=work.signal_row,
+        strategy_ids=work.strategy_ids,
+        source=source,
+        received=Received.now(clock),
+        deferrals=work.deferrals,
+    )

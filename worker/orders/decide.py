@@ -23,7 +23,7 @@ from worker.orders.pricing import base_price, limit_price
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal
 from worker.orders.sizing import bet_usd
-from worker.orders.skips import Skip, timed
+from worker.orders.skips import Deferral, Skip, timed
 from worker.orders.strategy import FtWallet, InvalidStrategy, Strategy
 from worker.orders.terms import OrderType, Side
 
@@ -96,6 +96,7 @@ def screen(
     policy: DecisionPolicy,
     now: datetime,
     holdings: Holdings | None = None,
+    before: Deferral | None = None,
 ) -> Skip | None:
     """Everything that can be refused before the exchange is asked. None: go on to `decide`."""
     if isinstance(signal, Malformed):
@@ -105,7 +106,7 @@ def screen(
     try:
         _screen(signal, strategy, policy, now, holdings)
     except _SkippedError as skipped:
-        return timed(skipped.skip, created_at=signal.created_at, policy=policy, now=now)
+        return timed(skipped.skip, created_at=signal.created_at, policy=policy, now=now, before=before)
     return None
 
 
@@ -118,14 +119,18 @@ def decide(
     policy: DecisionPolicy,
     now: datetime,
     holdings: Holdings | None = None,
+    before: Deferral | None = None,
 ) -> Plan | Skip:
-    """Asks, in this order: screen, size, market, price, book, amounts, limits. The first no is the answer."""
+    """Asks, in this order: screen, size, market, price, book, amounts, limits. The first no is the answer.
+
+    `before`: what the pair was deferred for, so that it is asked less and less often.
+    """
     case = _Case(signal, strategy, market, book, capital, policy, now, holdings)
     seen = _seen(case)
     try:
         return _plan(case, seen)
     except _SkippedError as skipped:
-        skip = timed(skipped.skip, created_at=signal.created_at, policy=policy, now=now)
+        skip = timed(skipped.skip, created_at=signal.created_at, policy=policy, now=now, before=before)
         return replace(skip, snapshot=seen)
 
 
@@ -135,11 +140,14 @@ def defer(
     policy: DecisionPolicy,
     now: datetime,
     *,
+    before: Deferral | None = None,
     value: str = "",
     limit: str = "",
 ) -> Skip:
     """The skip for a no that came from outside: the exchange, its mode, the claim, the lease."""
-    return timed(Skip(reason, value, limit), created_at=signal.created_at, policy=policy, now=now)
+    return timed(
+        Skip(reason, value, limit), created_at=signal.created_at, policy=policy, now=now, before=before
+    )
 
 
 def _screen(

@@ -7,16 +7,20 @@ from decimal import Decimal
 from worker.orders.reasons import Backoff
 from worker.orders.terms import Mode
 
+_DOUBLINGS_MOST = 16  # beyond any cap
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPace:
-    """Wait a quarter of the signal's age, within these bounds: tries thin out without a counter."""
+    """Wait twice as long after each try, up to `cap`: a hiccup costs a second, a closed door costs few tries."""
 
     first: timedelta
     cap: timedelta
 
-    def delay(self, age: timedelta) -> timedelta:
-        return min(max(age / 4, self.first), self.cap)
+    def delay(self, tries: int) -> timedelta:
+        """How long to wait after `tries` tries that came before this one."""
+        doublings = min(tries, _DOUBLINGS_MOST)
+        return min(self.first * (1 << doublings), self.cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,8 @@ class DecisionPolicy:
     min_tick_max_pct: Decimal = Decimal(20)  # one tick may cost at most this percentage of the base price
     min_marketable_usd: Decimal = Decimal(1)  # the exchange's own minimum for a BUY
     gtd_lifetime: timedelta = timedelta(minutes=10)
-    quick_retry: RetryPace = field(default=RetryPace(timedelta(seconds=1), timedelta(seconds=15)))
-    slow_retry: RetryPace = field(default=RetryPace(timedelta(seconds=5), timedelta(seconds=60)))
+    quick_retry: RetryPace = field(default=RetryPace(timedelta(seconds=1), timedelta(seconds=60)))
+    slow_retry: RetryPace = field(default=RetryPace(timedelta(seconds=5), timedelta(seconds=300)))
 
     def pace(self, backoff: Backoff) -> RetryPace:
         return self.quick_retry if backoff is Backoff.QUICK else self.slow_retry

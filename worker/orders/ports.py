@@ -17,6 +17,7 @@ from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.market import Book, Market
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Signal
+from worker.orders.skips import Deferral
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import (
     ConditionId,
@@ -196,12 +197,16 @@ class Work:
 
     signal_row: Mapping[str, Any]
     strategy_ids: tuple[StrategyId, ...]
+    deferrals: Mapping[StrategyId, Deferral] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkBatch:
+    """`more`: some of it found no place. `bookmark`: where to go on with the round; None: it has ended."""
+
     work: tuple[Work, ...]
     more: bool
+    bookmark: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,12 +321,20 @@ class Ledger(Protocol):
         ...
 
     async def work(
-        self, *, limit: int, window_s: float | None = None, without: Collection[StrategyId] = ()
+        self,
+        *,
+        limit: int,
+        window_s: float | None = None,
+        pairs: int | None = None,
+        bookmark: Mapping[str, Any] | None = None,
+        strategy_id: StrategyId | None = None,
+        without: Collection[StrategyId] = (),
     ) -> WorkBatch:
-        """Newest first; the anti-join over scopes and horizon, no watermark.
+        """Newest first; the anti-join over scopes and horizon, no watermark. At most `limit` signals.
 
-        `window_s`: only signals younger than that, and every deferral that is due; None: the whole horizon.
-        `without`: strategies that this worker cannot serve now.
+        Every deferral that is due, all signals younger than `window_s`, and of the rest of the horizon the next
+        stretch of about `pairs` pairs from `bookmark` on. `pairs` None: no stretch beside a window, and the whole
+        rest without one. `strategy_id`: its work alone. `without`: strategies that this worker cannot serve now.
         """
         ...
 

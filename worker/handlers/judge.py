@@ -1,0 +1,79 @@
+"""What the decision over one pair needs, gathered, and the decision made. Reads only: it writes and sends nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.errors import ExchangeError, ExchangeUnreachable, MarketNotFound
+from worker.orders.decide import Plan, decide, defer, is_fresh, screen
+from worker.orders.policy import DecisionPolicy
+from worker.orders.ports import Exchange, Ledger
+from worker.orders.reasons import SkipReason, Stage
+from worker.orders.signal import Malformed, Signal
+from worker.orders.skips import Deferral, Skip
+from worker.orders.strategy import InvalidStrategy, Strategy
+from worker.orders.terms import WalletAddress
+
+_WORDS_MOST = 80  # of an error, beside the reason
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A signal and a strategy that can both be read, and what the pair was put off for before."""
+
+    signal: Signal
+    strategy: Strategy
+    before: Deferral | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    exchange: Exchange
+    ledger: Ledger
+    policy: DecisionPolicy
+    has_key: Callable[[WalletAddress], bool]
+
+    def first_look(
+        self,
+        signal: Signal | Malformed,
+        strategy: Strategy | InvalidStrategy,
+        before: Deferral | None,
+        now: datetime,
+    ) -> Case | Skip:
+        """Everything that can be refused without asking anybody."""
+        skip = screen(signal, strategy, self.policy, now, before=before)
+        if skip is not None:
+            return skip
+        if isinstance(signal, Malformed) or isinstance(strategy, InvalidStrategy):
+            raise AssertionError("the screen refuses whatever cannot be read")  # noqa: TRY004 - not a type error
+        if not self.has_key(strategy.wallet_address):
+            return Skip(SkipReason.WALLET_NOT_CONFIGURED, value=strategy.wallet_address)
+        return Case(signal, strategy, before)
+
+    async def verdict(self, case: Case, now: datetime) -> Plan | Skip:
+        """Ask for the market, the book of a signal that is not fresh, and the capital; then decide.
+
+        A no for money is asked again with the numbers of now. Raises `DatabaseError`.
+        """
+        signal, strategy = case.signal, case.strategy
+        try:
+            market = await self.exchange.market(signal.condition_id)
+            token = market.token(signal.token_label)
+            stale = token is not None and not is_fresh(signal, self.policy, now)
+            book = await self.exchange.book(token.token_id) if token is not None and stale else None
+        except MarketNotFound:
+            return self.no(SkipReason.MARKET_NOT_FOUND, case, now, value=signal.condition_id)
+        except ExchangeUnreachable as error:
+            return self.no(SkipReason.EXCHANGE_UNREACHABLE, case, now, value=str(error)[:_WORDS_MOST])
+        except ExchangeError as error:
+            return self.no(SkipReason.MARKET_NOT_READY, case, now, value=str(error)[:_WORDS_MOST])
+        capital = strategy.capital or await self.ledger.capital(strategy.strategy_id)
+        plan = decide(signal, strategy, market, book, capital, self.policy, now, before=case.before)
+        if isinstance(plan, Skip) and plan.reason.stage is Stage.LIMITS:
+            latest = await self.ledger.capital(strategy.strategy_id)
+            plan = decide(signal, strategy, market, book, latest, self.policy, now, before=case.before)
+        return plan
+
+    def no(self, reason: SkipReason, case: Case, now: datetime, *, value: str = "", limit: str = "") -> Skip:
+        """A no that came from outside: final, or deferred while its reason may pass."""
+        return defer(reason, case.signal, self.policy, now, before=case.before, value=value, limit=limit)
