@@ -18,6 +18,8 @@ from worker.sandbox.processes import free_port
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.sandbox.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
+
 UNIT = Path(__file__).parents[1] / "systemd" / "polycopy-worker.service"
 BUILT = Path(sys.executable).with_name("polycopy-worker")
 

@@ -2,10 +2,14 @@
 
 import uuid
 
+import pytest
+
 from tests.e2e.conftest import Town
 from tests.support.eventually import eventually
 from worker.errors import ExitCode
 from worker.sandbox.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
 
 async def test_a_fresh_row_of_another_executor_keeps_the_worker_from_starting(town: Town) -> None:

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import Town
 from tests.support.eventually import eventually
 from worker.sandbox.exchange.fault_catalogue import FaultName
+
+pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
 
 async def test_an_order_in_doubt_is_shown_with_its_evidence_and_decided_by_a_human(town: Town) -> None:
@@ -56,6 +60,6 @@ async def _resolve(town: Town, *arguments: str) -> "subprocess.CompletedProcess[
         env={**os.environ, **town.world.worker_environment()},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )

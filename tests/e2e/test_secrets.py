@@ -1,7 +1,11 @@
 """A whole life of the worker, at its most talkative, shows none of the secrets that it was given."""
 
+import pytest
+
 from tests.e2e.conftest import Town
 from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
 
 async def test_a_whole_life_of_the_worker_shows_no_secret(town: Town) -> None:

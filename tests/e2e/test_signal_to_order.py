@@ -5,9 +5,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import BOTH_MOMENTUM, Town, new_id
 from tests.support.eventually import eventually
 from worker.sandbox.signals import signal_row
+
+pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
 EXECUTED_BY_BOTH = dict.fromkeys(BOTH_MOMENTUM, "executed")
 
@@ -41,6 +45,7 @@ async def test_what_was_inserted_while_the_worker_was_dead_is_executed_at_the_ne
         before = await town.signal()
         await eventually(lambda: _answered(town, 2))
         worker.kill()
+    await town.outlives_leases()
     during = [await town.signal() for _ in range(3)]
     async with town.worker():
         for signal in during:

@@ -34,18 +34,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def test_the_loop_stays_free_while_clients_are_made() -> None:
     async with open_floor() as floor:
-        late_s = [0.0]
-
-        async def beat() -> None:
-            while True:
-                asleep = time.monotonic()
-                await asyncio.sleep(0.005)
-                late_s.append(time.monotonic() - asleep - 0.005)
-
-        heart = asyncio.create_task(beat())
+        in_the_loop_s, at_all_s = time.thread_time(), time.process_time()
         async with polymarket(floor):
-            heart.cancel()
-    assert max(late_s) < 0.1  # on the loop, one client would hold it for 0.2 s or more
+            in_the_loop_s = time.thread_time() - in_the_loop_s
+            at_all_s = time.process_time() - at_all_s
+    # The loop has an exchange to play and little else: nearly all of the work is that of the clients.
+    assert in_the_loop_s < at_all_s / 2
 
 
 async def test_given_credentials_are_used_and_no_others_are_made() -> None:

@@ -199,9 +199,9 @@ async def test_a_look_up_that_was_not_answered_says_nothing_about_the_order(
 
 async def test_a_look_up_that_takes_too_long_is_given_up() -> None:
     async with open_floor() as floor:
-        hasty = floor.settings.model_copy(update={"read_timeout_s": 0.1})
+        hasty = floor.settings.model_copy(update={"read_timeout_s": 1.0})
         async with polymarket(floor, settings=hasty) as exchange:
-            floor.venue.faults.add(Fault(action=Action.ANSWER_LATE, method="GET", path="/data/", seconds=1))
+            floor.venue.faults.add(Fault(action=Action.HANG_BEFORE, method="GET", path="/data/"))
             with pytest.raises(ExchangeUnreachable, match="TimeoutError"):
                 await exchange.lookup(floor.wallet, NO_ORDER)
 

@@ -189,11 +189,11 @@ async def test_a_connection_that_breaks_answers_nothing_whether_or_not_the_order
 
 async def test_an_answer_that_comes_too_late_is_no_answer() -> None:
     async with open_floor() as floor:
-        impatient = floor.settings.model_copy(update={"submit_timeout_s": 0.1})
+        impatient = floor.settings.model_copy(update={"submit_timeout_s": 0.5})
         async with polymarket(floor, settings=impatient) as exchange:
             floor.offer("0.50", "1000")
             envelope = await prepared(floor, exchange)
-            floor.venue.faults.add(Fault(action=Action.ANSWER_LATE, seconds=0.5))
+            floor.venue.faults.add(Fault(action=Action.HANG_AFTER))
             answer = await exchange.submit(envelope)
             view = await exchange.lookup(floor.wallet, envelope.order_id)
     assert (answer.http_status, answer.connected, answer.error) == (None, True, "TimeoutError")

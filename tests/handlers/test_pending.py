@@ -63,13 +63,14 @@ async def test_a_word_of_the_exchange_hurries_the_look_up(room: TradingRoom) -> 
 
 
 async def test_an_order_of_somebody_else_wakes_nobody(room: TradingRoom) -> None:
-    desk = pending(room, PATIENT)
+    desk = pending(room, replace(PATIENT, first_s=0.3))
     async with running(desk):
-        await room.executed()
-        read = room.line.calls["lt_open_attempts"]
+        order_id = (await room.executed()).envelope.order_id
+        followed_s = room.clock.monotonic()
+        desk.follow(order_id)
         desk.wake(OrderId("0x" + "77" * 32))
-        await asyncio.sleep(3 * PATIENT.tick_s)  # time in which it would have looked
-        assert room.line.calls["lt_open_attempts"] == read
+        await eventually(lambda: room.line.calls["lt_open_attempts"])
+        assert room.clock.monotonic() - followed_s >= 0.3  # when our own order was due, and not before
 
 
 async def test_what_an_earlier_process_may_have_sent_is_resolved_at_the_start(room: TradingRoom) -> None:

@@ -24,6 +24,8 @@ from worker.sandbox.postgres_binaries import PostgresBinaries, find_postgres
 from worker.sandbox.processes import LOOPBACK, Account, free_port, unprivileged_account
 from worker.sandbox.workspace import workspace
 
+pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 # A child imports what we can import.
@@ -97,12 +99,12 @@ async def _setting(postgres: Postgres, name: str) -> Any:
 
 
 @pytest.mark.parametrize("wheel", [False, True], ids=["system", "wheel"])
-async def test_is_ready_for_logical_replication_within_five_seconds(*, wheel: bool) -> None:
+async def test_is_ready_for_logical_replication_within_half_a_minute_on_any_machine(*, wheel: bool) -> None:
     binaries = _binaries(wheel=wheel)
     started = monotonic()
     async with Postgres.private(binaries) as postgres:
         await postgres.create_project()
-        assert monotonic() - started < 5
+        assert monotonic() - started < 30  # 2 s where nothing else runs
         assert await _setting(postgres, "wal_level") == "logical"
         assert await _setting(postgres, "track_commit_timestamp") == "on"
         preloaded = await _setting(postgres, "shared_preload_libraries")
@@ -231,7 +233,7 @@ def test_an_ordinary_user_can_run_it_too(binaries: str, short_directory: Path) -
         [sys.executable, "-c", ORDINARY_USER, binaries, str(short_directory / "programs")],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         env=os.environ | {"TMPDIR": str(short_directory), "PYTHONPATH": PYTHONPATH},
         check=False,
     )
@@ -244,7 +246,7 @@ async def test_nothing_is_left_after(end: str, short_directory: Path) -> None:
     if end == "ctrl-c":
         owner.send_signal(signal.SIGINT)
     try:
-        assert await asyncio.to_thread(owner.wait, 20) != 0
+        assert await asyncio.to_thread(owner.wait, 90) != 0
     finally:
         owner.kill()
         owner.wait()

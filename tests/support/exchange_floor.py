@@ -88,7 +88,7 @@ def settings_for(venue: SimulatedExchange, **changed: Any) -> ExchangeSettings:
         data_url=venue.http_url,
         user_ws_url=venue.ws_url + "/ws/user",
         market_ws_url=venue.ws_url + "/ws/market",
-        **{"submit_timeout_s": 2.0, "read_timeout_s": 2.0} | changed,
+        **{"submit_timeout_s": 10.0, "read_timeout_s": 10.0} | changed,
     )
 
 

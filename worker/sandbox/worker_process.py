@@ -16,7 +16,7 @@ from pathlib import Path
 from worker.sandbox.processes import ChildProcess
 from worker.sandbox.workspace import workspace
 
-_READY_WITHIN_S = 30.0
+_READY_WITHIN_S = 90.0
 _LOOK_EVERY_S = 0.1
 _NOTICE_MOST = 4096
 _NOTICES_KEPT = 1000
@@ -94,8 +94,8 @@ class WorkerProcess:
         self._child.kill()
 
     async def stop(self) -> int | None:
-        """SIGTERM, and SIGKILL after ten seconds. Returns the exit code."""
-        await self._child.stop(first=signal.SIGTERM, patience_s=10.0)
+        """SIGTERM, and SIGKILL after half a minute. Returns the exit code."""
+        await self._child.stop(first=signal.SIGTERM, patience_s=30.0)
         return self._child.exit_code
 
 
