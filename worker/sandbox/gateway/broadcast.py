@@ -35,13 +35,8 @@ class Broadcast:
     async def run(self) -> None:
         while True:
             transaction = await self._transactions.get()
-            try:
-                await self.publish(transaction)
-            except psycopg.Error as error:
-                # As on the hosted server: what cannot be read is lost, and no client is told.
-                _log.warning("transaction.lost", error=str(error))
-                for change in transaction.changes:
-                    self._strikes.nobody_heard(change.relation.table)
+            await self.publish(transaction)
+            self._strikes.published.update(change.relation.table for change in transaction.changes)
 
     async def publish(self, transaction: Transaction) -> None:
         """Sends every change of `transaction` to the channels that hear it."""
@@ -59,17 +54,23 @@ class Broadcast:
                 self._strikes.nobody_heard(change.relation.table)
         if not heard:
             return
-        rendered_changes = await self._renderer.render(
-            Transaction(transaction.committed_at, tuple(heard)),
-            readers={reader for _, _, reader in listeners},
-            filters={condition for _, channel, _ in listeners for condition in channel.conditions},
-        )
+        try:
+            rendered_changes = await self._renderer.render(
+                Transaction(transaction.committed_at, tuple(heard)),
+                readers={reader for _, _, reader in listeners},
+                filters={condition for _, channel, _ in listeners for condition in channel.conditions},
+            )
+        except psycopg.Error as error:
+            # As on the hosted server: what cannot be read is lost, and no client is told.
+            _log.warning("transaction.lost", error=str(error))
+            for change in heard:
+                self._strikes.nobody_heard(change.relation.table)
+            return
         self._delivery.open(transaction)
         for rendered in rendered_changes:
-            table = rendered.change.relation.table
             for session, channel, reader in listeners:
                 data = rendered.data.get(reader)
                 ids = channel.hearing(rendered)
                 if ids and data is not None:
                     frame = phoenix.postgres_changes(channel.topic, data, ids)
-                    self._delivery.hand(session, channel, table, frame)
+                    self._delivery.hand(session, channel, rendered.change.relation.table, frame)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from worker.sandbox.gateway.bindings import Binding, Filter
 from worker.sandbox.gateway.changes import RowChange
-from worker.sandbox.gateway.effects import Effect
+from worker.sandbox.gateway.effects import Deafen, Effect
 from worker.sandbox.gateway.phoenix import ClientFrame
 from worker.sandbox.gateway.rendering import Reader, RenderedChange
 from worker.sandbox.gateway.strikes import Strike
@@ -42,6 +42,11 @@ class Channel:
         self.expiry: asyncio.TimerHandle | None = None
         self.deafened_by: Strike[Effect] | None = None
         """The fault for which it hears nothing, though it is subscribed."""
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the worker behind it has stopped: only a new join helps."""
+        return self.deafened_by is not None and isinstance(self.deafened_by.effect, Deafen)
 
     @property
     def tables(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Final
 from worker.sandbox.gateway.changes import Transaction
 from worker.sandbox.gateway.channels import Channel
 from worker.sandbox.gateway.effects import (
+    Batch,
     Disguise,
     Effect,
     Inflate,
@@ -80,6 +81,9 @@ class Delivery:
             inflate.lose(table)
             inflate.end()
             frame += _PADDING
+        batch = self._strikes.find(Batch, (table,))
+        if batch is not None:
+            batch.struck += 1
         repeat = self._strikes.find(Repeat, (table,))
         if repeat is not None:
             repeat.struck += 1

@@ -192,3 +192,5 @@ JoinEffect: TypeAlias = (
 SocketEffect: TypeAlias = EndSockets | MuteHeartbeats | Freeze | GoDown
 UpgradeEffect: TypeAlias = RefuseUpgrades | HangUpgrades
 Effect: TypeAlias = RowEffect | ChannelEffect | JoinEffect | SocketEffect | UpgradeEffect
+KeepsAway: TypeAlias = JoinEffect | UpgradeEffect | Freeze | GoDown
+"""With these nobody may be there to hear a row."""

@@ -42,6 +42,11 @@ class Faults:
         """Rows, by table, that no live channel was there to hear, since the start: nobody connected, or joined."""
         return Counter(self._strikes.unheard)
 
+    @property
+    def published(self) -> Counter[str]:
+        """Rows, by table, that the database's log has brought since the start, heard or not."""
+        return Counter(self._strikes.published)
+
     async def inflict(
         self,
         fault: Fault,
@@ -71,7 +76,11 @@ class Faults:
             effect = replace(effect, rows=rows)
         strike = Strike(fault, effect, entry.delay_s * self._scale if delay_s is None else delay_s, table)
         self._strikes.begin(strike)
-        await self._impact.land(strike)
+        try:
+            await self._impact.land(strike)
+        except BaseException:
+            self._strikes.end(strike)
+            raise
         self._follow(strike, entry.lasts_s * self._scale if for_s is None else for_s)
         return strike
 

@@ -55,9 +55,11 @@ class Impact:
                     strike.struck += 1
                     session.freeze(strike, both_ways=both_ways)
             case GoDown():
+                strike.struck += len(self._sessions)
                 await self._end_sockets(strike, EndSockets(None))
                 await self._listener.shut()
             case EndSockets() as end:
+                strike.struck += len(self._sessions)
                 await self._end_sockets(strike, end)
             case RefuseUpgrades(server_gone=True):
                 await self._end_sockets(strike, EndSockets(None))
@@ -80,7 +82,7 @@ class Impact:
                 self._pacer.mode = self._usual_delivery
             case Freeze():
                 for session in self._sessions:
-                    session.thaw()
+                    session.thaw(strike)
             case GoDown():
                 await self._listener.open()
             case _:
@@ -128,7 +130,6 @@ class Impact:
 
     async def _end_sockets(self, strike: Strike[Effect], end: EndSockets) -> None:
         ending = list(self._sessions)
-        strike.struck += len(ending)
         if end.says_so:
             for session, channel in list(self._reached(strike)):
                 session.send(phoenix.disconnect_requested(channel.topic))

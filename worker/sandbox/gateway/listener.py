@@ -4,6 +4,7 @@ import socket
 
 from aiohttp import web
 
+from worker.sandbox.gateway.wire import reset
 from worker.sandbox.processes import LOOPBACK
 
 
@@ -42,7 +43,7 @@ class Listener:
         server = self._runner.server
         for connection in [] if server is None else server.connections:
             if connection.transport is not None:
-                connection.transport.abort()
+                reset(connection.transport)
 
 
 def _bound(port: int) -> socket.socket:

@@ -74,8 +74,10 @@ class Gateway:
             async with _background(stream.run()), _background(broadcast.run()):
                 await _attached(stream)
                 async with _serving(listener):
-                    yield cls(listener.url, faults)
-                    await faults.clear()
+                    try:
+                        yield cls(listener.url, faults)
+                    finally:
+                        await faults.clear()
         finally:
             await proxy.close()
             await catalog.close()

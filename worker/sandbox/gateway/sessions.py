@@ -68,6 +68,7 @@ class Session:
         self._channels: dict[str, Channel] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
+        self._late_join: asyncio.Task[None] | None = None
         self._frozen_by: Strike[Effect] | None = None
 
     @property
@@ -148,14 +149,18 @@ class Session:
             self._start(self._refuse(frame, refusing.effect.reason, refusing.effect.code))
         elif ignoring is not None:
             ignoring.struck += 1
+        elif self._late_join is not None and not self._late_join.done():
+            # The server takes the joins of a socket one after the other.
+            self._late_join = self._start(self._join_after(self._late_join, frame))
         elif delaying is not None:
             delaying.struck += 1
-            self._start(self._join_late(frame, delaying.delay_s))
+            late = self._start(asyncio.sleep(delaying.delay_s))
+            self._late_join = self._start(self._join_after(late, frame))
         else:
             self._join(frame)
 
-    async def _join_late(self, frame: ClientFrame, after_s: float) -> None:
-        await asyncio.sleep(after_s)
+    async def _join_after(self, earlier: asyncio.Task[None], frame: ClientFrame) -> None:
+        await earlier
         self._join(frame)
 
     def _join(self, frame: ClientFrame) -> None:
@@ -222,6 +227,9 @@ class Session:
 
     async def _go_live(self, channel: Channel) -> None:
         """Says that rows flow: in time, unless a fault makes it late or untrue."""
+        if channel.is_dead:
+            self.say_subscribed(channel)
+            return
         late = self._project.strikes.find(DelaySubscribed, channel.tables)
         if late is not None:
             late.struck += 1
@@ -291,8 +299,10 @@ class Session:
         self._frozen_by = strike
         self.wire.freeze(both_ways=both_ways)
 
-    def thaw(self) -> None:
-        self.wire.thaw()
+    def thaw(self, strike: Strike[Effect]) -> None:
+        """Ends what `strike` began, unless another has frozen it since."""
+        if self._frozen_by is strike:
+            self.wire.thaw()
 
     def say_subscribed(self, channel: Channel) -> None:
         self._say(channel, status="ok", extension="postgres_changes", message="Subscribed to PostgreSQL")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Generic, TypeVar, cast
 
-from worker.sandbox.gateway.effects import Disguise, Effect
+from worker.sandbox.gateway.effects import Disguise, Effect, KeepsAway
 from worker.sandbox.gateway.fault import Fault
 from worker.sandbox.gateway.rendering import Guise
 
@@ -66,6 +66,8 @@ class Strikes:
     def __init__(self) -> None:
         self.in_force: list[Strike[Effect]] = []
         self.history: list[Strike[Effect]] = []
+        self.published: Counter[str] = Counter()
+        """Rows, by table, that have come from the database's log."""
         self.unheard: Counter[str] = Counter()
         """Rows, by table, that no live channel was there to hear."""
 
@@ -90,9 +92,9 @@ class Strikes:
         return None if disguise is None else disguise.effect.guise
 
     def nobody_heard(self, table: str) -> None:
-        """Books a row that no live channel was there to hear on the fault that came last."""
+        """Books a row that no live channel was there to hear: on the last fault that keeps clients away, if any."""
         self.unheard[table] += 1
         for strike in reversed(self.in_force):
-            if strike.reaches((table,)):
+            if isinstance(strike.effect, KeepsAway) and strike.reaches((table,)):
                 strike.lost[table] += 1
                 return

@@ -29,6 +29,7 @@ class Wire:
         self._written.set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._thawing: asyncio.TimerHandle | None = None
 
     @property
     def unwritten(self) -> Counter[str]:
@@ -75,13 +76,12 @@ class Wire:
 
     def reset(self) -> None:
         """Drops the connection with a TCP reset."""
-        socket = self._transport.get_extra_info("socket")
-        if socket is not None and not self._transport.is_closing():
-            socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET_ON_CLOSE)
-            self._transport.abort()
+        reset(self._transport)
 
     def freeze(self, *, both_ways: bool) -> None:
         """Stops reading, and writing if `both_ways`."""
+        if self._thawing is not None:
+            self._thawing.cancel()
         if not self._transport.is_closing():
             self._transport.pause_reading()
         if both_ways:
@@ -91,8 +91,16 @@ class Wire:
         """Reads what has come meanwhile, and only then writes: the client may have gone."""
         if not self._transport.is_closing():
             self._transport.resume_reading()
-        asyncio.get_running_loop().call_later(_THAWED_BEFORE_WRITING_S, self._flowing.set)
+        self._thawing = asyncio.get_running_loop().call_later(_THAWED_BEFORE_WRITING_S, self._flowing.set)
 
     async def flows(self) -> None:
         """Returns when nothing is frozen that keeps it from writing."""
         await self._flowing.wait()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Drops the connection with a TCP reset."""
+    socket = transport.get_extra_info("socket")
+    if socket is not None and not transport.is_closing():
+        socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
