@@ -211,7 +211,7 @@ def make_hearing(
     watch = FeedWatch(
         settings.feed,
         canary=canary,
-        renew=lambda reason: feed.renew(reason),
+        renew=lambda reason: feed.renew(reason),  # noqa: PLW0108 - the feed is made below
         clock=adapters.clock,
         health=ground.health,
         metrics=ground.metrics,
