@@ -24,10 +24,11 @@ from psycopg import sql
 
 from tests.chaos.judge import Limits, Verdict, judge
 from tests.chaos.plants import Plant
-from tests.chaos.schedule import POINTS, SUBMIT_TIMEOUT_S, Schedule
+from tests.chaos.schedule import FAULTS, POINTS, SUBMIT_TIMEOUT_S, Schedule
 from tests.chaos.stand_ins import Usurper
 from tests.chaos.troop import Pace, Tormentor, Troop, tell
 from tests.chaos.victim import PLANT
+from worker.sandbox.exchange.fault_catalogue import FaultName
 from worker.sandbox.signals import random_trades, signal_row
 from worker.sandbox.world import Follower, World, open_world
 
@@ -73,6 +74,7 @@ class Plan:
     workers: int
     seed: int
     patience_s: float = _PATIENCE_S  # without any progress
+    faults: tuple[FaultName, ...] = tuple(FAULTS)
     plant: Plant | None = None
     reign_s: float | None = None  # kill whoever submits after so long, instead of anybody anywhere
     logs: Path | None = None
@@ -105,7 +107,7 @@ class Outcome:
 
 async def torment(plan: Plan) -> Outcome:
     """The whole run."""
-    schedule = Schedule(plan.seed)
+    schedule = Schedule(plan.seed, plan.faults)
     with tempfile.TemporaryDirectory(prefix="polycopy-chaos-") as folder:
         logs = plan.logs or Path(folder)
         logs.mkdir(parents=True, exist_ok=True)
@@ -254,6 +256,9 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
     parser.add_argument("--seed", type=int, help="default: a random one, printed")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--patience", type=float, default=_PATIENCE_S, help="seconds to wait for progress")
+    parser.add_argument(
+        "--faults", type=FaultName, nargs="+", metavar="FAULT", default=tuple(FAULTS), help="only these"
+    )
     parser.add_argument("--plant", type=Plant, choices=list(Plant), help="a bug that must be found")
     parser.add_argument(
         "--reign",
@@ -270,6 +275,7 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
         workers=chosen.workers,
         seed=seed,
         patience_s=chosen.patience,
+        faults=tuple(chosen.faults),
         plant=chosen.plant,
         reign_s=chosen.reign,
         logs=chosen.logs,

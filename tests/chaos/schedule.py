@@ -5,7 +5,7 @@ Every kill point is dealt as often as every other one; a worker that did not com
 
 import random
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -124,10 +124,11 @@ _PAUSE_EVERY = 12  # lives
 
 
 class Schedule:
-    """One run's misfortunes, in order of asking."""
+    """One run's misfortunes, in order of asking. `faults`: which of `FAULTS` may strike."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, faults: Sequence[FaultName] = tuple(FAULTS)) -> None:
         self._source = random.Random(seed)
+        self._dealt = list(faults)
         self._points: deque[Point] = deque()
         self._faults: deque[FaultName] = deque()
         self._lives = 0
@@ -149,7 +150,7 @@ class Schedule:
 
     def next_fault(self) -> tuple[FaultName, Mapping[str, Any]]:
         if not self._faults:
-            self._faults.extend(self._source.sample(list(FAULTS), len(FAULTS)))
+            self._faults.extend(self._source.sample(self._dealt, len(self._dealt)))
         name = self._faults.popleft()
         return name, FAULTS[name]
 
