@@ -4,10 +4,14 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from math import isinf
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from websockets.exceptions import ConnectionClosed
 
 from tests.support.eventually import eventually
 from tests.support.raw_realtime import PATIENCE_S, FaultyGateway, faulty_gateway
@@ -242,17 +246,35 @@ async def test_unanswered_heartbeats_leave_rows_and_pings_alone(gateway: FaultyG
         await client.sees_nothing_more()
 
 
-async def test_a_client_that_is_not_heard_any_more_is_closed_for_silence_and_hears_until_then(
+async def test_a_client_that_is_not_heard_any_more_still_hears(gateway: FaultyGateway) -> None:
+    async with gateway.live_client() as client:
+        await gateway.faults.inflict(Fault.UPLINK_LOST, for_s=UNTIL_CLEARED)
+        await client.send("phoenix", "heartbeat", "late")
+        await gateway.insert("A", "B")
+        assert [await client.sees(), await client.sees()] == BOTH
+        await gateway.faults.clear()
+        assert await client.sees() == "late"
+
+
+async def test_a_client_that_is_not_heard_any_more_is_closed_for_silence_though_it_speaks(
     cluster: Postgres, project_template: str
 ) -> None:
     async with (
-        faulty_gateway(cluster, project_template, GatewayTiming(idle_s=1.5)) as gateway,
+        faulty_gateway(cluster, project_template, GatewayTiming(idle_s=1.0)) as gateway,
         gateway.live_client() as client,
     ):
         await gateway.faults.inflict(Fault.UPLINK_LOST)
-        await gateway.insert("A")
-        await client.send("phoenix", "heartbeat", "unheard")
-        assert [await client.sees(), await client.sees()] == ["row A", "closed 1000"]
+
+        async def speak() -> None:
+            with suppress(ConnectionClosed):
+                while True:
+                    await client.send("phoenix", "heartbeat", "unheard")
+                    await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as tasks:
+            speaking = tasks.create_task(speak())
+            assert await client.sees() == "closed 1000"
+            speaking.cancel()
 
 
 async def test_what_was_sent_into_a_short_black_hole_arrives_after_it(gateway: FaultyGateway) -> None:
@@ -280,6 +302,20 @@ async def test_what_was_sent_into_a_black_hole_is_lost_to_a_client_that_gave_up(
         client.socket.transport.abort()
         await gateway.faults.clear()
         await eventually(lambda: strike.lost == {"signals": 2}, within_s=PATIENCE_S)
+
+
+async def test_a_black_hole_lasts_when_another_loss_within_it_ends(gateway: FaultyGateway) -> None:
+    async with gateway.live_client() as client:
+        await gateway.faults.inflict(Fault.BLACK_HOLE, for_s=UNTIL_CLEARED)
+        inner = await gateway.faults.inflict(Fault.UPLINK_LOST, for_s=UNTIL_CLEARED)
+        inner.end()
+        await inner.over()
+        await gateway.insert("A")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await client.socket.recv()
+        await gateway.faults.clear()
+        assert await client.sees() == "row A"
 
 
 async def test_the_history_tells_what_struck_when_and_what_it_cost(gateway: FaultyGateway) -> None:
@@ -357,6 +393,21 @@ async def test_a_restart_closes_as_was_recorded(gateway: FaultyGateway) -> None:
             expected["code"],
             expected["reason"],
         )
+
+
+async def test_the_page_about_faults_is_the_catalogue() -> None:
+    page = (Path(__file__).parents[2] / "docs/realtime-faults.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{fault}` | {entry.what} | {entry.sight} | {_seconds(entry.lasts_s)} | {entry.source} |"
+        for fault, entry in CATALOGUE.items()
+    ]
+
+
+def _seconds(duration_s: float) -> str:
+    if isinf(duration_s):
+        return "until cleared"
+    return f"{duration_s:g} s" if duration_s else "a moment"
 
 
 def _normalised(frame: str) -> str:

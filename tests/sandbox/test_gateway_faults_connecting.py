@@ -225,6 +225,19 @@ async def test_connections_are_refused_while_the_server_is_down_and_served_at_th
         assert await socket.sees() == "row B"
 
 
+async def test_a_server_that_went_down_twice_is_back_when_both_are_over(gateway: FaultyGateway) -> None:
+    first = await gateway.faults.inflict(Fault.SERVER_DOWN, for_s=UNTIL_CLEARED)
+    second = await gateway.faults.inflict(Fault.SERVER_DOWN, for_s=UNTIL_CLEARED)
+    first.end()
+    await first.over()
+    with pytest.raises(ConnectionRefusedError):
+        await connect(gateway.address)
+    second.end()
+    await second.over()
+    async with gateway.live_client() as client:
+        await client.sees_nothing_more()
+
+
 async def test_a_server_that_is_down_comes_back_by_itself(gateway: FaultyGateway) -> None:
     strike = await gateway.faults.inflict(Fault.SERVER_DOWN)
     async with asyncio.timeout(PATIENCE_S):

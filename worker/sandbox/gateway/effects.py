@@ -159,10 +159,13 @@ class MuteHeartbeats:
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
-    """Sockets stay open and nothing of the client's is read; nor is anything written, if `both_ways`."""
+class LoseUplink:
+    """Sockets stay open, and nothing that the client sends is read."""
 
-    both_ways: bool
+
+@dataclass(frozen=True, slots=True)
+class BlackHole:
+    """Sockets stay open, and nothing is read or written; new connections hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +192,8 @@ ChannelEffect: TypeAlias = SaySubscribed | CloseChannels | CrashChannels | Close
 JoinEffect: TypeAlias = (
     RefuseJoins | IgnoreJoins | DelayJoins | DelaySubscribed | DeafenAfterSubscribed | Unpublish
 )
-SocketEffect: TypeAlias = EndSockets | MuteHeartbeats | Freeze | GoDown
+SocketEffect: TypeAlias = EndSockets | MuteHeartbeats | LoseUplink | BlackHole | GoDown
 UpgradeEffect: TypeAlias = RefuseUpgrades | HangUpgrades
 Effect: TypeAlias = RowEffect | ChannelEffect | JoinEffect | SocketEffect | UpgradeEffect
-KeepsAway: TypeAlias = JoinEffect | UpgradeEffect | Freeze | GoDown
+KeepsAway: TypeAlias = JoinEffect | UpgradeEffect | BlackHole | GoDown
 """With these nobody may be there to hear a row."""

@@ -5,6 +5,7 @@ The rest of each effect lies where it happens: `Delivery`, `Renderer`, `Session`
 
 import asyncio
 from collections.abc import Collection, Iterator
+from types import UnionType
 from typing import Any, Final
 
 from worker.sandbox.gateway import phoenix
@@ -13,16 +14,17 @@ from worker.sandbox.gateway.effects import (
     SERVICE_RESTART,
     Babble,
     Batch,
+    BlackHole,
     CloseChannels,
     CloseEarlierJoin,
     CrashChannels,
     Deafen,
     Effect,
     EndSockets,
-    Freeze,
     GoDown,
     JoinEffect,
     Lapse,
+    LoseUplink,
     RefuseUpgrades,
     SaySubscribed,
     UpgradeEffect,
@@ -31,7 +33,7 @@ from worker.sandbox.gateway.effects import (
 from worker.sandbox.gateway.listener import Listener
 from worker.sandbox.gateway.pacing import DeliveryMode, Pacer
 from worker.sandbox.gateway.sessions import Session
-from worker.sandbox.gateway.strikes import Strike
+from worker.sandbox.gateway.strikes import Strike, Strikes
 
 _EARLIER_REF: Final = "0"  # clients count from 1
 
@@ -39,7 +41,10 @@ _EARLIER_REF: Final = "0"  # clients count from 1
 class Impact:
     """Acts on the sockets, the poller and the port."""
 
-    def __init__(self, sessions: Collection[Session], pacer: Pacer[Any], listener: Listener) -> None:
+    def __init__(
+        self, strikes: Strikes, sessions: Collection[Session], pacer: Pacer[Any], listener: Listener
+    ) -> None:
+        self._strikes = strikes
         self._sessions = sessions
         self._pacer = pacer
         self._usual_delivery = pacer.mode
@@ -50,10 +55,10 @@ class Impact:
         match strike.effect:
             case Batch():
                 self._pacer.mode = DeliveryMode.HOSTED
-            case Freeze(both_ways):
+            case LoseUplink() | BlackHole() as effect:
                 for session in self._sessions:
                     strike.struck += 1
-                    session.freeze(strike, both_ways=both_ways)
+                    session.freeze(strike, both_ways=isinstance(effect, BlackHole))
             case GoDown():
                 strike.struck += len(self._sessions)
                 await self._end_sockets(strike, EndSockets(None))
@@ -71,22 +76,27 @@ class Impact:
                 self._tell_channels(strike)
 
     async def lift(self, strike: Strike[Effect]) -> None:
-        """Does what happens at the end."""
+        """Does what happens at the end. A state that another fault keeps up stays."""
         match strike.effect:
             case Withhold(then=EndSockets() as end):
                 await self._end_sockets(strike, end)
             case Withhold(then=SaySubscribed()):
                 for session, channel in self._reached(strike):
                     session.say_subscribed(channel)
-            case Batch():
+            case Batch() if not self._kept_up(strike, Batch):
                 self._pacer.mode = self._usual_delivery
-            case Freeze():
+            case LoseUplink() | BlackHole() if not self._kept_up(strike, LoseUplink | BlackHole):
                 for session in self._sessions:
-                    session.thaw(strike)
-            case GoDown():
+                    session.thaw()
+            case GoDown() if not self._kept_up(strike, GoDown):
                 await self._listener.open()
             case _:
                 pass
+
+    def _kept_up(self, ending: Strike[Effect], kind: type | UnionType) -> bool:
+        return any(
+            isinstance(strike.effect, kind) for strike in self._strikes.in_force if strike is not ending
+        )
 
     def _touch_channels(self, strike: Strike[Effect]) -> None:
         for session, channel in list(self._reached(strike)):

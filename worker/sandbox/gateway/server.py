@@ -69,7 +69,7 @@ class Gateway:
         proxy = RestProxy(postgrest_socket)
         door = Upgrades(project, sessions, close_within_s=_CLOSE_WITHIN_S)
         listener = Listener(_application(door, proxy), port, close_within_s=_CLOSE_WITHIN_S)
-        faults = Faults(strikes, Impact(sessions, pacer, listener), scale=timing.fault_scale)
+        faults = Faults(strikes, Impact(strikes, sessions, pacer, listener), scale=timing.fault_scale)
         try:
             async with _background(stream.run()), _background(broadcast.run()):
                 await _attached(stream)

@@ -299,10 +299,8 @@ class Session:
         self._frozen_by = strike
         self.wire.freeze(both_ways=both_ways)
 
-    def thaw(self, strike: Strike[Effect]) -> None:
-        """Ends what `strike` began, unless another has frozen it since."""
-        if self._frozen_by is strike:
-            self.wire.thaw()
+    def thaw(self) -> None:
+        self.wire.thaw()
 
     def say_subscribed(self, channel: Channel) -> None:
         self._say(channel, status="ok", extension="postgres_changes", message="Subscribed to PostgreSQL")

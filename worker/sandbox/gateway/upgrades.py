@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from worker.sandbox.gateway import phoenix
-from worker.sandbox.gateway.effects import Freeze, HangUpgrades, RefuseUpgrades
+from worker.sandbox.gateway.effects import BlackHole, HangUpgrades, RefuseUpgrades
 from worker.sandbox.gateway.sessions import Project, Session
 from worker.sandbox.gateway.strikes import Strike
 from worker.sandbox.gateway.tokens import Token, TokenRefusedError
@@ -56,10 +56,9 @@ class Upgrades:
     async def _stricken(self) -> web.Response | None:
         """Returns the answer of the fault that strikes upgrades; None, perhaps later, when none does."""
         strikes = self._project.strikes
-        frozen = strikes.find(Freeze)
-        if frozen is not None and frozen.effect.both_ways:
-            frozen.struck += 1
-            await frozen.over()
+        while (hole := strikes.find(BlackHole)) is not None:
+            hole.struck += 1
+            await hole.over()
         hanging = strikes.find(HangUpgrades)
         if hanging is not None:
             hanging.struck += 1
