@@ -6,10 +6,11 @@ The only place that chooses between the real order book and the paper one, and t
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from worker.database.client import CallTiming, SupabaseDatabase
 from worker.database.clock import DatabaseClock
@@ -35,8 +36,20 @@ from worker.exchange.signer import Account
 from worker.execution.steps import Observer, stepped
 from worker.observe.log import hide
 from worker.orders.ports import Exchange
-from worker.orders.terms import Mode, OrderId, WalletAddress, WorkerId
+from worker.orders.terms import FtOrderId, Mode, OrderId, WalletAddress, WorkerId
 from worker.settings import Settings, wallet_key
+
+
+class OpenListener(Protocol):
+    """A connection of PostgreSQL's own that hears of inserted signals."""
+
+    async def run(self) -> None:
+        """Listens until cancelled."""
+        ...
+
+    async def probe(self) -> None:
+        """Connect, hear one notice, and leave. Raises `DatabaseUnreachable` saying what does not work."""
+        ...
 
 
 class OpenExchange(Exchange, Protocol):
@@ -123,6 +136,27 @@ def _identity(settings: Settings) -> WorkerId:
     """A name for people, and a token: a restarted process must not pass for its predecessor, which may only sleep."""
     name = settings.worker_id or f"{socket.gethostname()}-{os.getpid()}"
     return WorkerId(f"{name}-{secrets.token_hex(3)}")
+
+
+def make_listener(
+    settings: Settings,
+    *,
+    on_signal: Callable[[FtOrderId], None] = lambda _: None,
+    on_listening: Callable[[], None] = lambda: None,
+) -> OpenListener | None:
+    """A second wake-up beside the feed, where `SUPABASE_DB_URL` is set. Raises `ConfigError`."""
+    if settings.supabase_db_url is None:
+        return None
+    dsn = settings.supabase_db_url.get_secret_value()
+    hide(dsn, urlsplit(dsn).password or "")
+    try:
+        from worker.database.listen import SignalListener  # noqa: PLC0415 - psycopg is an extra, for this alone
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "SUPABASE_DB_URL is set, and psycopg, which listens there, is not installed: install "
+            "polycopy-worker[listen], or unset SUPABASE_DB_URL."
+        ) from error
+    return SignalListener(dsn, on_signal=on_signal, on_listening=on_listening)
 
 
 async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes) -> OpenExchange:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from worker.adapters import Adapters
+from worker.adapters import Adapters, OpenListener, make_listener
 from worker.canary import CANARY_TABLE, Canary
 from worker.database.realtime import RealtimeFeed
 from worker.database.realtime_session import FeedTiming
@@ -21,6 +21,7 @@ from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, Desk
 from worker.handlers.intake import Bounds, Following, Intake
 from worker.handlers.judge import Judge
+from worker.handlers.notices import Notices
 from worker.handlers.pending import Pending, PendingTiming
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
@@ -63,6 +64,8 @@ class Hearing:
     canary: Canary
     watch: FeedWatch
     sweep: Sweep
+    notices: Notices
+    listener: OpenListener | None
 
 
 def make_intake(ground: Ground, *, following: Following) -> Intake:
@@ -228,7 +231,9 @@ def make_hearing(
         catch_up_after_live_s=settings.sweep.catch_up_after_live_s,
     )
     feed = _make_feed(ground, wakeups)
-    return Hearing(feed, canary, watch, sweep)
+    notices = Notices(adapters.ledger, intake, sweep, adapters.clock)
+    listener = make_listener(settings, on_signal=notices.heard, on_listening=notices.listening)
+    return Hearing(feed, canary, watch, sweep, notices, listener)
 
 
 def _make_sweep(

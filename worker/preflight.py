@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from worker.adapters import Adapters, open_adapters
-from worker.errors import ExitCode, ForeignWriter, WorkerError
+from worker.adapters import Adapters, OpenListener, make_listener, open_adapters
+from worker.errors import DatabaseUnreachable, ExitCode, ForeignWriter, WorkerError
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import Mode
 from worker.settings import Settings
@@ -40,11 +40,9 @@ class Finding:
 async def preflight(settings: Settings) -> AsyncIterator[Finding]:
     """Findings in the order in which the parts depend on each other."""
     yield Finding("settings", Grade.OK, f"mode {settings.mode}, {len(settings.wallets)} wallets configured")
-    if settings.supabase_db_url is not None:
-        yield Finding(
-            "SUPABASE_DB_URL", Grade.WARN, "it is set, but this version does not use it yet: no harm done"
-        )
     try:
+        if (listener := make_listener(settings)) is not None:
+            yield await _listener(listener)
         async with open_adapters(settings) as adapters:
             yield Finding(
                 "keys", Grade.OK, "the database key is a service key; every wallet's key matches it"
@@ -54,6 +52,15 @@ async def preflight(settings: Settings) -> AsyncIterator[Finding]:
             yield await _exchange(adapters)
     except WorkerError as error:
         yield Finding.failure("start", str(error), error.exit_code)
+
+
+async def _listener(listener: OpenListener) -> Finding:
+    """A warning at worst: signals come by the feed and by the sweep all the same."""
+    try:
+        await listener.probe()
+    except DatabaseUnreachable as error:
+        return Finding("SUPABASE_DB_URL", Grade.WARN, f"nothing is heard there: {error}")
+    return Finding("SUPABASE_DB_URL", Grade.OK, "notices of inserted signals come back at once")
 
 
 async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Finding]:

@@ -1,0 +1,51 @@
+"""A notice names a signal that was just inserted: it is read once, and queued as if the feed had brought it.
+
+Notices only hurry: one that cannot be read, or finds no place here, is left to the sweep.
+"""
+
+import asyncio
+
+import structlog
+
+from worker.errors import WorkerError
+from worker.handlers.backfill import Sweep, item_of
+from worker.handlers.intake import Intake
+from worker.orders.ports import Clock, Ledger
+from worker.orders.terms import FtOrderId
+
+log = structlog.get_logger(__name__)
+
+_WAITING_MOST = 256
+
+
+class Notices:
+    """`heard` and `listening` are what a `SignalListener` calls."""
+
+    def __init__(self, ledger: Ledger, intake: Intake, sweep: Sweep, clock: Clock) -> None:
+        self._ledger = ledger
+        self._intake = intake
+        self._sweep = sweep
+        self._clock = clock
+        self._waiting: asyncio.Queue[FtOrderId] = asyncio.Queue(_WAITING_MOST)
+
+    def heard(self, ft_order_id: FtOrderId) -> None:
+        try:
+            self._waiting.put_nowait(ft_order_id)
+        except asyncio.QueueFull:
+            self._sweep.ask()  # one sweep reads them all
+
+    def listening(self) -> None:
+        """What was inserted before was not heard."""
+        self._sweep.ask()
+
+    async def run(self) -> None:
+        while True:
+            ft_order_id = await self._waiting.get()
+            try:
+                work = await self._ledger.signal(ft_order_id)
+            except WorkerError as error:
+                log.warning("notice.not_read", ft_order_id=ft_order_id, error=str(error))
+                self._sweep.ask()
+                continue
+            if work is not None:
+                self._intake.offer(item_of(work, "notice", self._clock), fresh=True)
