@@ -48,12 +48,8 @@ class Sweep:
         without: Callable[[], Collection[StrategyId]],
         on_found: Callable[[Item], None],
         on_turn: Callable[[str], None] = lambda _: None,
-        not_before: datetime | None = None,
     ) -> None:
-        """`every_s` is asked at each round: the sweep hurries while the feed is down. `without`: see `Ledger.work`.
-
-        `not_before`: leave what was inserted earlier to another start (`run --no-backfill`).
-        """
+        """`every_s` is asked at each round: the sweep hurries while the feed is down. `without`: see `Ledger.work`."""
         self._ledger = ledger
         self._intake = intake
         self._clock = clock
@@ -63,10 +59,14 @@ class Sweep:
         self._without = without
         self._on_found = on_found
         self._on_turn = on_turn
-        self._not_before = not_before
+        self._not_before: datetime | None = None
         self._asked = asyncio.Event()
         self._bookmark: Mapping[str, Any] | None = None
         self._crowded = False
+
+    def leave_what_came_before(self) -> None:
+        """From now on nothing is found that was inserted before now (`run --no-backfill`)."""
+        self._not_before = self._clock.now()
 
     def ask(self, *, after_s: float = 0.0) -> None:
         """Sweep soon, whatever the interval, and begin a new round of the horizon."""

@@ -48,6 +48,10 @@ class Strategies:
         return sum(strategy.is_active for strategy in self._by_id.values())
 
     @property
+    def active(self) -> list[StrategyId]:
+        return sorted(strategy_id for strategy_id, one in self._by_id.items() if one.is_active)
+
+    @property
     def wallets(self) -> set[WalletAddress]:
         """Every wallet that a valid strategy trades with."""
         return {one.wallet_address for one in self._by_id.values() if isinstance(one, Strategy)}

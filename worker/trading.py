@@ -1,0 +1,165 @@
+"""The half of the worker that decides and executes, wired once; it does not know where signals come from.
+
+`run` feeds it from the hearing half and the sweep, `run --backfill-only` from one walk through all that is left.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+import structlog
+
+from worker import parts
+from worker.errors import ForeignWriter, SchemaError
+from worker.handlers.decisions import DecisionWriter
+from worker.handlers.ft_orders import Decided, SignalHandler
+from worker.handlers.strategies import Strategies
+from worker.lookback import Lookback
+from worker.orders.terms import Mode, StrategyId, WalletAddress
+from worker.settings import UnknownWallets
+from worker.supervision import essential, restartable
+
+log = structlog.get_logger(__name__)
+
+_STRATEGY_REFRESH_S = 5.0
+_WARM_CONNECTIONS = 4
+_WARM_EVERY_S = 60.0
+_FOREIGN_WINDOW_S = 300.0
+_HURRIED_DRAIN_S = 2.0  # for the record of an answer that is there already
+
+
+class Trading:
+    def __init__(
+        self, ground: parts.Ground, *, on_decided: Callable[[Decided], None] = lambda _: None
+    ) -> None:
+        self._ground = ground
+        self._settings = ground.settings
+        self._adapters = adapters = ground.adapters
+        self.wallets = parts.make_wallets(ground)
+        self.strategies = Strategies(
+            adapters.ledger,
+            ground.health,
+            refresh_every_s=_STRATEGY_REFRESH_S,
+            on_wallets=self._watch_paper_wallets,
+        )
+        self.intake = parts.make_intake(ground, following=self.strategies.following)
+        self.sender = parts.make_sender(ground, self.wallets)
+        self._pending = parts.make_pending(ground, self.sender, self.wallets)
+        self._writer = DecisionWriter(adapters.ledger)
+        self._handler = SignalHandler(
+            parts.make_desk(
+                ground,
+                intake=self.intake,
+                strategies=self.strategies,
+                wallets=self.wallets,
+                submitter=parts.make_submitter(ground, self.sender, self.wallets),
+                writer=self._writer,
+                pending=self._pending,
+                on_decided=on_decided,
+            )
+        )
+
+    async def start(self, lookback: Lookback) -> None:
+        """Everything that must be true before the first signal is served. Raises `WorkerError`."""
+        schema = await checked_schema(self._ground)
+        if self._settings.mode is Mode.LIVE:
+            self.wallets.watch(wallet.address for wallet in self._settings.wallets)
+            await self._refuse_company()
+        await self.strategies.load()
+        await lookback.open(self._adapters.ledger, self.strategies, self._adapters.clock)
+        await self.wallets.refresh()
+        async with self.wallets.kept():  # to look everything up may take longer than a lease lasts
+            looked_up = await self._pending.recover()
+        log.info(
+            "daemon.started",
+            mode=self._settings.mode,
+            strategies=len(self.strategies),
+            wallets_held=len(self.wallets.held),
+            attempts_looked_up=looked_up,
+            schema=schema,
+        )
+
+    def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What must run for as long as signals are served, by name."""
+        metrics = self._ground.metrics
+        tasks = {
+            name: essential(name, work)
+            for name, work in {
+                "signals": self._handler.run(),
+                "decisions": self._writer.run(),
+                "leases": self.wallets.keep_leases(),
+                "balances": self.wallets.keep_balances(),
+                "strategies": self.strategies.run(),
+                "pending": self._pending.run(),
+            }.items()
+        }
+        tasks["exchange-warmth"] = restartable("exchange-warmth", self._adapters.exchange.keep_warm, metrics)
+        tasks["database-warmth"] = restartable("database-warmth", self._keep_database_warm, metrics)
+        for wallet in self.wallets.addresses:
+            name = f"order-events {wallet}"
+            tasks[name] = restartable(name, partial(self._follow_orders, wallet), metrics)
+        return tasks
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Take nothing in any more, bring what is under way to its end (not for long once `hurry` is set), hand back
+        the leases.
+        """
+        self.intake.close()
+        log.info("daemon.draining", orders_under_way=len(self.sender.in_flight))
+        given_up = await self._drain(hurry)
+        await self.wallets.release()
+        log.info("daemon.stopped", orders_given_up=given_up)
+
+    def out_of_reach(self) -> list[StrategyId]:
+        """Strategies whose wallet this worker may not send for now: another one holds it, or a human has to act."""
+        unheld = {*self.wallets.troubles(), *self.sender.halted}
+        if self._settings.unknown_wallets is UnknownWallets.LEAVE:
+            unheld |= self.strategies.wallets - set(self.wallets.addresses)
+        return self.strategies.of_wallets(unheld)
+
+    async def _drain(self, hurry: asyncio.Event) -> int:
+        """Wait for what is under way, its answers recorded; returns how many orders were given up."""
+        in_flight = self.sender.in_flight
+        waiting = asyncio.create_task(in_flight.settled(), name="drain")
+        hurried = asyncio.create_task(hurry.wait(), name="hurry")
+        await asyncio.wait(
+            {waiting, hurried}, timeout=self._settings.stop_drain_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in (waiting, hurried):
+            task.cancel()
+        return await in_flight.drain(_HURRIED_DRAIN_S if hurry.is_set() else 0)
+
+    async def _refuse_company(self) -> None:
+        """Two executors on one table would trade every signal twice."""
+        foreign = await self._adapters.ledger.foreign_orders(window_s=_FOREIGN_WINDOW_S)
+        if foreign.count:
+            raise ForeignWriter(
+                f"{foreign.count} rows of lt_orders in the last {_FOREIGN_WINDOW_S / 60:.0f} minutes were written by "
+                "another executor: stop it, and start this worker when they are older than that."
+            )
+
+    async def _follow_orders(self, wallet: WalletAddress) -> None:
+        async for order_id in self._adapters.exchange.order_events(wallet):
+            self._pending.wake(order_id)
+
+    async def _keep_database_warm(self) -> None:
+        """Connections for a burst of claims, open and past their handshakes."""
+        while True:
+            await self._adapters.database.warm(_WARM_CONNECTIONS)
+            await asyncio.sleep(_WARM_EVERY_S)
+
+    def _watch_paper_wallets(self, addresses: Iterable[WalletAddress]) -> None:
+        """On paper every wallet that a strategy names can be traded: no key is needed."""
+        if self._settings.mode is Mode.PAPER:
+            self.wallets.watch(addresses)
+
+
+async def checked_schema(ground: parts.Ground) -> str:
+    """The schema's version. Raises `SchemaError` for the first thing that is wrong with it."""
+    check = await ground.adapters.first_contact()
+    if check.problems:
+        first = check.problems[0]
+        more = f" ({len(check.problems) - 1} more: run `polycopy-worker check`)" if check.problems[1:] else ""
+        raise SchemaError(f"{first.thing}: {first.problem}; {first.fix}{more}.")
+    return check.schema_version
