@@ -7,6 +7,7 @@ one, the next ones come ever more seldom.
 """
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class FeedWatch:
         self._newest_brought: datetime | None = None
         self._missed_in_a_row: deque[float] = deque(maxlen=settings.missed_most)  # when, monotonic
         self._deaf_since_s: float | None = None
+        self._deaf_why = ""
         self._sound_since_s = clock.monotonic()
         self._replace_due_s = clock.monotonic()
         self._replace_pause_s = settings.replace_again_after_s
@@ -144,9 +146,9 @@ class FeedWatch:
     def _judge_deaf(self, why: str) -> None:
         now_s = self._clock.monotonic()
         if self._deaf_since_s is None:
-            self._deaf_since_s = now_s
+            self._deaf_since_s, self._deaf_why = now_s, why
             log.warning("feed.deaf", reason=why)
-        self._report(Level.DEGRADED, f"live, but deaf ({why}): {_BY_SWEEP}")
+        self._report(Level.DEGRADED, f"live, but deaf ({self._deaf_why}): {_BY_SWEEP}")
         if now_s >= self._replace_due_s:
             self._replace_due_s = now_s + self._replace_pause_s
             self._replace_pause_s = min(self._replace_pause_s * 2, self._settings.replace_again_most_s)
@@ -188,7 +190,9 @@ class FeedWatch:
                 self._missed_in_a_row.append(now_s)
                 self._canary.ask()
         if late:
-            log.warning("feed.missed", signals=len(late), in_a_row=len(self._missed_in_a_row))
+            expected = self._deaf_since_s is not None
+            level = logging.DEBUG if expected else logging.WARNING
+            log.log(level, "feed.missed", signals=len(late), in_a_row=len(self._missed_in_a_row))
 
 
 def _remember(ids: OrderedDict[FtOrderId, None], ft_order_id: FtOrderId) -> None:

@@ -43,6 +43,7 @@ class Heard:
     changes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     states: list[tuple[FeedState, str]] = field(default_factory=list)
     counts: list[FeedCount] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
 
     @property
     def words(self) -> list[FeedState]:
@@ -74,6 +75,7 @@ async def feed_of(
         on_signal=handlers.get("on_signal", heard.signals.append),
         on_change=handlers.get("on_change", lambda table, row: heard.changes.append((table, row))),
         on_state=handlers.get("on_state", lambda state, detail: heard.states.append((state, detail))),
+        on_table_live=heard.tables.append,
         on_count=heard.counts.append,
     )
     before = asyncio.all_tasks()
@@ -156,6 +158,16 @@ async def test_a_second_ok_of_the_server_is_told_as_live_again(server: Phoenix) 
         await live(heard, 2)
         assert heard.words[-2:] == [FeedState.LIVE, FeedState.LIVE]
         assert server.upgrades == 1
+
+
+async def test_it_tells_of_each_side_table_when_its_rows_flow_and_when_they_flow_again(
+    server: Phoenix,
+) -> None:
+    heard = Heard()
+    async with feed_of(server, heard):
+        await eventually(lambda: sorted(heard.tables) == sorted(SIDE_TABLES))
+        await server.joined("lt_controls")[0].system()
+        await eventually(lambda: heard.tables[len(SIDE_TABLES) :] == ["lt_controls"])
 
 
 async def close_socket(join: Join) -> None:
@@ -335,6 +347,18 @@ async def test_a_renewal_makes_the_new_session_before_it_breaks_the_old(server: 
         await eventually(lambda: server.sockets[0].state.name == "CLOSED")
         await server.joined("ft_orders")[-1].change({"order_id": "b"})
         await eventually(lambda: {"order_id": "b"} in heard.signals)
+
+
+async def test_a_session_that_is_doubted_is_replaced_without_a_gap(server: Phoenix) -> None:
+    heard = Heard()
+    async with feed_of(server, heard) as feed:
+        feed.renew("nothing to renew yet")
+        await live(heard)
+        feed.renew("a canary is not heard")
+        await live(heard, 2)
+        assert FeedState.LOST not in heard.words
+        await eventually(lambda: server.sockets[0].state.name == "CLOSED")
+        assert heard.counts.count(FeedCount.SESSION) == server.upgrades == 2
 
 
 async def test_a_renewal_that_fails_leaves_the_old_session_alone(server: Phoenix) -> None:
