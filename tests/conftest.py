@@ -6,12 +6,23 @@ The cluster, and the templates that tests' databases are copied from, are made w
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import cache
 
+import httpx
 import pytest
+from httpx._transports import default as httpx_transports
 
 from worker.sandbox.migrations import apply_migrations
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_tls_context() -> Iterator[None]:
+    """Nothing here speaks TLS, and a client of the exchange would make a dozen contexts, 25 ms of CPU each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx_transports, "create_ssl_context", cache(httpx.create_ssl_context))
+        yield
 
 
 @pytest.fixture(scope="session")

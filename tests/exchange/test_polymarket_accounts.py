@@ -4,7 +4,9 @@ import asyncio
 import time
 from decimal import Decimal
 
+import httpx
 import pytest
+from httpx._transports import default as httpx_transports
 from pydantic import SecretStr
 
 from tests.support.eventually import eventually
@@ -32,7 +34,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 # --- accounts -------------------------------------------------------------------------------------------------
 
 
-async def test_the_loop_stays_free_while_clients_are_made() -> None:
+async def test_the_loop_stays_free_while_clients_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With contexts of its own each, as in production, making a client is work.
+    monkeypatch.setattr(httpx_transports, "create_ssl_context", httpx.create_ssl_context)
     async with open_floor() as floor:
         in_the_loop_s, at_all_s = time.thread_time(), time.process_time()
         async with polymarket(floor):

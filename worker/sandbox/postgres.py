@@ -32,6 +32,7 @@ _READY_WITHIN_S = 30.0
 _RELEASED_WITHIN_S = 15.0
 _DROPPED_WITHIN_S = 20.0
 _POLL_S = 0.005
+_HAS_STRATEGIES = 150_000  # PostgreSQL 15
 _SETTINGS: Final = {
     "wal_level": "logical",
     "track_commit_timestamp": "on",
@@ -159,6 +160,9 @@ class Postgres:
         if template is not None:
             statement += sql.SQL(" template {}").format(sql.Identifier(template))
         async with await self.connect(None) as connection:
+            if self._cluster is not None and connection.info.server_version >= _HAS_STRATEGIES:
+                # Without fsync a copy of the files costs a third of a copy through the log.
+                statement += sql.SQL(" strategy file_copy")
             await connection.execute(statement)
             self._databases.add(name)
             # Supabase runs in UTC; a given server may not.
