@@ -19,7 +19,7 @@ from worker.handlers.strategies import Strategies
 from worker.observe.health import Level
 from worker.observe.notify import ServiceManager
 from worker.orders.strategy import Strategy
-from worker.orders.terms import StrategyId
+from worker.orders.terms import FtOrderId, StrategyId
 from worker.sandbox.gateway.fault import Fault
 from worker.sandbox.gateway.fault_catalogue import UNTIL_CLEARED
 from worker.sandbox.gateway.faults import Faults
@@ -95,8 +95,11 @@ async def desk_of(supabase: SupabaseSandbox) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-async def ear(supabase: SupabaseSandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ear]:
-    for name, value in SETTINGS.items():
+async def ear(
+    supabase: SupabaseSandbox, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Ear]:
+    """Its parameter, if there is one, is further settings."""
+    for name, value in (SETTINGS | getattr(request, "param", {})).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SUPABASE_URL", supabase.url)
     monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", supabase.service_role_key)
@@ -114,7 +117,14 @@ async def ear(supabase: SupabaseSandbox, monkeypatch: pytest.MonkeyPatch) -> Asy
         intake = parts.make_intake(ground, following=strategies.following)
         hearing = parts.make_hearing(ground, intake=intake, strategies=strategies, without=tuple)
         ear = Ear(ground, hearing, strategies, desk, supabase.gateway.faults)
-        work = (hearing.feed.run(), hearing.canary.run(), hearing.sweep.run(), strategies.run(), ear.judge())
+        work = (
+            hearing.feed.run(),
+            hearing.canary.run(),
+            hearing.sweep.run(),
+            hearing.notices.run(),
+            strategies.run(),
+            ear.judge(),
+        )
         tasks = [group.create_task(one) for one in work]
         yield ear
         for task in tasks:
@@ -190,6 +200,25 @@ async def test_a_canary_table_that_is_not_published_makes_nobody_deaf(ear: Ear) 
     await eventually(lambda: ear.strategy().is_paused)
     assert await ear.desk.rows("select canary_id from public.lt_canary") == sent
     assert ear.is_level(Level.OK)
+
+
+@pytest.mark.parametrize(
+    "ear",
+    [{"POLYCOPY_SWEEP__EVERY_S": NEVER_S, "POLYCOPY_SWEEP__CATCH_UP_AFTER_LIVE_S": f"[{NEVER_S}]"}],
+    indirect=True,
+    ids=["no sweep"],
+)
+async def test_a_notice_that_is_quicker_than_every_sweep_is_a_witness_too(ear: Ear) -> None:
+    await ear.listens()
+    await ear.faults.inflict(Fault.SILENT_WINDOW, for_s=UNTIL_CLEARED, table="ft_orders")
+
+    async def noticed() -> bool:
+        ear.hearing.notices.heard(FtOrderId(await ear.desk.signal()))
+        return ear.is_level(Level.DEGRADED, "signals in a row")
+
+    await eventually(noticed, every_s=0.1)
+    registry = ear.ground.metrics.registry
+    assert registry.get_sample_value("polycopy_signals_total", {"source": "notice"})
 
 
 async def test_rows_that_may_not_be_read_are_counted_and_missed(ear: Ear) -> None:

@@ -113,7 +113,7 @@ class FeedWatch:
             self._canary.excuse(inserted_at)
 
     def found(self, item: Item) -> None:
-        """The sweep found a signal that the feed had not brought by then."""
+        """The sweep, or a notice, came with a signal that the feed had not brought by then."""
         inserted_at, ft_order_id = insert_time(item.row), item.ft_order_id
         if ft_order_id in self._brought or ft_order_id in self._missed or ft_order_id in self._awaited:
             return

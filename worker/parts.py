@@ -231,7 +231,7 @@ def make_hearing(
         catch_up_after_live_s=settings.sweep.catch_up_after_live_s,
     )
     feed = _make_feed(ground, wakeups)
-    notices = Notices(adapters.ledger, intake, sweep, adapters.clock)
+    notices = Notices(adapters.ledger, intake, sweep, adapters.clock, on_found=watch.found)
     listener = make_listener(settings, on_signal=notices.heard, on_listening=notices.listening)
     return Hearing(feed, canary, watch, sweep, notices, listener)
 

@@ -4,12 +4,13 @@ Notices only hurry: one that cannot be read, or finds no place here, is left to 
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from worker.errors import WorkerError
 from worker.handlers.backfill import Sweep, item_of
-from worker.handlers.intake import Intake
+from worker.handlers.intake import Intake, Item
 from worker.orders.ports import Clock, Ledger
 from worker.orders.terms import FtOrderId
 
@@ -21,8 +22,12 @@ _WAITING_MOST = 256
 class Notices:
     """`heard` and `listening` are what a `SignalListener` calls."""
 
-    def __init__(self, ledger: Ledger, intake: Intake, sweep: Sweep, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, intake: Intake, sweep: Sweep, clock: Clock, *, on_found: Callable[[Item], None]
+    ) -> None:
+        """`on_found` hears of each signal that nobody else had brought by then."""
         self._ledger = ledger
+        self._on_found = on_found
         self._intake = intake
         self._sweep = sweep
         self._clock = clock
@@ -47,5 +52,8 @@ class Notices:
                 log.warning("notice.not_read", ft_order_id=ft_order_id, error=str(error))
                 self._sweep.ask()
                 continue
-            if work is not None:
-                self._intake.offer(item_of(work, "notice", self._clock), fresh=True)
+            if work is None:
+                continue
+            item = item_of(work, "notice", self._clock)
+            if self._intake.offer(item, fresh=True):
+                self._on_found(item)
