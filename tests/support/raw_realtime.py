@@ -60,8 +60,10 @@ class RawClient:
             async with asyncio.timeout(PATIENCE_S):
                 frame = await self.socket.recv()
         except ConnectionClosed as closed:
-            code = closed.rcvd.code if closed.rcvd else closed.sent.code if closed.sent else None
-            return "reset" if code is None else f"closed {int(code)}"
+            close = closed.rcvd or closed.sent
+            if close is not None:
+                return f"closed {int(close.code)}"
+            return "reset" if isinstance(closed.__cause__, ConnectionResetError) else "gone"
         if isinstance(frame, bytes):
             return "binary"
         self.raw = frame

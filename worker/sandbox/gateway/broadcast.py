@@ -66,7 +66,7 @@ class Broadcast:
             for change in heard:
                 self._strikes.nobody_heard(change.relation.table)
             return
-        self._delivery.open(transaction)
+        self._delivery.weigh(transaction)
         for rendered in rendered_changes:
             for session, channel, reader in listeners:
                 data = rendered.data.get(reader)

@@ -67,6 +67,11 @@ class Channel:
         """Returns the ids of the bindings that hear the change."""
         return [each.binding.id for each in self.subscriptions if each.hears(rendered)]
 
+    def hear_again(self, strike: Strike[Effect]) -> None:
+        """Ends the deafness that `strike` caused, not that of one that came since."""
+        if self.deafened_by is strike:
+            self.deafened_by = None
+
     def end(self) -> None:
         self.subscriptions = ()
         if self.subscribing is not None:

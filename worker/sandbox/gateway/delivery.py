@@ -35,8 +35,8 @@ class Delivery:
         self._meters: dict[Strike[Effect], _Meter] = {}
         self._held: list[tuple[Session, str, str]] = []
 
-    def open(self, transaction: Transaction) -> None:
-        """Tells of the rows that come next."""
+    def weigh(self, transaction: Transaction) -> None:
+        """Tells of the rows that come next, before the first of them is handed over."""
         strike = self._strikes.find(LimitRate, {change.relation.table for change in transaction.changes})
         if strike is not None:
             meter = self._meters.setdefault(strike, _Meter(strike.effect.rows, strike.delay_s))

@@ -227,24 +227,25 @@ class Session:
 
     async def _go_live(self, channel: Channel) -> None:
         """Says that rows flow: in time, unless a fault makes it late or untrue."""
-        if channel.is_dead:
-            self.say_subscribed(channel)
-            return
-        late = self._project.strikes.find(DelaySubscribed, channel.tables)
-        if late is not None:
-            late.struck += 1
-            channel.deafened_by = late
-            await asyncio.sleep(late.delay_s * (1 - _HEARD_OF_LATE_START))
-            channel.deafened_by = None
-            await asyncio.sleep(late.delay_s * _HEARD_OF_LATE_START)
-        untrue = self._project.strikes.find(DeafenAfterSubscribed, channel.tables)
-        if untrue is not None:
-            untrue.struck += 1
+        await self._start_late(channel)
+        untrue = None
+        if not channel.is_dead:
+            untrue = self._project.strikes.find(DeafenAfterSubscribed, channel.tables)
             channel.deafened_by = untrue
         self.say_subscribed(channel)
         if untrue is not None:
+            untrue.struck += 1
             await asyncio.sleep(untrue.delay_s)
-        channel.deafened_by = None
+            channel.hear_again(untrue)
+
+    async def _start_late(self, channel: Channel) -> None:
+        late = self._project.strikes.find(DelaySubscribed, channel.tables)
+        if late is not None and not channel.is_dead:
+            late.struck += 1
+            channel.deafened_by = late
+            await asyncio.sleep(late.delay_s * (1 - _HEARD_OF_LATE_START))
+            channel.hear_again(late)
+            await asyncio.sleep(late.delay_s * _HEARD_OF_LATE_START)
 
     async def _objection(self, channel: Channel, binding: Binding, condition: Filter | None) -> str | None:
         unpublished = self._project.strikes.find(Unpublish, {binding.table or ""})

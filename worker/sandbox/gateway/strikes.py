@@ -56,6 +56,7 @@ class Strike(Generic[E_co]):
         await self._over.wait()
 
     def close(self) -> None:
+        """Notes that it has ended."""
         self.ended_at = datetime.now(UTC)
         self._over.set()
 
