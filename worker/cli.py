@@ -16,10 +16,11 @@ from rich.markup import escape
 from worker.errors import ConfigError, ExitCode, UsageError, WorkerError
 from worker.observe import log
 from worker.orders.lifecycle import AttemptState
-from worker.orders.terms import Mode
+from worker.orders.terms import Mode, StrategyId
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from worker.lookback import Lookback
     from worker.preflight import Finding
 
 app = typer.Typer(
@@ -61,18 +62,60 @@ def run(
     live: Annotated[
         bool, typer.Option("--live", help='Spend money. Needs `mode = "live"` in the settings as well.')
     ] = False,
+    no_backfill: Annotated[
+        bool, typer.Option("--no-backfill", help="Leave what was inserted before this start to a later one.")
+    ] = False,
+    backfill_only: Annotated[
+        bool, typer.Option("--backfill-only", help="Decide what is left, once, report, and exit.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPAN|TIME",
+            help="Take in older signals on purpose: `12h`, `7d`, or `2026-11-20T00:00:00Z`. They stay in scope.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="With --since or --backfill-only: for this strategy alone."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="With --backfill-only: judge and report, write nothing, send nothing."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --backfill-only: print the report as one JSON object.")
+    ] = False,
 ) -> None:
     """Serve signals until SIGTERM or Ctrl-C: the daemon that systemd runs.
 
     Paper by default: the same path against the live book, nothing sent. SUPABASE_URL and
     SUPABASE_SERVICE_ROLE_KEY come from the environment or from systemd credentials.
+
+    It begins with the backlog: every signal in scope that has no decision, the newest first, behind those that are
+    inserted meanwhile. A signal younger than `signal.fresh_for_s` executes; an older one only if the book offers a
+    price inside its cap; one older than `signal.max_age_s` is recorded as `signal_too_old`. A strategy's scope begins
+    a day before its activation, and --since widens it: `run --backfill-only --since 7d --dry-run` shows what that
+    would come to, and the same without --dry-run does it. No pair is ever decided twice, whichever of these runs.
     """
+    from worker.lookback import Lookback, parse_since  # noqa: PLC0415 - as below
+
+    _agree_on_backfill(no_backfill, backfill_only, since, strategy, dry_run, as_json)
+    lookback = Lookback(
+        parse_since(since) if since is not None else None,
+        StrategyId(strategy) if strategy is not None else None,
+        said=since or "",
+    )
     settings = load_settings(config)
-    _agree_on_live(settings, live=live)
+    _agree_on_live(settings, live=live or (dry_run and settings.mode is Mode.LIVE))
+    if backfill_only:
+        raise typer.Exit(_work_off(settings, lookback, dry_run=dry_run, as_json=as_json))
     log.configure(settings.log)
     from worker.daemon import serve  # noqa: PLC0415 - the exchange's SDK takes a second to import
 
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, lookback=lookback, backfill=not no_backfill))
 
 
 @app.command()
@@ -178,6 +221,28 @@ def demo(
     raise typer.Exit(ExitCode.CRASH if failed else ExitCode.OK)
 
 
+def _work_off(settings: Settings, lookback: "Lookback", *, dry_run: bool, as_json: bool) -> int:
+    from worker.backlog import Errand, work_off  # noqa: PLC0415 - as in `run`
+    from worker.backlog_report import Tally, shown  # noqa: PLC0415
+
+    # One line for each decision would drown the progress: the report counts them, and the ledger has them all.
+    log.configure(settings.log.model_copy(update={"level": "warning"}))
+    tally = Tally()
+    with shown(tally, talk):
+        report = asyncio.run(work_off(settings, Errand(lookback, dry_run=dry_run), tally))
+    if as_json:
+        sys.stdout.write(log.redact(json.dumps(report.as_json())) + "\n")
+    else:
+        talk.print(report.as_table())
+        for sentence in report.sentences():
+            talk.print(escape(sentence))
+    if report.failure is not None:
+        raise report.failure
+    if report.interrupted:
+        return _INTERRUPTED
+    return ExitCode.UPSTREAM_UNREACHABLE if report.undone else ExitCode.OK
+
+
 async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding], ExitCode]":
     from worker.preflight import Grade, preflight  # noqa: PLC0415 - as in `run`
 
@@ -204,6 +269,25 @@ def _print_findings(findings: Sequence["Finding"]) -> None:
     ready = all(finding.grade != "fail" for finding in findings)
     answer = json.dumps({"ready": ready, "findings": [one.as_json() for one in findings]})
     sys.stdout.write(log.redact(answer) + "\n")
+
+
+def _agree_on_backfill(
+    no_backfill: bool,  # noqa: FBT001 - a flag as it was given
+    backfill_only: bool,  # noqa: FBT001 - a flag as it was given
+    since: str | None,
+    strategy: str | None,
+    dry_run: bool,  # noqa: FBT001 - a flag as it was given
+    as_json: bool,  # noqa: FBT001 - a flag as it was given
+) -> None:
+    """Flags that contradict each other, or do nothing, are mistakes: each is told with the way out."""
+    if no_backfill and (backfill_only or since is not None):
+        other = "--backfill-only" if backfill_only else "--since"
+        raise UsageError(f"--no-backfill contradicts {other}: leave one of them out.")
+    if strategy is not None and since is None and not backfill_only:
+        raise UsageError("--strategy narrows a backfill: add --since or --backfill-only.")
+    for flag, given in (("--dry-run", dry_run), ("--json", as_json)):
+        if given and not backfill_only:
+            raise UsageError(f"{flag} is about a backfill that ends: add --backfill-only.")
 
 
 def _agree_on_live(settings: Settings, *, live: bool) -> None:

@@ -15,7 +15,7 @@ from worker.orders.ports import Clock
 from worker.orders.terms import StrategyId
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
+_SPAN: Final = re.compile(r"(\d{1,4})([smhdw])")
 _HOW: Final = "say how far back (90m, 12h, 7d) or from when (2026-11-20T00:00:00Z)"
 
 

@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -60,14 +61,17 @@ class Trading:
             )
         )
 
-    async def start(self, lookback: Lookback) -> None:
-        """Everything that must be true before the first signal is served. Raises `WorkerError`."""
+    async def start(self, lookback: Lookback) -> datetime | None:
+        """Everything that must be true before the first signal is served. Raises `WorkerError`.
+
+        Returns from when on older signals were taken in on purpose.
+        """
         schema = await checked_schema(self._ground)
         if self._settings.mode is Mode.LIVE:
             self.wallets.watch(wallet.address for wallet in self._settings.wallets)
             await self._refuse_company()
         await self.strategies.load()
-        await lookback.open(self._adapters.ledger, self.strategies, self._adapters.clock)
+        since = await lookback.open(self._adapters.ledger, self.strategies, self._adapters.clock)
         await self.wallets.refresh()
         async with self.wallets.kept():  # to look everything up may take longer than a lease lasts
             looked_up = await self._pending.recover()
@@ -79,6 +83,7 @@ class Trading:
             attempts_looked_up=looked_up,
             schema=schema,
         )
+        return since
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What must run for as long as signals are served, by name."""

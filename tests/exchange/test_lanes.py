@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.support.eventually import eventually
 from worker.exchange.lanes import Lane, Lanes
 from worker.orders.terms import WalletAddress
 from worker.settings import ExchangeSettings
@@ -105,3 +106,66 @@ async def test_each_wallet_has_a_submit_lane_of_its_own() -> None:
     await turn_of_the_loop()
     assert (taking.done(), waiting.done()) == (True, False)
     waiting.cancel()
+
+
+async def test_calls_that_can_wait_leave_room_for_one_in_a_hurry_however_many_they_are() -> None:
+    lane = Lane(rate_per_s=100, burst=20)
+
+    async def patient(rank: float) -> None:
+        await lane.give_way(rank)
+        await lane.take()
+
+    waiting = [asyncio.create_task(patient(number)) for number in range(60)]
+    await eventually(lambda: sum(task.done() for task in waiting) >= 15, within_s=20)
+    hurried = asyncio.create_task(lane.take())
+    await turn_of_the_loop()
+    assert hurried.done()
+    assert not all(task.done() for task in waiting)
+    for task in waiting:
+        task.cancel()
+
+
+async def test_of_those_that_can_wait_the_lowest_rank_is_let_in_first() -> None:
+    lane = Lane(rate_per_s=200, burst=5)
+    order: list[float] = []
+
+    async def patient(rank: float) -> None:
+        await lane.give_way(rank)
+        order.append(rank)
+
+    async with asyncio.TaskGroup() as group:
+        for rank in (0.0, 3.0, 1.0, 2.0):
+            group.create_task(patient(rank))
+    assert order == [0.0, 1.0, 2.0, 3.0]
+
+
+async def test_one_who_gives_up_while_he_waits_lets_the_next_one_in() -> None:
+    lane = Lane(rate_per_s=100, burst=5)
+    await lane.give_way()
+    waiting = [asyncio.create_task(lane.give_way(number)) for number in range(3)]
+    await turn_of_the_loop()
+    for task in waiting[:2]:
+        task.cancel()
+    async with asyncio.timeout(10):
+        await waiting[2]
+    assert [task.cancelled() for task in waiting] == [True, True, False]
+
+
+async def test_whoever_can_wait_stands_back_while_anybody_waits() -> None:
+    lane = Lane(rate_per_s=5, burst=1)
+    await lane.take()
+    order: list[str] = []
+
+    async def hurried() -> None:
+        await lane.take()
+        order.append("in a hurry")
+
+    async def patient() -> None:
+        await lane.give_way()
+        order.append("can wait")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hurried())
+        await turn_of_the_loop()
+        group.create_task(patient())
+    assert order == ["in a hurry", "can wait"]
