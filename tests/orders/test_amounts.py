@@ -1,7 +1,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.orders.builders import a_market
@@ -148,7 +148,6 @@ def limits(draw: st.DrawFn) -> tuple[str, Decimal]:
 
 
 @given(limits(), _BETS, _FEES, st.sampled_from([1, 2]), st.sampled_from(IMMEDIATE), st.data())
-@settings(max_examples=3000)
 def test_an_immediate_buy_never_costs_more_than_the_bet_at_any_price_it_may_meet(
     limit: tuple[str, Decimal],
     bet: Decimal,
@@ -196,7 +195,6 @@ def test_a_fee_per_share_is_bounded_by_the_lowest_price_of_the_grid() -> None:
 
 
 @given(limits(), _BETS, _FEES, st.sampled_from([1, 2]), st.sampled_from(RESTING), st.data())
-@settings(max_examples=3000)
 def test_a_resting_buy_never_costs_more_than_the_bet_at_any_price_it_may_meet(
     limit: tuple[str, Decimal],
     bet: Decimal,
@@ -230,7 +228,6 @@ def test_a_resting_buy_never_costs_more_than_the_bet_at_any_price_it_may_meet(
 
 
 @given(limits(), st.decimals(min_value=0, max_value=10_000, places=6), st.sampled_from(list(OrderType)))
-@settings(max_examples=2000)
 def test_a_sell_never_gives_more_than_is_held_and_asks_for_exactly_its_limit(
     limit: tuple[str, Decimal], held: Decimal, order_type: OrderType
 ) -> None:
@@ -258,7 +255,6 @@ def test_a_sell_never_gives_more_than_is_held_and_asks_for_exactly_its_limit(
 
 
 @given(limits(), _BETS, _FEES)
-@settings(max_examples=1000)
 def test_one_cent_more_would_not_have_fitted(limit: tuple[str, Decimal], bet: Decimal, fee: Decimal) -> None:
     tick, price = limit
     order = buy(str(bet), str(price), tick=tick, fee=str(fee))

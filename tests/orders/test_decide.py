@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.orders.builders import (
@@ -321,7 +321,6 @@ def test_the_skip_shows_how_far_the_judgement_came() -> None:
     st.decimals(min_value=0, max_value="0.1", places=3),
     st.decimals(min_value=0, max_value=20, places=3),
 )
-@settings(max_examples=3000)
 def test_no_plan_can_cost_more_than_the_bet_the_caps_and_the_capital(
     entry: Decimal,
     tick: str,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.orders.lifecycle import TRANSITIONS, AttemptState
@@ -264,7 +264,6 @@ ANSWERS_OF_ANY_KIND = st.builds(
 
 
 @given(ANSWERS_OF_ANY_KIND, st.sampled_from([True, False]))
-@settings(max_examples=1000)
 def test_whatever_comes_back_the_attempt_gets_a_state_it_may_have_and_doubt_is_looked_up(
     answer: Answer,
     first_send: bool,  # noqa: FBT001 - drawn

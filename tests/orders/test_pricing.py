@@ -1,7 +1,7 @@
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.orders.numbers import floor_to
@@ -75,7 +75,6 @@ def test_a_price_that_cannot_be_one_of_this_market_is_out_of_band(entry: str, ti
     st.sampled_from(TICKS),
     st.sampled_from(list(Side)),
 )
-@settings(max_examples=2000)
 def test_a_base_price_is_on_the_grid_and_within_a_tick_of_what_the_trader_paid(
     entry: Decimal, tick: Decimal, side: Side
 ) -> None:
@@ -147,7 +146,6 @@ def test_at_the_edge_of_the_grid_the_limit_is_the_edge() -> None:
     st.decimals(min_value=0, max_value="0.2", places=5),
     st.sampled_from(list(Side)),
 )
-@settings(max_examples=3000)
 def test_a_limit_is_on_the_grid_and_never_worse_than_the_cap_or_one_tick(
     grid: tuple[Decimal, Decimal], slippage: Decimal, side: Side
 ) -> None:
@@ -164,7 +162,6 @@ def test_a_limit_is_on_the_grid_and_never_worse_than_the_cap_or_one_tick(
 
 
 @given(grid_prices(), st.decimals(min_value="0.00001", max_value="0.2", places=5))
-@settings(max_examples=1000)
 def test_a_limit_has_room_wherever_one_tick_is_affordable_and_inside_the_grid(
     grid: tuple[Decimal, Decimal], slippage: Decimal
 ) -> None:

@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.orders.builders import NOW, a_signal, signal_row
@@ -102,7 +102,6 @@ _JSON_VALUES = st.one_of(
 )
 
 
-@settings(max_examples=1000)
 @given(
     st.sampled_from(sorted(signal_row())), st.sampled_from(sorted(signal_row())), _JSON_VALUES, _JSON_VALUES
 )
