@@ -300,6 +300,7 @@ async def test_what_was_sent_into_a_black_hole_is_lost_to_a_client_that_gave_up(
         strike = await gateway.faults.inflict(Fault.BLACK_HOLE, for_s=UNTIL_CLEARED)
         await gateway.insert("A", "B")
         client.socket.transport.abort()
+        await client.socket.wait_closed()
         await gateway.faults.clear()
         await eventually(lambda: strike.lost == {"signals": 2}, within_s=PATIENCE_S)
 

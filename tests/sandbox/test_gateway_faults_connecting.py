@@ -172,7 +172,7 @@ async def test_a_fault_of_joins_spares_the_channels_of_other_tables(gateway: Fau
 
 async def test_a_second_join_behind_a_late_one_gets_the_close_of_the_first(gateway: FaultyGateway) -> None:
     """What kills the client library: its own channel's close comes after the reply that it takes for success."""
-    await gateway.faults.inflict(Fault.JOIN_LATE, for_s=UNTIL_CLEARED)
+    await gateway.faults.inflict(Fault.JOIN_LATE, for_s=UNTIL_CLEARED, delay_s=0.5)
     async with gateway.client() as client:
         await client.ask_to_join(ref="1")
         await client.ask_to_join(ref="2")
@@ -249,10 +249,10 @@ async def test_a_server_that_is_down_comes_back_by_itself(gateway: FaultyGateway
 async def test_connections_hang_in_a_black_hole_until_it_ends(gateway: FaultyGateway) -> None:
     strike = await gateway.faults.inflict(Fault.BLACK_HOLE, for_s=UNTIL_CLEARED)
     async with AsyncExitStack() as stack:
+        opening = asyncio.ensure_future(stack.enter_async_context(gateway.live_client()))
+        await eventually(lambda: strike.struck == 1, within_s=PATIENCE_S)
         with pytest.raises(TimeoutError):
             await connect(gateway.address, open_timeout=0.1)
-        opening = asyncio.ensure_future(stack.enter_async_context(gateway.live_client()))
-        await eventually(lambda: strike.struck == 2, within_s=PATIENCE_S)
         assert not opening.done()
         await gateway.insert("A")
         assert strike.lost == {"signals": 1}

@@ -138,11 +138,12 @@ class FaultyGateway:
             yield client
 
     async def insert(self, *names: str, table: str = "signals", note: str | None = None) -> None:
-        """Commits rows one by one; returns when the gateway has done with them, whatever it did."""
+        """Commits rows in one transaction; returns when the gateway has done with them, whatever it did."""
         before = self.faults.published[table]
-        for name in names:
-            statement = sql.SQL("insert into {} (name, note) values (%s, %s)").format(sql.Identifier(table))
-            await self.database.execute(statement, (name, note))
+        statement = sql.SQL("insert into {} (name, note) values (%s, %s)").format(sql.Identifier(table))
+        async with self.database.transaction():
+            for name in names:
+                await self.database.execute(statement, (name, note))
         await eventually(
             lambda: self.faults.published[table] >= before + len(names), within_s=PATIENCE_S, every_s=0.002
         )
