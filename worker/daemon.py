@@ -85,6 +85,9 @@ class Daemon:
         if self._settings.feed.enabled:
             tasks["feed"] = restartable("feed", self._hearing.feed.run, self.metrics)
             tasks["canary"] = restartable("canary", self._hearing.canary.run, self.metrics)
+        if self._hearing.listener is not None:
+            tasks["listener"] = restartable("listener", self._hearing.listener.run, self.metrics)
+            tasks["notices"] = restartable("notices", self._hearing.notices.run, self.metrics)
         return tasks
 
     async def _start_serving(self) -> None:

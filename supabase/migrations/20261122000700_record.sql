@@ -278,14 +278,14 @@ select
 from public.lt_order_attempts a
 join public.lt_attempt_totals t using (exchange_order_id);
 
--- {mode, wallet_address, limit} -> {now, attempts, more}: whatever still wants a look, longest unseen first.
+-- {mode, wallets: [address], limit} -> {now, attempts, more}: whatever still wants a look, longest unseen first.
 create or replace function public.lt_open_attempts(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
 declare
   page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
-  wallet    text := lower(p ->> 'wallet_address');
+  wallets   text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
   in_mode   text := p ->> 'mode';
   attempts  jsonb;
   has_more  boolean;
@@ -293,13 +293,13 @@ begin
   with wanted as (
     select a.exchange_order_id, coalesce(a.looked_up_at, a.created_at) as seen_at
     from public.lt_order_attempts a
-    where a.wallet_address = wallet and a.mode = in_mode and a.exchange_order_id in (
+    where a.wallet_address = any (wallets) and a.mode = in_mode and a.exchange_order_id in (
       select open.exchange_order_id from public.lt_order_attempts open
-      where open.wallet_address = wallet and open.mode = in_mode and open.closed_at is null
+      where open.wallet_address = any (wallets) and open.mode = in_mode and open.closed_at is null
       union
       -- Nobody believes a loss at once: a fill that comes late is booked all the same.
       select lost.exchange_order_id from public.lt_order_attempts lost
-      where lost.wallet_address = wallet and lost.mode = in_mode and lost.state = 'lost'
+      where lost.wallet_address = any (wallets) and lost.mode = in_mode and lost.state = 'lost'
         and lost.closed_at > now() - public.lt_setting('lost_watch')::interval
       union
       select f.exchange_order_id from public.lt_fills f where f.state = 'provisional')

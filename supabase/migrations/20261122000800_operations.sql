@@ -30,6 +30,40 @@ begin
 end
 $$;
 
+-- {wallets: [address], mode, worker, ttl_s} -> {now, leases: [{wallet_address, <as lt_lease>}]}
+-- Renews what the worker has, and tells who has the rest. What is free, or is being claimed on at this moment, is not
+-- in the answer: lt_lease takes it. One claim that takes its time must not hold up the leases of other wallets.
+create or replace function public.lt_leases(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '5s'
+as $$
+declare
+  asked  text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
+  ttl    interval := make_interval(secs => (p ->> 'ttl_s')::numeric);
+  leases jsonb;
+begin
+  with ours as (
+    select l.wallet_address from public.lt_leases l
+    where l.wallet_address = any (asked) and (l.worker, l.mode) = (p ->> 'worker', p ->> 'mode')
+    for no key update skip locked
+  ), renewed as (
+    update public.lt_leases l set expires_at = clock_timestamp() + ttl
+    from ours where l.wallet_address = ours.wallet_address
+    returning l.wallet_address, l.fence, l.expires_at
+  )
+  select jsonb_agg(told.lease) into leases from (
+    select to_jsonb(r) || '{"held": true}' as lease from renewed r
+    union all
+    select jsonb_build_object('wallet_address', l.wallet_address, 'held', false, 'holder', l.worker,
+                              'holder_mode', l.mode, 'expires_at', l.expires_at)
+    from public.lt_leases l
+    where l.wallet_address = any (asked) and (l.worker, l.mode) <> (p ->> 'worker', p ->> 'mode')
+      and l.expires_at > clock_timestamp()
+  ) told;
+  return jsonb_build_object('now', clock_timestamp(), 'leases', coalesce(leases, '[]'));
+end
+$$;
+
 -- {wallet_address, worker, fence} -> {now, released}. The row stays: its fence must never be given out again.
 create or replace function public.lt_lease_release(p jsonb)
 returns jsonb
@@ -43,17 +77,23 @@ begin
 end
 $$;
 
--- {wallet_address, mode, collateral_usd, as_of} -> {now, applied}: news older than what is known is dropped.
-create or replace function public.lt_wallet_seen(p jsonb)
+-- {mode, balances: [{wallet_address, collateral_usd, as_of}]} -> {now, applied}: news that is older than what is
+-- known is dropped.
+create or replace function public.lt_wallets_seen(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
 as $$
+declare
+  applied integer;
 begin
   insert into public.lt_wallets as w (wallet_address, mode, collateral_usd, as_of)
-  values (lower(p ->> 'wallet_address'), p ->> 'mode', (p ->> 'collateral_usd')::numeric, (p ->> 'as_of')::timestamptz)
+  select lower(b.wallet_address), p ->> 'mode', b.collateral_usd, b.as_of
+  from jsonb_to_recordset(p -> 'balances') as b (wallet_address text, collateral_usd numeric, as_of timestamptz)
+  order by 1   -- one order of locking for all callers
   on conflict (wallet_address, mode) do update set collateral_usd = excluded.collateral_usd, as_of = excluded.as_of
   where w.as_of is null or w.as_of <= excluded.as_of;
-  return jsonb_build_object('now', clock_timestamp(), 'applied', found);
+  get diagnostics applied = row_count;
+  return jsonb_build_object('now', clock_timestamp(), 'applied', applied);
 end
 $$;
 
@@ -241,14 +281,13 @@ as $$
       from (select * from foreign_rows order by greatest(created_at, order_placed_at) desc limit 100) r), '[]'))
 $$;
 
--- {now, version, strategies: [{<columns>, ft_wallet, controls, capital}]} of every active strategy.
+-- {now, strategies: [{<columns>, ft_wallet, controls, capital}]} of every active strategy.
 create or replace function public.lt_strategies_load(p_mode text)
 returns jsonb
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
   select jsonb_build_object(
     'now', clock_timestamp(),
-    'version', public.lt_strategies_version(),
     'strategies', coalesce(jsonb_agg(
       public.lt_exact(to_jsonb(s))
       || jsonb_build_object(

@@ -95,7 +95,7 @@ async def office(supabase: SupabaseSandbox) -> AsyncIterator[Office]:
     async with await SupabaseDatabase.open(access) as database:
         ledger = SupabaseLedger(database, mode=Mode.PAPER, worker=WorkerId("worker-a"))
         rival = SupabaseLedger(database, mode=Mode.PAPER, worker=WorkerId("worker-b"))
-        await ledger.wallet_seen(WalletBalance(THE_WALLET, Decimal(1000), datetime.now(UTC)))
+        await ledger.wallets_seen(WalletBalance(THE_WALLET, Decimal(1000), datetime.now(UTC)))
         try:
             yield Office(ledger, rival, desk)
         finally:
@@ -449,7 +449,7 @@ async def test_the_deadline_of_a_lease_is_never_later_than_the_databases(office:
 
 
 async def test_older_news_of_a_balance_changes_nothing(office: Office) -> None:
-    await office.ledger.wallet_seen(
+    await office.ledger.wallets_seen(
         WalletBalance(THE_WALLET, Decimal("0.01"), datetime.now(UTC) - timedelta(minutes=1))
     )
     row = await office.desk.row("select collateral_usd from public.lt_wallets")

@@ -419,7 +419,7 @@ async def test_a_takeover_of_the_lease_waits_for_a_claim_and_then_sees_its_attem
         await eventually(lapsed)
         assert not takeover.done()
     assert (await takeover)["fence"] == 2
-    attempts = await other.call("lt_open_attempts", {"mode": "paper", "wallet_address": WALLET, "limit": 10})
+    attempts = await other.call("lt_open_attempts", {"mode": "paper", "wallets": [WALLET], "limit": 10})
     assert [attempt["state"] for attempt in attempts["attempts"]] == ["submitting"]
     await other.close()
 

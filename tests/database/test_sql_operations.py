@@ -64,6 +64,42 @@ async def test_of_many_workers_at_once_one_gets_the_lease(desk: Desk, database: 
         await each.close()
 
 
+async def renew(desk: Desk, *wallets: str, worker: str) -> dict[str, Row]:
+    asked = {"wallets": wallets, "mode": desk.mode, "worker": worker, "ttl_s": "60"}
+    answer = await desk.call("lt_leases", asked)
+    return {lease["wallet_address"]: lease for lease in answer["leases"]}
+
+
+async def test_one_call_renews_what_is_ours_and_tells_who_has_the_rest(desk: Desk) -> None:
+    own, foreign, free, lapsed = ("0x" + digits * 20 for digits in ("01", "02", "03", "04"))
+    taken = await desk.lease(own, worker="a")
+    await desk.lease(lapsed, worker="b")
+    await lapse(desk)
+    await desk.lease(foreign, worker="b")
+    told = await renew(desk, own.upper().replace("0X", "0x"), foreign, free, lapsed, worker="a")
+    assert set(told) == {own, foreign}
+    assert (told[own]["held"], told[own]["fence"]) == (True, taken["fence"])
+    assert told[own]["expires_at"] > taken["expires_at"]
+    assert (told[foreign]["held"], told[foreign]["holder"], told[foreign]["holder_mode"]) == (
+        False,
+        "b",
+        "paper",
+    )
+    assert (await desk.lease(own, worker="b"))["held"] is False
+
+
+async def test_a_claim_that_takes_its_time_holds_up_no_other_lease(desk: Desk, database: str) -> None:
+    busy, quiet = "0x" + "01" * 20, "0x" + "02" * 20
+    for wallet in (busy, quiet):
+        await desk.lease(wallet, worker="a")
+    claiming = await Desk.open(database)
+    async with claiming.connection.transaction():
+        await claiming.rows("select from public.lt_leases where wallet_address = %(w)s for share", w=busy)
+        assert set(await renew(desk, busy, quiet, worker="a")) == {quiet}
+    assert set(await renew(desk, busy, quiet, worker="a")) == {busy, quiet}
+    await claiming.close()
+
+
 async def test_addresses_are_one_whatever_their_case(desk: Desk) -> None:
     await desk.lease(WALLET.upper().replace("0X", "0x"), worker="a")
     assert (await desk.lease(worker="b"))["held"] is False
@@ -73,9 +109,9 @@ async def test_addresses_are_one_whatever_their_case(desk: Desk) -> None:
 
 
 async def test_an_older_balance_never_replaces_a_newer_one(desk: Desk) -> None:
-    assert (await desk.balance("10", age_s=1))["applied"] is True
-    assert (await desk.balance("20", age_s=5))["applied"] is False
-    assert (await desk.balance("30"))["applied"] is True
+    assert (await desk.balance("10", age_s=1))["applied"] == 1
+    assert (await desk.balance("20", age_s=5))["applied"] == 0
+    assert (await desk.balance("30"))["applied"] == 1
     assert (await desk.row("select collateral_usd::text as usd from public.lt_wallets"))["usd"] == "30"
 
 

@@ -279,4 +279,3 @@ async def test_each_answer_tells_whether_the_strategies_are_still_those_that_wer
     assert len(set(versions)) == 1 + len(STRATEGY_CHANGES)
     await desk.decide(await desk.signal())
     assert (await desk.work())["strategies_version"] == versions[-1]
-    assert (await desk.call("lt_strategies_load", "paper"))["version"] == versions[-1]

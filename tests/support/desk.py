@@ -134,8 +134,8 @@ class Desk:
         return answer
 
     async def balance(self, collateral_usd: str = "1000", *, wallet: str = WALLET, age_s: float = 0) -> Row:
-        seen = {"wallet_address": wallet, "mode": self.mode, "collateral_usd": collateral_usd}
-        return await self.call("lt_wallet_seen", seen | {"as_of": _ago(age_s)})
+        seen = {"wallet_address": wallet, "collateral_usd": collateral_usd, "as_of": _ago(age_s)}
+        return await self.call("lt_wallets_seen", {"mode": self.mode, "balances": [seen]})
 
     async def ready(self) -> None:
         """Takes the lease of the wallet and tells its balance: what a claim needs."""

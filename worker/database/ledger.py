@@ -34,6 +34,7 @@ from worker.database.values import (
     number_text,
     row_of,
     rows_of,
+    text_of,
     texts_of,
     word_of,
 )
@@ -158,23 +159,37 @@ class SupabaseLedger:
             deadline_s=asked_s + ttl_s,
         )
 
+    async def leases(
+        self, *wallets: WalletAddress, ttl_s: float
+    ) -> Mapping[WalletAddress, Lease | LeaseHeld]:
+        asked_s = self._database.clock.monotonic()
+        params = {"wallets": wallets, "worker": self._worker, "ttl_s": ttl_s}
+        rows = rows_of(await self._call("lt_leases", params), "leases")
+        return {
+            (wallet := WalletAddress(text_of(row, "wallet_address"))): parse_lease(
+                row, wallet=wallet, mode=self._mode, worker=self._worker, deadline_s=asked_s + ttl_s
+            )
+            for row in rows
+        }
+
     async def release(self, lease: Lease) -> None:
         params = {"wallet_address": lease.wallet, "worker": lease.worker, "fence": lease.fence}
         await self._call("lt_lease_release", params)
 
-    async def open_attempts(self, wallet: WalletAddress, *, limit: int) -> Sequence[Attempt]:
-        answer = await self._call("lt_open_attempts", {"wallet_address": wallet, "limit": limit})
+    async def open_attempts(self, *wallets: WalletAddress, limit: int) -> Sequence[Attempt]:
+        answer = await self._call("lt_open_attempts", {"wallets": wallets, "limit": limit})
         return [parse_attempt(row) for row in rows_of(answer, "attempts")]
 
-    async def wallet_seen(self, balance: WalletBalance) -> None:
-        await self._call(
-            "lt_wallet_seen",
+    async def wallets_seen(self, *balances: WalletBalance) -> None:
+        seen = [
             {
                 "wallet_address": balance.wallet,
                 "collateral_usd": number_text(balance.collateral_usd),
                 "as_of": moment_text(balance.as_of),
-            },
-        )
+            }
+            for balance in balances
+        ]
+        await self._call("lt_wallets_seen", {"balances": seen})
 
     # --- for the operator
 

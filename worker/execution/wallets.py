@@ -5,14 +5,14 @@ A lease that could not be renewed is let go `margin_s` before it may pass to ano
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
 from worker.errors import WorkerError
-from worker.orders.ports import Clock, Exchange, Lease, LeaseHeld, Ledger
+from worker.orders.ports import Clock, Exchange, Lease, LeaseHeld, Ledger, WalletBalance
 from worker.orders.terms import WalletAddress
 
 log = structlog.get_logger(__name__)
@@ -105,14 +105,14 @@ class Wallets:
 
     async def refresh(self) -> None:
         """At start: every lease, and then the balance of every wallet that is held."""
-        await self._each(self._refresh_lease)
-        await self._each(self._refresh_balance)
+        await self._refresh_leases()
+        await self._refresh_balances()
 
     async def keep_leases(self) -> None:
         """Runs until cancelled. Waits for nothing but the leases themselves: a late renewal stops trading."""
         while True:
             self._changed.clear()
-            await self._each(self._refresh_lease)
+            await self._refresh_leases()
             self._on_turn("leases")
             try:
                 async with asyncio.timeout(self._timing.lease_renew_every_s):
@@ -133,16 +133,8 @@ class Wallets:
     async def keep_balances(self) -> None:
         """Runs until cancelled. A wallet that was just leased is read at once."""
         while True:
-            now_s = self._clock.monotonic()
-            await self._each(self._refresh_balance, due_s=now_s)
+            await self._refresh_balances(due_s=self._clock.monotonic())
             await asyncio.sleep(min(_BALANCE_TICK_S, self._timing.balance_refresh_every_s))
-
-    async def _each(
-        self, refresh: Callable[[_Wallet], Awaitable[None]], *, due_s: float = float("inf")
-    ) -> None:
-        await asyncio.gather(
-            *(refresh(one) for one in tuple(self._wallets.values()) if one.balance_due_s <= due_s)
-        )
 
     async def release(self) -> None:
         """Hand every lease back, so that a stand-by need not wait for its end."""
@@ -161,12 +153,31 @@ class Wallets:
                 "lease.release_failed", wallet=wallet.address, error=str(error) or "no answer in time"
             )
 
-    async def _refresh_lease(self, wallet: _Wallet) -> None:
+    async def _refresh_leases(self) -> None:
+        """One call for all that are known to be somebody's, and one for each that must be taken."""
+        wallets = tuple(self._wallets.values())
+        if not wallets:
+            return
+        try:
+            answers = await self._ledger.leases(*self._wallets, ttl_s=self._timing.lease_ttl_s)
+        except WorkerError as error:
+            for wallet in wallets:
+                self._note(wallet, f"the database did not renew the lease: {error}")
+            return
+        for wallet in wallets:
+            if wallet.address in answers:
+                self._leased(wallet, answers[wallet.address])
+        await asyncio.gather(*(self._take_lease(one) for one in wallets if one.address not in answers))
+
+    async def _take_lease(self, wallet: _Wallet) -> None:
         try:
             answer = await self._ledger.lease(wallet.address, ttl_s=self._timing.lease_ttl_s)
         except WorkerError as error:
-            self._note(wallet, f"the database did not renew the lease: {error}")
+            self._note(wallet, f"the database did not give the lease: {error}")
             return
+        self._leased(wallet, answer)
+
+    def _leased(self, wallet: _Wallet, answer: Lease | LeaseHeld) -> None:
         if isinstance(answer, LeaseHeld):
             wallet.lease = None
             self._note(wallet, f"{answer.holder} trades it in {answer.holder_mode} mode")
@@ -177,19 +188,40 @@ class Wallets:
         wallet.lease = answer
         wallet.trouble = ""
 
-    async def _refresh_balance(self, wallet: _Wallet) -> None:
-        if self.lease(wallet.address) is None:
+    async def _refresh_balances(self, *, due_s: float = float("inf")) -> None:
+        """Read those that are due, each by itself, and tell the database of all of them at once."""
+        due = [
+            one for one in self._wallets.values() if one.balance_due_s <= due_s and self.lease(one.address)
+        ]
+        read = await asyncio.gather(*(self._read_balance(wallet) for wallet in due))
+        seen = {wallet.address: balance for wallet, balance in zip(due, read, strict=True) if balance}
+        if not seen:
             return
+        # At even moments, so that wallets that were taken at different times come together in one call.
+        period_s = self._timing.balance_refresh_every_s
+        next_s = (self._clock.monotonic() // period_s + 1) * period_s
         try:
-            await self._ledger.wallet_seen(await self._exchange.balance(wallet.address))
+            await self._ledger.wallets_seen(*seen.values())
         except WorkerError as error:
-            # Not fatal here: the claim refuses by itself once the last snapshot is too old.
-            if not wallet.blind:
-                log.warning("wallet.balance_unknown", wallet=wallet.address, error=str(error))
-            wallet.blind = f"its balance is not read: {error}"
+            for address in seen:
+                self._blinded(self._wallets[address], error)
             return
-        wallet.blind = ""
-        wallet.balance_due_s = self._clock.monotonic() + self._timing.balance_refresh_every_s
+        for address in seen:
+            self._wallets[address].blind = ""
+            self._wallets[address].balance_due_s = next_s
+
+    async def _read_balance(self, wallet: _Wallet) -> WalletBalance | None:
+        try:
+            return await self._exchange.balance(wallet.address)
+        except WorkerError as error:
+            self._blinded(wallet, error)
+            return None
+
+    def _blinded(self, wallet: _Wallet, error: WorkerError) -> None:
+        """Not fatal here: the claim refuses by itself once the last snapshot is too old."""
+        if not wallet.blind:
+            log.warning("wallet.balance_unknown", wallet=wallet.address, error=str(error))
+        wallet.blind = f"its balance is not read: {error}"
 
     def _note(self, wallet: _Wallet, trouble: str) -> None:
         if trouble != wallet.trouble:

@@ -126,11 +126,7 @@ class Pending:
                 return
 
     async def _open_attempts(self) -> list[Attempt]:
-        found = [
-            attempt
-            for wallet in self._wallets.held
-            for attempt in await self._ledger.open_attempts(wallet, limit=_OPEN_MOST)
-        ]
+        found = await self._ledger.open_attempts(*self._wallets.held, limit=_OPEN_MOST)
         self._metrics.attempts_unresolved.set(sum(a.state is AttemptState.UNKNOWN for a in found))
         return found
 
