@@ -342,9 +342,10 @@ def test_a_feed_that_is_lost_again_and_again_is_degraded_though_each_loss_is_you
     stand = Stand()
     for _ in range(6):
         for state in (FeedState.CONNECTING, FeedState.LOST):
-            stand.watch.changed(state)
+            stand.watch.changed(state, "the server answered HTTP 401" if state is FeedState.LOST else "")
             stand.after(1)
     assert stand.level() is Level.DEGRADED
+    assert "HTTP 401" in stand.detail()
     assert stand.watch.judged.is_set()
 
 

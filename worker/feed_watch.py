@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 # A signal that was older when the sweep found it says nothing of the feed: its strategy may have been activated since.
 _YOUNG = timedelta(seconds=10)
-_REMEMBERED = 10_000
+_REMEMBERED = 4096
 _BY_SWEEP = "signals are found by the sweep"
 
 
@@ -61,7 +61,8 @@ class FeedWatch:
         self._metrics = metrics
         self._state = FeedState.LOST
         self._live_since: datetime | None = None
-        self._down_since_s: float = clock.monotonic()
+        self._down_since_s = clock.monotonic()
+        self._lost_why = ""
         self._awaited: OrderedDict[FtOrderId, _Awaited] = OrderedDict()  # found by the sweep, not yet late
         self._brought: OrderedDict[FtOrderId, None] = OrderedDict()
         self._missed: OrderedDict[FtOrderId, None] = OrderedDict()
@@ -85,8 +86,10 @@ class FeedWatch:
 
     # --- what happened
 
-    def changed(self, state: FeedState) -> None:
-        """The feed's own word."""
+    def changed(self, state: FeedState, detail: str = "") -> None:
+        """The feed's own word; of a loss, why."""
+        if state is FeedState.LOST:
+            self._lost_why = detail
         if self._state is FeedState.LIVE and state is not FeedState.LIVE:
             self._down_since_s = self._clock.monotonic()
             self._live_since = None
@@ -141,7 +144,8 @@ class FeedWatch:
         if not self._settings.enabled:
             self._report(Level.DEGRADED, f"switched off: {_BY_SWEEP}")
         elif down_s > self._settings.degraded_after_s:
-            self._report(Level.DEGRADED, f"not live: {_BY_SWEEP}")
+            why = f" ({self._lost_why})" if self._lost_why else ""
+            self._report(Level.DEGRADED, f"not live{why}: {_BY_SWEEP}")
 
     def _judge_deaf(self, why: str) -> None:
         now_s = self._clock.monotonic()

@@ -64,8 +64,7 @@ class Wakeups:
             self._strategies.changed()
 
     def on_state(self, state: FeedState, detail: str) -> None:
-        del detail  # the feed has logged it
-        self._feed_watch.changed(state)
+        self._feed_watch.changed(state, detail)
         if state is FeedState.LIVE:
             self._sweep.ask()
             for after_s in self._catch_up_after_live_s:
