@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from math import isinf
 from pathlib import Path
+from random import Random
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -19,12 +21,13 @@ from tests.support.recorded_realtime import recorded
 from worker.sandbox.gateway.effects import JoinEffect, UpgradeEffect
 from worker.sandbox.gateway.fault import Fault, Sight
 from worker.sandbox.gateway.fault_catalogue import CATALOGUE, UNTIL_CLEARED
+from worker.sandbox.gateway.pacing import DeliveryMode, Pacer
 from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-COMPRESSED = GatewayTiming(poll_every_s=0.02, poll_answer_s=0.001, fault_scale=0.01)
+COMPRESSED = GatewayTiming(poll_every_s=0.02, poll_answer_s=0.05, fault_scale=0.01)
 NEVER_S = 3600.0
 
 NOTHING_MORE: list[str] = []
@@ -197,6 +200,27 @@ async def test_rows_flow_again_when_the_burst_has_left_the_window(gateway: Fault
 
         await eventually(is_heard, within_s=PATIENCE_S)
         assert await client.sees() == "row C"
+
+
+async def test_polled_rows_come_no_sooner_than_the_poller_answers(gateway: FaultyGateway) -> None:
+    async with gateway.live_client() as client:
+        strike = await gateway.faults.inflict(Fault.POLLED_ROWS, for_s=UNTIL_CLEARED)
+        committing_s = monotonic()
+        await gateway.insert("A")
+        assert await client.sees() == "row A"
+        assert monotonic() - committing_s >= COMPRESSED.poll_answer_s
+        assert strike.struck == 1
+
+
+async def test_what_comes_after_the_polling_does_not_overtake_what_was_polled() -> None:
+    handed_on: list[int] = []
+    pacer = Pacer[int](DeliveryMode.HOSTED, COMPRESSED, Random(1), handed_on.append)
+    pacer.take(1)
+    pacer.mode = DeliveryMode.IMMEDIATE
+    pacer.take(2)
+    await eventually(lambda: len(handed_on) == 2, within_s=PATIENCE_S)
+    pacer.take(3)
+    assert handed_on == [1, 2, 3]
 
 
 async def test_a_dead_channel_stays_dead_and_a_new_join_hears(gateway: FaultyGateway) -> None:
