@@ -253,13 +253,14 @@ async def test_the_signals_of_a_replay_take_the_sides_of_its_prints(tmp_path: Pa
     printed = [(0, "A", "0.40"), (1, "B", "0.60"), (0, "B", "0.41"), (1, "A", "0.58")]
     quiet = "1000,0,B,0.3,5,0.3,0.7,P"  # the first two minutes are warm-up, whose prints are over
     prints = [
-        f"{130_000 + 1000 * n},{token},{side},{price},9,0,0,T"
+        f"{200_000 + 1000 * n},{token},{side},{price},9,0,0,T"
         for n, (token, side, price) in enumerate(printed)
     ]
     with gzip.open(tmp_path / Recording.EVENTS, "wt") as lines:
         lines.write("\n".join(["ms,token,side,price,size,best_bid,best_ask,type", quiet, *prints]) + "\n")
+    # The first print comes three seconds after the start: time enough for whoever follows to be there.
     async with RemoteExchange.spawn(
-        "--markets", "0", "--recording", str(tmp_path), "--speed", "100"
+        "--markets", "0", "--recording", str(tmp_path), "--speed", "25"
     ) as exchange:
         trades = recorded_trades(exchange)
         async with asyncio.timeout(20):
