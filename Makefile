@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ feed-faults: $(READY) ## everything that can happen to the feed: make feed-fault
 
 soak: $(READY) ## the worker's memory over very many signals: make soak ARGS="--signals 100000 --json"
 	@$(BIN)/python -m tests.feed.soak $(ARGS)
+
+backlog: $(READY) ## start over a long backlog, measured: make backlog ARGS="--rows 5000 --poison 50 --json"
+	@$(BIN)/python -m tests.backlog.run $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .
