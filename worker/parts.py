@@ -219,7 +219,7 @@ def make_hearing(
         health=ground.health,
         metrics=ground.metrics,
     )
-    sweep = _make_sweep(ground, intake, watch, without=without)
+    sweep = _make_sweep(ground, intake, strategies, watch, without=without)
     wakeups = Wakeups(
         intake=intake,
         sweep=sweep,
@@ -237,7 +237,12 @@ def make_hearing(
 
 
 def _make_sweep(
-    ground: Ground, intake: Intake, feed_watch: FeedWatch, *, without: Callable[[], Collection[StrategyId]]
+    ground: Ground,
+    intake: Intake,
+    strategies: Strategies,
+    feed_watch: FeedWatch,
+    *,
+    without: Callable[[], Collection[StrategyId]],
 ) -> Sweep:
     sweep = ground.settings.sweep
     return Sweep(
@@ -249,6 +254,7 @@ def _make_sweep(
         every_s=lambda: sweep.every_s if feed_watch.flows else sweep.every_degraded_s,
         without=without,
         on_found=feed_watch.found,
+        on_version=strategies.seen,
         on_turn=ground.pulse.beat,
     )
 

@@ -23,7 +23,7 @@ from worker.supervision import essential, restartable
 
 log = structlog.get_logger(__name__)
 
-_STRATEGY_REFRESH_S = 5.0
+_STRATEGY_REFRESH_S = 30.0
 _WARM_CONNECTIONS = 4
 _WARM_EVERY_S = 60.0
 _FOREIGN_WINDOW_S = 300.0

@@ -46,6 +46,7 @@ def parse_work(answer: Row) -> WorkBatch:
         work=tuple(_work(item) for item in rows_of(answer, "work")),
         more=flag_of(answer, "more"),
         bookmark=None if answer.get("bookmark") is None else row_of(answer, "bookmark"),
+        strategies_version=text_of(answer, "strategies_version"),
     )
 
 

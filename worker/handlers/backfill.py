@@ -47,6 +47,7 @@ class Sweep:
         every_s: Callable[[], float],
         without: Callable[[], Collection[StrategyId]],
         on_found: Callable[[Item], None],
+        on_version: Callable[[str], None] = lambda _: None,
         on_turn: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`every_s` is asked at each round: the sweep hurries while the feed is down. `without`: see `Ledger.work`."""
@@ -58,6 +59,7 @@ class Sweep:
         self._every_s = every_s
         self._without = without
         self._on_found = on_found
+        self._on_version = on_version
         self._on_turn = on_turn
         self._not_before: datetime | None = None
         self._asked = asyncio.Event()
@@ -85,6 +87,7 @@ class Sweep:
             without=self._out_of_the_way(),
         )
         self._bookmark = batch.bookmark
+        self._on_version(batch.strategies_version)
         found = sum(self._offer(work, source) for work in batch.work)
         self._crowded = batch.more and not found
         return found

@@ -1,7 +1,7 @@
 """The strategies that follow each paper wallet, as last read: fast to ask, never trusted for money.
 
-Read at start, at once when the feed reports a change, and every few seconds in case it does not. The claim
-checks pause, kill and limits again inside its transaction.
+Read at start, at once when the feed reports a change or a sweep sees one, and now and then for what changes without
+a trace in these tables: the capital. The claim checks pause, kill and limits again inside its transaction.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ class Strategies:
         self._by_id: dict[StrategyId, Strategy | InvalidStrategy] = {}
         self._by_ft_wallet: dict[FtWalletId, list[StrategyId]] = {}
         self._stale = asyncio.Event()
+        self._version = ""
 
     def get(self, strategy_id: StrategyId) -> Strategy | InvalidStrategy | None:
         return self._by_id.get(strategy_id)
@@ -67,6 +68,12 @@ class Strategies:
     def changed(self) -> None:
         """Somebody changed a strategy, its paper wallet or a control: read them again now."""
         self._stale.set()
+
+    def seen(self, version: str) -> None:
+        """A sweep saw this version of them: another one than before is a change that nobody reported."""
+        if version != self._version:
+            self._version = version
+            self.changed()
 
     async def load(self) -> None:
         """Raises `DatabaseError`: no strategies and no answer are not the same thing."""

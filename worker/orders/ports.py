@@ -202,11 +202,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class WorkBatch:
-    """`more`: some of it found no place. `bookmark`: where to go on with the round; None: it has ended."""
+    """`more`: some of it found no place. `bookmark`: where to go on with the round; None: it has ended.
+
+    `strategies_version` changes whenever a strategy, its paper wallet, a switch or a scope does.
+    """
 
     work: tuple[Work, ...]
     more: bool
     bookmark: Mapping[str, Any] | None = None
+    strategies_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +294,7 @@ class Attempt:
     looked_up_at: datetime | None = None
     signal_created_at: datetime | None = None  # what the attempt's freshness is judged by
     limit_price: Decimal | None = None
+    shares: Decimal | None = None  # what it is for; None: it spends dollars
 
 
 @dataclass(frozen=True, slots=True)
