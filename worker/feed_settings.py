@@ -16,7 +16,7 @@ class FeedSettings(Group):
     join_timeout_s: PositiveSeconds = 10.0
     live_timeout_s: PositiveSeconds = 15.0
     renew_after_s: Annotated[float, Field(gt=0, lt=_LONGEST_CONNECTION_S)] = 6 * 3600.0
-    degraded_after_s: PositiveSeconds = 10.0
+    degraded_after_s: PositiveSeconds = 8.0
     backoff_first_s: PositiveSeconds = 0.2
     backoff_most_s: PositiveSeconds = 5.0
     backoff_rate_limited_s: PositiveSeconds = 30.0

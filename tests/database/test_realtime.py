@@ -258,6 +258,21 @@ async def test_a_server_that_is_away_is_found_when_it_is_back(server: Phoenix) -
         assert "HTTP 503" in heard.states[1][1]
 
 
+async def test_an_outage_is_told_once_and_so_is_its_end(server: Phoenix) -> None:
+    heard = Heard()
+    with capture_logs() as logs:
+        async with feed_of(server, heard, replace(FAST, join_s=10.0, live_s=10.0)):
+            await live(heard)
+            server.status = HTTPStatus.SERVICE_UNAVAILABLE
+            await server.sockets[0].close(1012)
+            await eventually(lambda: server.upgrades >= 6)
+            server.status = None
+            await live(heard, 2)
+    told = [(entry["event"], entry["log_level"]) for entry in logs if entry["log_level"] != "debug"]
+    assert told.count(("stream.lost", "warning")) == 2  # the close, and why there is no other session
+    assert told.count(("stream.live", "info")) == 2
+
+
 async def test_a_server_that_vanished_from_the_network_is_noticed_by_pings(server: Phoenix) -> None:
     heard = Heard()
     async with feed_of(server, heard, replace(FAST, ping_timeout_s=0.5)):

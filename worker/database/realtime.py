@@ -93,6 +93,7 @@ class RealtimeFeed:
         self._current: RealtimeSession | None = None
         self._live_since_s: float | None = None
         self._losses_in_a_row = 0
+        self._told_loss: str | None = None  # the last one, until the feed is live again
         self.state = FeedState.LOST
 
     @property
@@ -198,9 +199,22 @@ class RealtimeFeed:
         if state is self.state and state is not FeedState.LIVE:
             return
         self.state = state
-        level = logging.WARNING if state is FeedState.LOST else logging.INFO
-        _log.log(level, f"stream.{state.value}", reason=detail)
+        _log.log(self._level_of(state, detail), f"stream.{state.value}", reason=detail)
         self._hand_on(self._on_state, state, detail)
+
+    def _level_of(self, state: FeedState, detail: str) -> int:
+        """An outage of hours is told once for each reason, not at every attempt."""
+        match state:
+            case FeedState.LOST:
+                told, self._told_loss = self._told_loss, detail
+                return logging.DEBUG if detail == told else logging.WARNING
+            case FeedState.LIVE:
+                self._told_loss = None
+                return logging.INFO
+            case FeedState.CONNECTING | FeedState.JOINED:
+                return logging.INFO if self._told_loss is None else logging.DEBUG
+            case _:
+                assert_never(state)
 
     def _hand_on(self, handler: Callable[..., None], *values: Any) -> None:
         """An exception that reached the client library would end its receive loop without a word."""
