@@ -198,7 +198,7 @@ language plpgsql stable security invoker set search_path = ''
 as $$
 begin
   return (
-    select md5(string_agg(row_version, ' ' order by row_version)) from (
+    select md5(coalesce(string_agg(row_version, ' ' order by row_version), '')) from (
       select 's' || s.ctid || s.xmin as row_version from public.lt_strategies s
       union all
       select 'w' || w.ctid || w.xmin from public.ft_wallets w
