@@ -1,23 +1,16 @@
 """The gateway's faults as a client with a live channel meets them. Who connects: `test_gateway_faults_connecting`."""
 
 import asyncio
-import json
-import re
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from math import isinf
-from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.eventually import eventually
-from tests.support.raw_realtime import PATIENCE_S, FaultyGateway, faulty_gateway
-from tests.support.recorded_realtime import recorded
+from tests.support.raw_realtime import COMPRESSED, PATIENCE_S, FaultyGateway, faulty_gateway, lasting
 from worker.sandbox.gateway.effects import JoinEffect, UpgradeEffect
 from worker.sandbox.gateway.fault import Fault, Sight
 from worker.sandbox.gateway.fault_catalogue import CATALOGUE, UNTIL_CLEARED
@@ -27,7 +20,6 @@ from worker.sandbox.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-COMPRESSED = GatewayTiming(poll_every_s=0.02, poll_answer_s=0.05, fault_scale=0.01)
 NEVER_S = 3600.0
 
 NOTHING_MORE: list[str] = []
@@ -89,22 +81,6 @@ ELSEWHERE = {
 """Each has a test of its own below."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started(cluster: Postgres, project_template: str) -> AsyncIterator[FaultyGateway]:
-    async with faulty_gateway(cluster, project_template, COMPRESSED) as gateway:
-        yield gateway
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def gateway(started: FaultyGateway) -> AsyncIterator[FaultyGateway]:
-    yield started
-    await started.faults.clear()
-
-
-def _lasting(fault: Fault) -> dict[str, Any]:
-    return {"for_s": UNTIL_CLEARED} if CATALOGUE[fault].lasts_s else {}
-
-
 async def test_every_known_fault_is_shown_to_a_live_client() -> None:
     assert set(CATALOGUE) == set(Fault) == {*SEEN, *ELSEWHERE}
 
@@ -116,7 +92,7 @@ async def test_a_live_client_sees_of_a_fault_what_the_real_server_showed(
     during, after = SEEN[fault]
     async with gateway.live_client() as client:
         lost_before = gateway.faults.unheard.total()
-        strike = await gateway.faults.inflict(fault, **_lasting(fault))
+        strike = await gateway.faults.inflict(fault, **lasting(fault))
         await gateway.insert("A", "B")
         assert [await client.sees() for _ in during] == during
         if not during or not during[-1].startswith(ENDINGS):
@@ -140,7 +116,7 @@ async def test_a_silent_fault_leaves_the_socket_open_and_heartbeats_answered(
     fault: Fault, gateway: FaultyGateway
 ) -> None:
     async with gateway.live_client() as client:
-        await gateway.faults.inflict(fault, **_lasting(fault))
+        await gateway.faults.inflict(fault, **lasting(fault))
         if fault is Fault.DEAD_AFTER_SUBSCRIBED:
             assert await client.sees() == "subscribed"
         await client.sees_nothing_more()
@@ -374,66 +350,3 @@ async def test_what_a_fault_has_not_cannot_be_set(
     with pytest.raises(ValueError, match="Expected a fault"):
         await gateway.faults.inflict(fault, **options)
     assert gateway.faults.in_force == ()
-
-
-@pytest.mark.parametrize(
-    ("fault", "scenario", "marker"),
-    [
-        (Fault.TOKEN_EXPIRED, "S08", "Token has expired 0 seconds ago"),
-        (Fault.CHANNEL_CLOSED, "S08", "phx_close"),
-        (Fault.SUBSCRIBED_AGAIN, "S08", "Subscribed to PostgreSQL"),
-        (Fault.DEAD_AFTER_SUBSCRIBED, "S22", "Subscribed to PostgreSQL"),
-        (Fault.UNAUTHORIZED_ROWS, "S04", "Error 401"),
-    ],
-)
-async def test_says_it_in_the_very_words_that_were_recorded(
-    fault: Fault, scenario: str, marker: str, gateway: FaultyGateway
-) -> None:
-    expected = next(step.raw for step in recorded(scenario) if step.direction == "in" and marker in step.raw)
-    async with gateway.live_client() as client:
-        await gateway.faults.inflict(fault, **_lasting(fault))
-        await gateway.insert("A")
-        await client.sees()
-        assert _normalised(client.raw) == _normalised(expected)
-
-
-async def test_truncates_rows_as_was_recorded(gateway: FaultyGateway) -> None:
-    expected = next(step.raw for step in recorded("S18") if "Error 413" in step.raw)
-    async with gateway.live_client() as client:
-        await gateway.faults.inflict(Fault.TRUNCATED_ROWS)
-        await gateway.insert("A", note="x" * 100)
-        await client.sees()
-        seen, known = (json.loads(raw)["payload"]["data"] for raw in (client.raw, expected))
-    assert list(seen) == list(known)
-    assert seen["errors"] == known["errors"]
-    assert "note" not in seen["record"]
-
-
-async def test_a_restart_closes_as_was_recorded(gateway: FaultyGateway) -> None:
-    expected = next(json.loads(step.raw) for step in recorded("S11") if step.direction == "in-close")
-    async with gateway.live_client() as client:
-        await gateway.faults.inflict(Fault.LOSS_BEFORE_RESTART)
-        assert await client.sees() == "closed 1012"
-        assert (client.socket.close_code, client.socket.close_reason) == (
-            expected["code"],
-            expected["reason"],
-        )
-
-
-async def test_the_page_about_faults_is_the_catalogue() -> None:
-    page = (Path(__file__).parents[2] / "docs/realtime-faults.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert rows == [
-        f"| `{fault}` | {entry.what} | {entry.sight} | {_seconds(entry.lasts_s)} | {entry.source} |"
-        for fault, entry in CATALOGUE.items()
-    ]
-
-
-def _seconds(duration_s: float) -> str:
-    if isinf(duration_s):
-        return "until cleared"
-    return f"{duration_s:g} s" if duration_s else "a moment"
-
-
-def _normalised(frame: str) -> str:
-    return re.sub(r'"(topic|channel|table)":"[^"]*"|"ids":\[\d+\]', "NAMED", frame)

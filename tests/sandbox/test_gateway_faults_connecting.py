@@ -2,27 +2,23 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import httpx
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.eventually import eventually
-from tests.support.raw_realtime import PATIENCE_S, FaultyGateway, faulty_gateway
+from tests.support.raw_realtime import COMPRESSED, PATIENCE_S, FaultyGateway, faulty_gateway
 from tests.support.recorded_realtime import recorded
 from worker.sandbox.gateway.effects import GoDown, JoinEffect, UpgradeEffect
 from worker.sandbox.gateway.fault import Fault
 from worker.sandbox.gateway.fault_catalogue import CATALOGUE, UNTIL_CLEARED
-from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.postgres import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-COMPRESSED = GatewayTiming(upgrade_error_s=0.01, join_error_s=0.01, fault_scale=0.01)
 NEVER_S = 3600.0
 
 UNPUBLISHED = (
@@ -60,18 +56,6 @@ UPGRADES: dict[Fault, tuple[int, str, str]] = {
     Fault.REALTIME_DOWN: (502, "", ""),
 }
 """How an upgrade is answered while the fault is in force."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started(cluster: Postgres, project_template: str) -> AsyncIterator[FaultyGateway]:
-    async with faulty_gateway(cluster, project_template, COMPRESSED) as gateway:
-        yield gateway
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def gateway(started: FaultyGateway) -> AsyncIterator[FaultyGateway]:
-    yield started
-    await started.faults.clear()
 
 
 async def test_every_fault_that_meets_who_connects_is_shown_to_one() -> None:

@@ -17,6 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.eventually import eventually
+from worker.sandbox.gateway.fault import Fault
+from worker.sandbox.gateway.fault_catalogue import CATALOGUE, UNTIL_CLEARED
 from worker.sandbox.gateway.faults import Faults
 from worker.sandbox.gateway.server import Gateway
 from worker.sandbox.gateway.timing import GatewayTiming
@@ -24,12 +26,20 @@ from worker.sandbox.keys import ProjectKeys
 from worker.sandbox.postgres import Postgres
 
 PATIENCE_S = 20.0
+COMPRESSED = GatewayTiming(
+    upgrade_error_s=0.01, join_error_s=0.01, poll_every_s=0.02, poll_answer_s=0.05, fault_scale=0.01
+)
 TABLE = """
 create table signals (id bigserial primary key, name text, note text);
 create table echoes (like signals including all);
 grant select on signals, echoes to service_role;
 alter publication supabase_realtime add table signals, echoes;
 """
+
+
+def lasting(fault: Fault) -> dict[str, float]:
+    """How to inflict it so that it lasts until it is ended, if it lasts at all."""
+    return {"for_s": UNTIL_CLEARED} if CATALOGUE[fault].lasts_s else {}
 
 
 class RawClient:
