@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ soak: $(READY) ## the worker's memory over very many signals: make soak ARGS="--
 
 backlog: $(READY) ## start over a long backlog, measured: make backlog ARGS="--rows 5000 --poison 50 --json"
 	@$(BIN)/python -m tests.backlog.run $(ARGS)
+
+idle: $(READY) ## what a worker with nothing to do costs the database: make idle ARGS="--strategies 20 --seconds 60"
+	@$(BIN)/python -m benchmarks.idle $(ARGS)
+
+sweep: $(READY) ## what a sweep costs among very many decided signals: make sweep ARGS="--signals 5000 500000"
+	@$(BIN)/python -m benchmarks.sweep $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

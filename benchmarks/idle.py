@@ -1,0 +1,114 @@
+"""What an idle worker costs the database: `python -m benchmarks.idle --strategies 20 --seconds 60`.
+
+The production worker in paper mode, every strategy with a wallet of its own, and no signal at all. Calls are what
+PostgREST asked for it, time is what pg_stat_statements counted for them, set-up of their transactions included.
+Exit code 0: both are within the promise; 1: not.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Final
+
+import psycopg
+
+from worker.sandbox.errors import SandboxError
+from worker.sandbox.postgres import Postgres
+from worker.sandbox.worker_process import WorkerProcess
+from worker.sandbox.world import Follower, open_world
+
+CALLS_PER_S_MOST: Final = 2.0
+DATABASE_MS_PER_S_MOST: Final = 5.0
+# Statements of PostgREST run as the authenticator until they have become the role of the key. The statements are
+# counted per database, and nobody else has these roles here.
+_SPENT: Final = """
+select
+  coalesce(sum(s.calls) filter (where s.query like '%"lt\\_%'), 0)::integer,
+  coalesce(sum(s.total_exec_time + s.total_plan_time), 0)::float8,
+  coalesce(jsonb_object_agg(substring(s.query from '"(lt_\\w+)"'), s.calls) filter (where s.query like '%"lt\\_%'), '{}')
+from extensions.pg_stat_statements s
+join pg_roles r on r.oid = s.userid
+join pg_database d on d.oid = s.dbid
+where d.datname = current_database() and r.rolname in ('authenticator', 'service_role')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """`calls` by function, over `seconds`."""
+
+    strategies: int
+    seconds: float
+    calls_per_s: float
+    database_ms_per_s: float
+    calls: dict[str, int]
+
+    @property
+    def holds(self) -> bool:
+        return self.calls_per_s <= CALLS_PER_S_MOST and self.database_ms_per_s <= DATABASE_MS_PER_S_MOST
+
+
+async def measure(
+    *, strategies: int, seconds: float, postgres: Postgres | None = None, template: str | None = None
+) -> Idle:
+    """Raises `SandboxError` where the server cannot count statements."""
+    followers = [
+        Follower(f"LT_{number}", f"FT_{number}", number, "FAK", Decimal(3)) for number in range(strategies)
+    ]
+    async with (
+        open_world(markets=1, followers=followers, postgres=postgres, template=template) as world,
+        await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database,
+    ):
+        await _require_statistics(database)
+        environment = world.worker_environment() | {"POLYCOPY_MODE": "paper", "POLYCOPY_WALLETS": "[]"}
+        async with WorkerProcess.start(environment):
+            await asyncio.sleep(min(seconds, 5))  # what a start asks for is not idleness
+            await database.execute("select extensions.pg_stat_statements_reset()")
+            began_s = asyncio.get_running_loop().time()
+            await asyncio.sleep(seconds)
+            elapsed_s = asyncio.get_running_loop().time() - began_s
+            spent = await (await database.execute(_SPENT.encode())).fetchone()
+    if spent is None:
+        raise SandboxError("pg_stat_statements says nothing: an aggregate always has a row.")
+    calls, spent_ms, by_function = spent
+    return Idle(
+        strategies,
+        round(elapsed_s, 1),
+        round(calls / elapsed_s, 2),
+        round(spent_ms / elapsed_s, 2),
+        by_function,
+    )
+
+
+async def _require_statistics(database: psycopg.AsyncConnection) -> None:
+    try:
+        await database.execute("create extension if not exists pg_stat_statements schema extensions")
+        await database.execute("select from extensions.pg_stat_statements limit 1")
+    except psycopg.Error as error:
+        raise SandboxError(
+            "This PostgreSQL cannot count statements (the wheel comes without pg_stat_statements): install the "
+            "system's PostgreSQL with its contrib modules, or set DATABASE_URL to a server that preloads it."
+        ) from error
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--strategies", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    asked = parser.parse_args()
+    try:
+        idle = asyncio.run(measure(strategies=asked.strategies, seconds=asked.seconds))
+    except SandboxError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(json.dumps({**asdict(idle), "holds": idle.holds}) + "\n")
+    return 0 if idle.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
