@@ -11,24 +11,26 @@ as $$
     ('submitting', 'killed'), ('submitting', 'rejected'), ('submitting', 'unknown'), ('submitting', 'abandoned'),
     ('submitting', 'cancelled'), ('submitting', 'expired'),
 
-    ('live', 'delayed'), ('live', 'unmatched'), ('live', 'matched'), ('live', 'killed'), ('live', 'rejected'),
-    ('live', 'cancelling'), ('live', 'cancelled'), ('live', 'expired'),
-
     ('delayed', 'live'), ('delayed', 'unmatched'), ('delayed', 'unknown'), ('delayed', 'matched'),
     ('delayed', 'killed'), ('delayed', 'rejected'), ('delayed', 'cancelling'), ('delayed', 'cancelled'),
     ('delayed', 'expired'),
 
-    ('unmatched', 'live'), ('unmatched', 'delayed'), ('unmatched', 'unknown'), ('unmatched', 'matched'),
+    ('unmatched', 'live'), ('unmatched', 'unknown'), ('unmatched', 'matched'),
     ('unmatched', 'killed'), ('unmatched', 'rejected'), ('unmatched', 'cancelling'), ('unmatched', 'cancelled'),
     ('unmatched', 'expired'),
+
+    ('live', 'unknown'), ('live', 'matched'), ('live', 'killed'), ('live', 'rejected'),
+    ('live', 'cancelling'), ('live', 'cancelled'), ('live', 'expired'),
+
+    ('cancelling', 'live'), ('cancelling', 'unknown'), ('cancelling', 'matched'), ('cancelling', 'rejected'),
+    ('cancelling', 'cancelled'), ('cancelling', 'expired'),
 
     ('unknown', 'live'), ('unknown', 'delayed'), ('unknown', 'unmatched'), ('unknown', 'matched'),
     ('unknown', 'killed'), ('unknown', 'rejected'), ('unknown', 'cancelling'), ('unknown', 'cancelled'),
     ('unknown', 'expired'), ('unknown', 'lost'),
 
-    ('cancelling', 'cancelled'), ('cancelling', 'matched'), ('cancelling', 'live'),
-
-    ('lost', 'matched')  -- a fill that came late after all
+    -- What came late after all: it is booked, but its money was given out again, so it never lives on.
+    ('lost', 'matched'), ('lost', 'cancelled')
 $$;
 
 -- Which states may still turn into a fill: the exchange has the order, or may have it.

@@ -194,6 +194,11 @@ begin
     end if;
   end if;
 
+  -- A POST whose outcome nobody knows takes back nothing that is known: only the rule below does.
+  if new_state = 'unknown' and lookup is null and before.state <> 'submitting' and p ->> 'decided_by' is null then
+    new_state := before.state;
+  end if;
+
   for booking in
     select f.value ->> 'trade_id' as trade_id, public.lt_book_fill(before.exchange_order_id, f.value) as result
     from jsonb_array_elements(coalesce(p -> 'fills', '[]')) f
@@ -236,10 +241,13 @@ begin
   where a.exchange_order_id = before.exchange_order_id
   returning * into attempt;
 
-  if attempt.state = 'lost' and before.state <> 'lost' and p ->> 'decided_by' is null then
+  -- Given up, or known once and doubted again: both by the rule.
+  if attempt.state <> before.state and p ->> 'decided_by' is null
+     and (attempt.state = 'lost' or attempt.state = 'unknown' and before.state <> 'submitting')
+  then
     refusal := public.lt_lost_refusal(attempt, p);
     if refusal is not null then
-      raise exception 'attempt % is not lost yet: %', attempt.exchange_order_id, refusal
+      raise exception 'attempt % is not % yet: %', attempt.exchange_order_id, attempt.state, refusal
         using hint = 'Go on looking it up; a human may decide earlier with lt_resolve.';
     end if;
   end if;

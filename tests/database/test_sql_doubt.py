@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.desk import WALLET, Desk, Row, fill
-from worker.orders.lifecycle import ALIVE, AttemptState, allowed
+from worker.orders.lifecycle import ALIVE, AttemptState, adopted, allowed
 from worker.orders.ports import LostRule
 
 START = datetime.now(UTC)
@@ -53,9 +53,9 @@ async def tell(desk: Desk, attempt: Row, *records: Row) -> Row:
 
 
 async def listed(desk: Desk) -> Row:
-    (attempt,) = (
-        await desk.call("lt_open_attempts", {"mode": desk.mode, "wallet_address": WALLET, "limit": 9})
-    )["attempts"]
+    (attempt,) = (await desk.call("lt_open_attempts", {"mode": desk.mode, "wallets": [WALLET], "limit": 9}))[
+        "attempts"
+    ]
     row: Row = attempt
     return row
 
@@ -171,6 +171,31 @@ async def test_an_order_is_not_given_up_before(trading: Desk, looks: Sequence[Ro
     assert "lt_resolve" in str(refusal.value.diag.message_hint)
     assert (await listed(trading))["state"] == "unknown"
     assert (await trading.capital())["available_usd"] == "994.00"
+
+
+@pytest.mark.parametrize("known", ["live", "delayed", "unmatched", "cancelling"])
+async def test_what_is_known_to_exist_is_doubted_again_by_the_rule_alone(trading: Desk, known: str) -> None:
+    attempt = await in_doubt(trading)
+    *looks, last = looked_evenly(N, T)
+    first = "live" if known == "cancelling" else known
+    await tell(trading, attempt, posted(0), {"state": first}, {"state": known})
+    answer = await tell(trading, attempt, posted(0.5))  # a POST of which nobody knows what became
+    assert answer["state"] == known
+    await tell(trading, attempt, *(look | {"state": known} for look in looks))
+    with pytest.raises(psycopg.errors.RaiseException, match="not unknown yet"):
+        await tell(trading, attempt, looks[-1])
+    assert (await tell(trading, attempt, last))["state"] == "unknown"
+    assert (await tell(trading, attempt, looked(T + 2, state="lost")))["status"] == "LOST"
+
+
+async def test_an_order_that_was_given_up_and_is_cancelled_after_all_says_so(trading: Desk) -> None:
+    attempt = await in_doubt(trading)
+    await tell(trading, attempt, {"state": "lost", "decided_by": "operator"})
+    answer = await tell(trading, attempt, looked(1, "found", "cancelled", closed=True, fills=[fill("4")]))
+    assert (answer["state"], answer["status"], answer["late"]) == ("cancelled", "PARTIAL", True)
+    for alive in sorted(ALIVE):
+        with pytest.raises(psycopg.errors.RaiseException, match="cannot go from"):
+            await tell(trading, attempt, looked(2, "found", alive))
 
 
 async def test_an_order_with_a_trade_is_never_given_up_by_itself(trading: Desk) -> None:
@@ -304,7 +329,7 @@ async def test_only_what_hangs_in_a_doubtful_state_may_be_decided(trading: Desk,
     assert await possible(59) == []
     assert await possible(61) == {
         AttemptState.SUBMITTING: ["lost", "killed", "rejected", "cancelled", "matched"],
-        AttemptState.CANCELLING: ["cancelled", "matched"],
+        AttemptState.CANCELLING: ["rejected", "cancelled", "matched"],
         AttemptState.CANCELLED: ["cancelled"],  # to be closed as it is
         AttemptState.MATCHED: ["matched"],
     }.get(state, [])
@@ -479,9 +504,14 @@ async def test_news_in_any_order_end_alike_and_are_refused_as_the_worker_would_r
             attempt = await trading.claim(await trading.signal(order_time=START))
             state, accepted = AttemptState.SUBMITTING, list[Row]()
             for record in told:
-                takes = allowed(state, AttemptState(record["state"])) and (
-                    record["state"] != "lost" or state == "lost" or may_be_lost([*accepted, record])
+                news = AttemptState(record["state"])
+                if news is AttemptState.UNKNOWN and "lookup" not in record:
+                    news = adopted(state, news)
+                by_rule = news is not state and (
+                    news is AttemptState.LOST
+                    or (news is AttemptState.UNKNOWN and state is not AttemptState.SUBMITTING)
                 )
+                takes = allowed(state, news) and (not by_rule or may_be_lost([*accepted, record]))
                 try:
                     async with trading.connection.transaction():
                         answer = await tell(trading, attempt, record)
@@ -489,7 +519,7 @@ async def test_news_in_any_order_end_alike_and_are_refused_as_the_worker_would_r
                     assert not takes, (state, record)
                 else:
                     assert takes, (state, record)
-                    assert answer["state"] == record["state"]
+                    assert answer["state"] == news
                     state, accepted = AttemptState(answer["state"]), [*accepted, record]
             books = await trading.row(
                 "select a.state, a.closed_at is not null as closed, o.status, o.outcome, o.shares_bought"

@@ -60,17 +60,19 @@ async def test_sql_and_the_worker_hold_the_same_transition_table(desk: Desk) -> 
 
 async def test_every_step_that_is_not_in_the_table_is_refused_and_every_other_is_taken(trading: Desk) -> None:
     legal = set(transition_rows()) | {(state, state) for state in AttemptState}
+    looked = {"lookup": "not_found", "answered_at": datetime.now(UTC).isoformat(), "lost_after_lookups": 1}
     for old in AttemptState:
         for new in AttemptState:
+            # These two by the rule: as a look-up says them.
+            keys = looked | {"lost_after_s": "0"} if new in {AttemptState.UNKNOWN, AttemptState.LOST} else {}
             async with trading.connection.transaction(force_rollback=True):
                 attempt = await claimed(trading)
                 await put(trading, attempt["exchange_order_id"], old)
                 if (old, new) in legal:
-                    keys = LOST_BY_HAND if new == "lost" else {}
                     assert (await trading.record(attempt["exchange_order_id"], new, **keys))["state"] == new
                     continue
                 with pytest.raises(psycopg.errors.RaiseException) as refusal:
-                    await trading.record(attempt["exchange_order_id"], new)
+                    await trading.record(attempt["exchange_order_id"], new, **keys)
                 assert f"cannot go from {old} to {new}" in str(refusal.value)
                 assert "lt_attempt_transitions" in str(refusal.value.diag.message_hint)
 
@@ -407,7 +409,7 @@ async def test_lookups_of_a_takeover_count_although_nobody_knows_whether_it_was_
 
 
 async def open_attempts(desk: Desk, limit: int = 10) -> Row:
-    return await desk.call("lt_open_attempts", {"mode": desk.mode, "wallet_address": WALLET, "limit": limit})
+    return await desk.call("lt_open_attempts", {"mode": desk.mode, "wallets": [WALLET], "limit": limit})
 
 
 async def test_attempts_stay_open_until_they_are_closed_and_their_trades_settled(trading: Desk) -> None:

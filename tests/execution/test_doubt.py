@@ -150,7 +150,7 @@ async def test_a_fill_of_an_order_that_was_given_up_is_booked_and_told_loudly(ro
             room.floor.venue.engine.sight._trades_hidden_until_ns.clear()
             await eventually(lambda: state(room, "matched"))
     assert await booked(room) == traded(room) != {}
-    assert order_id in {entry["order_id"] for entry in log if entry["event"] == "order.late_fill"}
+    assert order_id in {entry["order_id"] for entry in log if entry["event"] == "fill.late"}
     assert (await order_row(room))["status"] == "FILLED"
 
 

@@ -73,3 +73,18 @@ async def test_an_error_reaches_the_waiter_and_nobody_else() -> None:
 
 async def test_with_nothing_under_way_the_drain_is_over_at_once() -> None:
     assert await InFlight().drain(60) == 0
+
+
+async def test_a_witness_learns_of_all_that_was_under_way_however_short() -> None:
+    in_flight, before, within = InFlight(), Errand(), Errand()
+    began = await begun(in_flight, before)
+    with in_flight.witnessed() as seen:
+        before.may_end.set()
+        await began
+        within.may_end.set()
+        await in_flight.shielded(within.run(), name="short errand")
+        assert set(seen) == {"errand", "short errand"}
+    within_after = Errand()
+    within_after.may_end.set()
+    await in_flight.shielded(within_after.run(), name="later errand")
+    assert "later errand" not in seen

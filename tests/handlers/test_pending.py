@@ -1,14 +1,22 @@
 """Orders that are not settled yet: looked up when due, sooner when woken, and never crowded out."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
 
 from tests.support.eventually import eventually
 from tests.support.pending_desk import QUICK, pending, running
-from tests.support.trading_room import TradingRoom
+from tests.support.trading_room import TradingRoom, open_room
+from worker.database.ledger import SupabaseLedger
+from worker.execution.resolve import DoubtPolicy
 from worker.handlers.pending import PendingTiming
-from worker.orders.terms import OrderId
+from worker.orders.lifecycle import AttemptState
+from worker.orders.ports import Attempt, LostRule
+from worker.orders.terms import OrderId, WalletAddress
 from worker.sandbox.exchange.faults import Action, Fault
+from worker.sandbox.supabase import SupabaseSandbox
 
 PATIENT = PendingTiming(tick_s=0.02, first_s=3600, refresh_every_s=3600, most_s=3600)
 
@@ -107,6 +115,46 @@ async def test_a_database_that_is_away_only_delays_the_look_ups(room: TradingRoo
         await eventually(lambda: room.line.calls["lt_open_attempts"] > 2)
         room.line.cut = False
         await eventually(lambda: settled(room))
+
+
+class LateReading:
+    """The ledger, but for its readings of the open attempts: they arrive when the test says so."""
+
+    def __init__(self, room: TradingRoom) -> None:
+        self._ledger = room.ledger
+        self.was_read = asyncio.Event()
+        self.may_arrive = asyncio.Event()
+
+    async def open_attempts(self, *wallets: WalletAddress, limit: int) -> Sequence[Attempt]:
+        found = await self._ledger.open_attempts(*wallets, limit=limit)
+        self.was_read.set()
+        await self.may_arrive.wait()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+
+async def test_a_body_that_was_killed_while_the_open_orders_were_read_is_not_sent_again(
+    supabase: SupabaseSandbox,
+) -> None:
+    eager = DoubtPolicy(timedelta(minutes=2), sends_most=3, lost=LostRule())
+    async with open_room(supabase, doubt=eager) as room:
+        plan, reading = await room.plan(), LateReading(room)
+        room.floor.offer("0.50", "0")
+        claim = room.line.hold_answers("lt_claim")
+        executing = asyncio.create_task(room.executed(plan))
+        await eventually(room.attempts)
+        recovering = asyncio.create_task(
+            pending(replace(room, ledger=cast(SupabaseLedger, reading))).recover()
+        )
+        await reading.was_read.wait()  # it says: may have been sent
+        claim.set()
+        assert (await executing).state is AttemptState.KILLED
+        room.floor.offer("0.50", "1000")
+        reading.may_arrive.set()
+        assert await recovering == 0
+        assert (room.posts(), room.accepted()) == (1, [])
 
 
 async def test_many_orders_are_settled_side_by_side(room: TradingRoom) -> None:

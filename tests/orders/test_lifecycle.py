@@ -10,7 +10,8 @@ from worker.orders.lifecycle import (
     AttemptState,
     FillState,
     OrderStatus,
-    allowed,
+    adopted,
+    given_up,
     order_status,
     transition,
     transition_rows,
@@ -35,7 +36,7 @@ def test_the_table_speaks_of_every_state_and_of_no_other() -> None:
 
 def test_alive_is_what_may_still_trade() -> None:
     assert {A.SUBMITTING, A.LIVE, A.DELAYED, A.UNMATCHED, A.UNKNOWN, A.CANCELLING} == ALIVE
-    assert {state for state in AttemptState if len(TRANSITIONS[state]) > 1} == ALIVE
+    assert {state for state in AttemptState if TRANSITIONS[state]} == ALIVE | {A.LOST}
 
 
 @pytest.mark.parametrize("state", FINAL)
@@ -65,14 +66,37 @@ def test_only_what_was_never_answered_can_prove_that_it_was_never_sent() -> None
     assert [old for old, news in TRANSITIONS.items() if A.ABANDONED in news] == [A.SUBMITTING]
 
 
-def test_only_an_unknown_order_is_lost_and_a_late_fill_finds_it_again() -> None:
+def test_only_an_unknown_order_is_lost_and_what_it_came_to_after_all_is_booked() -> None:
     assert [old for old, news in TRANSITIONS.items() if A.LOST in news] == [A.UNKNOWN]
-    assert TRANSITIONS[A.LOST] == {A.MATCHED}
+    assert TRANSITIONS[A.LOST] == {A.MATCHED, A.CANCELLED}
 
 
-def test_what_is_known_to_rest_is_not_unknown_again() -> None:
-    assert not allowed(A.LIVE, A.UNKNOWN)
-    assert allowed(A.DELAYED, A.UNKNOWN)
+def test_what_is_over_never_lives_again() -> None:
+    """Its money was given out, and another attempt of its order may be alive."""
+    assert all(not TRANSITIONS[state] & ALIVE for state in AttemptState if state not in ALIVE)
+
+
+def test_news_of_an_order_only_take_it_nearer_to_its_end() -> None:
+    taken_in = [A.DELAYED, A.UNMATCHED, A.LIVE, A.CANCELLED]
+    for held in taken_in:
+        for told in taken_in:
+            assert adopted(held, told) is max(held, told, key=taken_in.index)
+
+
+@pytest.mark.parametrize("held", [state for state in AttemptState if state is not A.SUBMITTING])
+def test_a_doubt_takes_back_nothing_that_is_known(held: AttemptState) -> None:
+    assert adopted(held, A.UNKNOWN) is held
+
+
+@pytest.mark.parametrize("held", sorted(ALIVE))
+def test_whatever_is_not_found_any_more_is_given_up_in_two_steps(held: AttemptState) -> None:
+    once = given_up(held)
+    assert once is (A.LOST if held is A.UNKNOWN else A.UNKNOWN)
+    assert held is A.UNKNOWN or given_up(once) is A.LOST
+
+
+def test_what_is_over_is_not_given_up() -> None:
+    assert all(given_up(state) is state for state in AttemptState if state not in ALIVE)
 
 
 @pytest.mark.parametrize("state", list(AttemptState))

@@ -100,6 +100,7 @@ def parse_attempt(row: Row) -> Attempt:
         looked_up_at=optional_moment_of(row, "looked_up_at"),
         signal_created_at=moment_of(row, "signal_created_at"),
         limit_price=decimal_of(row, "limit_price"),
+        shares=None if row.get("shares") is None else decimal_of(row, "shares"),
     )
 
 

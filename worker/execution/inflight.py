@@ -4,7 +4,8 @@ Whoever started it may be cancelled; the work goes on, and `drain` waits for wha
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -16,18 +17,30 @@ T = TypeVar("T")
 class InFlight:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._witnesses: dict[object, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def __contains__(self, name: object) -> bool:
-        """Whether work of this name is under way."""
-        return any(task.get_name() == name for task in self._tasks)
+    @contextmanager
+    def witnessed(self) -> Iterator[Collection[str]]:
+        """Names of the work that is under way at any moment of the block, however short.
+
+        What was read meanwhile of such work may be older than its end.
+        """
+        witness, names = object(), {task.get_name() for task in self._tasks}
+        self._witnesses[witness] = names
+        try:
+            yield names
+        finally:
+            del self._witnesses[witness]
 
     async def shielded(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
         """Wait for the work; if the waiting is cancelled, the work is not."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
+        for names in self._witnesses.values():
+            names.add(name)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 

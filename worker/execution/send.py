@@ -6,7 +6,7 @@ every lack of one, is written down, however long the database is away: the attem
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from worker.errors import DatabaseRefused, OrderIdMismatch, WorkerError
 from worker.execution.inflight import InFlight
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
+from worker.orders.findings import told
 from worker.orders.lifecycle import AttemptState
 from worker.orders.outcomes import Outcome, OutcomeKind, classify
 from worker.orders.ports import Answer, AttemptRecord, Clock, Envelope, Exchange, Lease, Ledger
@@ -54,7 +55,7 @@ class Sent:
     def record(self, envelope: Envelope, timing: Mapping[str, str]) -> AttemptRecord:
         return AttemptRecord(
             order_id=envelope.order_id,
-            state=self.outcome.next_state,
+            state=told(self.outcome, envelope.order_type),
             note=self.note,
             answer={
                 **_facts(self.answer),
@@ -102,9 +103,6 @@ class Sender:
         answer = await self._exchange.submit(envelope)
         answer_s = self._clock.monotonic() - sent_s
         outcome = classify(answer, first_send=first_send)
-        if outcome.kind is OutcomeKind.MATCHED and envelope.order_type.rests:
-            # What was not matched at once is on the book: only a look-up tells whether anything is left.
-            outcome = replace(outcome, next_state=AttemptState.LIVE)
         self._metrics.answers.labels(outcome.kind).inc()
         self._metrics.stage_s.labels("answer").observe(answer_s)
         sent = Sent(answer, outcome, sent_at, self._clock.now(), answer_s)

@@ -6,13 +6,14 @@ restart or a takeover forgets nothing.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Container, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from worker.errors import WorkerError
+from worker.execution.inflight import InFlight
 from worker.execution.resolve import IN_DOUBT, Resolution, Resolver
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
@@ -47,7 +48,7 @@ class Pending:
         self,
         *,
         resolver: Resolver,
-        under_way: Container[str],
+        under_way: InFlight,
         ledger: Ledger,
         wallets: Wallets,
         clock: Clock,
@@ -55,7 +56,7 @@ class Pending:
         timing: PendingTiming,
         on_turn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`under_way`: ids of orders that this process is sending; they are left alone."""
+        """`under_way`: what this process is sending, by the ids of the orders; it is left alone."""
         self._resolver = resolver
         self._under_way = under_way
         self._ledger = ledger
@@ -126,13 +127,16 @@ class Pending:
                 return
 
     async def _open_attempts(self) -> list[Attempt]:
-        found = await self._ledger.open_attempts(*self._wallets.held, limit=_OPEN_MOST)
+        """Every open attempt but those whose answer this process was about to write down when they were read.
+
+        Of these the reading may be older than the answer, which may forbid what a look-up would do.
+        """
+        with self._under_way.witnessed() as sending:
+            found = await self._ledger.open_attempts(*self._wallets.held, limit=_OPEN_MOST)
         self._metrics.attempts_unresolved.set(sum(a.state is AttemptState.UNKNOWN for a in found))
-        return found
+        return [attempt for attempt in found if attempt.envelope.order_id not in sending]
 
     def _is_due(self, attempt: Attempt) -> bool:
-        if attempt.envelope.order_id in self._under_way:
-            return False
         pace = self._pace.get(attempt.envelope.order_id)
         return pace is None or pace.due_s <= self._clock.monotonic()
 

@@ -62,12 +62,15 @@ TRANSITIONS: Mapping[AttemptState, frozenset[AttemptState]] = {
         {_A.LIVE, _A.DELAYED, _A.MATCHED, _A.UNMATCHED, _A.KILLED, _A.REJECTED, _A.UNKNOWN, _A.ABANDONED}
         | {_A.CANCELLED, _A.EXPIRED}
     ),
-    _A.LIVE: _ANSWERED | {_A.DELAYED, _A.UNMATCHED},
-    _A.DELAYED: _ANSWERED | {_A.LIVE, _A.UNMATCHED, _A.UNKNOWN},
-    _A.UNMATCHED: _ANSWERED | {_A.LIVE, _A.DELAYED, _A.UNKNOWN},
+    # What is taken in only comes nearer to its end, so that old news cannot take it back. To `unknown` it goes by the
+    # rule alone: the exchange has said "not found" often enough, and for long enough.
+    _A.DELAYED: _ANSWERED | {_A.UNMATCHED, _A.LIVE, _A.UNKNOWN},
+    _A.UNMATCHED: _ANSWERED | {_A.LIVE, _A.UNKNOWN},
+    _A.LIVE: _ANSWERED | {_A.UNKNOWN},
+    _A.CANCELLING: frozenset({_A.MATCHED, _A.REJECTED, _A.CANCELLED, _A.EXPIRED, _A.LIVE, _A.UNKNOWN}),
     _A.UNKNOWN: _ANSWERED | {_A.LIVE, _A.DELAYED, _A.UNMATCHED, _A.LOST},
-    _A.CANCELLING: frozenset({_A.CANCELLED, _A.MATCHED, _A.LIVE}),
-    _A.LOST: frozenset({_A.MATCHED}),
+    # Its money was given out again: it never lives on, and whatever it came to after all is booked.
+    _A.LOST: frozenset({_A.MATCHED, _A.CANCELLED}),
     _A.MATCHED: frozenset(),
     _A.KILLED: frozenset(),
     _A.REJECTED: frozenset(),
@@ -95,6 +98,23 @@ def transition(old: AttemptState, new: AttemptState) -> AttemptState:
             f"An attempt cannot go from {old} to {new}; it can go to {sorted(TRANSITIONS[old])}."
         )
     return new
+
+
+def adopted(held: AttemptState, told: AttemptState) -> AttemptState:
+    """What an attempt is once `told` is heard of it, in whatever order and however often it is told.
+
+    News to which no step leads is old and changes nothing, and a doubt takes back nothing that is known.
+    """
+    if told is AttemptState.UNKNOWN and held is not AttemptState.SUBMITTING:
+        return held
+    return told if allowed(held, told) else held
+
+
+def given_up(held: AttemptState) -> AttemptState:
+    """The next step of an attempt without a trade that the exchange, by `LostRule`, does not know any more."""
+    if held is AttemptState.UNKNOWN:
+        return AttemptState.LOST
+    return AttemptState.UNKNOWN if allowed(held, AttemptState.UNKNOWN) else held
 
 
 @dataclass(frozen=True, slots=True)
