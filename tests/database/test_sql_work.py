@@ -401,6 +401,38 @@ async def test_a_stray_decision_unbalances_the_equation(trading: Desk, signal_at
     assert total["holds"] is False
 
 
+async def test_the_equation_costs_in_proportion_to_the_signals_even_before_there_are_statistics(
+    desk: Desk,
+) -> None:
+    """A run that has just begun: no table has been analysed, and the planner has only its guesses."""
+    await desk.strategy()
+    touched: list[int] = []
+    for more in (500, 1500):
+        await desk.execute(
+            """
+            with signal as (
+              insert into public.ft_orders (order_id, wallet_id, order_time, source_trade_id)
+              select gen_random_uuid(), 'FT_ONE', now(), gen_random_uuid()::text
+              from generate_series(1, %(more)s)
+              returning order_id, created_at
+            )
+            insert into public.lt_decisions (strategy_id, ft_order_id, mode, state, reason, signal_at)
+            select 'LT_ONE', order_id, %(mode)s, 'skipped', 'price_moved', created_at from signal
+            """,
+            more=more,
+            mode=desk.mode,
+        )
+        assert (await equation(desk))["total"]["holds"]
+        explained = await desk.row(
+            "explain (analyze, buffers, format json) select public.lt_equation(jsonb_build_object('mode', %(mode)s::text))",
+            mode=desk.mode,
+        )
+        touched.append(explained["QUERY PLAN"][0]["Plan"]["Shared Hit Blocks"])
+    assert (
+        touched[1] < 8 * touched[0]
+    )  # four times the signals; a quadratic plan touches sixteen times as much
+
+
 async def test_a_stray_decision_of_a_strategy_that_nobody_knows_unbalances_the_equation(
     trading: Desk,
 ) -> None:

@@ -1,7 +1,7 @@
 """The equation, watched while everything happens: seen = executed + skipped + deferred + undecided.
 
 Two witnesses count the same snapshot: plain counts of the harness's own, and the product's `lt_equation`. A sample
-holds if both balance, both say the same, and nothing has been undecided for over five seconds.
+holds if both balance, both say the same, and nothing has been undecided for longer than it may.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import psycopg
 
 from tests.feed.flow import Line
 
+MISSED_AFTER_S = 5.0  # as `lt_equation` has it
 _EVERY_S = 0.25
 _COUNTS = b"""
 with pairs as (
@@ -34,7 +35,7 @@ select
   (select count(*) from public.lt_decisions where mode = 'live' and state = 'skipped') as skipped,
   (select count(*) from public.lt_decisions where mode = 'live' and state = 'deferred') as deferred,
   (select count(*) from undecided) as undecided,
-  (select count(*) from undecided where created_at < clock_timestamp() - interval '5 seconds') as missed,
+  (select count(*) from undecided where created_at < clock_timestamp() - make_interval(secs => %s)) as missed,
   public.lt_equation('{"mode": "live"}') -> 'total' as told
 """
 
@@ -67,6 +68,10 @@ class Sample:
     def balances(self) -> bool:
         return self.own.balance and self.own == self.told
 
+    @property
+    def holds(self) -> bool:
+        return self.balances and not self.missed
+
     def __str__(self) -> str:
         return f"own {asdict(self.own)}, lt_equation {asdict(self.told)}, missed {self.missed}"
 
@@ -74,22 +79,23 @@ class Sample:
 class Sampler:
     """Counts four times a second; while the database is away there is nothing to count."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, missed_after_s: float) -> None:
         self._dsn = dsn
+        self._missed_after_s = missed_after_s
         self.samples: list[Sample] = []
 
     async def run(self) -> None:
         async with Line.open(self._dsn) as line:
             while True:
                 with suppress(psycopg.OperationalError):
-                    self.samples.append(await _sample(line))
+                    self.samples.append(await count(line, missed_after_s=self._missed_after_s))
                 await asyncio.sleep(_EVERY_S)
 
     def unbalanced(self) -> Sequence[Sample]:
         return [sample for sample in self.samples if not sample.balances]
 
     def late(self, excused: Sequence[tuple[float, float]] = ()) -> Sequence[Sample]:
-        """Samples with a signal undecided for over five seconds, but for `excused` spans without a database."""
+        """Samples with a missed signal, but for `excused` spans without a database."""
         return [
             sample
             for sample in self.samples
@@ -97,6 +103,7 @@ class Sampler:
         ]
 
 
-async def _sample(line: Line) -> Sample:
-    row = (await line.ask(_COUNTS))[0]
+async def count(line: Line, *, missed_after_s: float = MISSED_AFTER_S) -> Sample:
+    """One snapshot of the database. Raises psycopg.OperationalError while it is away."""
+    row = (await line.ask(_COUNTS, [missed_after_s]))[0]
     return Sample(time(), Counts.of(row), Counts.of(row["told"]), row["missed"])

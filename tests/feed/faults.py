@@ -53,7 +53,7 @@ def _length(fault: Fault) -> Mapping[str, float]:
 
 @asynccontextmanager
 async def dead_feed(world: World) -> AsyncIterator[None]:
-    """Channels can be joined, heartbeats are answered, and no row comes, until `DEAD_FROM_THE_START` is over."""
+    """Channels can be joined, heartbeats are answered, and no row comes."""
     faults = world.supabase.gateway.faults
     await faults.inflict(Fault.SILENT_WINDOW, for_s=float("inf"))
     try:
@@ -62,12 +62,16 @@ async def dead_feed(world: World) -> AsyncIterator[None]:
         await faults.clear()
 
 
-async def _stay_dead(scene: Scene) -> None:
-    await asyncio.sleep(_DEAD_S)
-    await scene.world.supabase.gateway.faults.clear()
+def dead_from_the_start(for_s: float = _DEAD_S) -> Trial:
+    """To be undergone within `dead_feed`: so long it lasts once the worker has started."""
+
+    async def stay_dead(scene: Scene) -> None:
+        await asyncio.sleep(for_s)
+        await scene.world.supabase.gateway.faults.clear()
+
+    return Trial("dead_from_the_start", stay_dead, degraded_within_s=_DEGRADED_WITHIN_S)
 
 
-DEAD_FROM_THE_START = Trial("dead_from_the_start", _stay_dead, degraded_within_s=_DEGRADED_WITHIN_S)
 FEED_TRIALS = tuple(
     Trial(fault, partial(strike, fault), worst_delay_s=_RECOVERED_WITHIN_S)
     if fault in _WITHOUT_DATABASE

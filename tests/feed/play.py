@@ -13,8 +13,8 @@ from time import monotonic
 
 from tests.chaos.troop import tell
 from tests.feed.books import Books
-from tests.feed.equation import Sample, Sampler
-from tests.feed.faults import DEAD_FROM_THE_START, FEED_TRIALS, dead_feed
+from tests.feed.equation import MISSED_AFTER_S, Sample, Sampler
+from tests.feed.faults import FEED_TRIALS, dead_feed, dead_from_the_start
 from tests.feed.flow import Flow, Line
 from tests.feed.mixture import mixture
 from tests.feed.outages import OUTAGE_TRIALS
@@ -24,10 +24,11 @@ from tests.feed.trials import Result, Span, Trial, judged, undergo
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.world import World
 
+DEAD_FROM_THE_START = dead_from_the_start()
 IN_TURN = (*FEED_TRIALS, *OUTAGE_TRIALS)
 NAMES = frozenset(trial.name for trial in (DEAD_FROM_THE_START, *IN_TURN))
 _LATE_FOR_S = 15.0  # after the database was away
-_SETTLE_WITHIN_S = 20.0
+_SETTLE_WITHIN_S = 60.0
 _HOPELESS_S = 3.0
 _LOOK_EVERY_S = 0.1
 _NEVER_S = "3600"
@@ -68,7 +69,7 @@ class Plan:
     def acts(self) -> "Sequence[Act]":
         match self.control:
             case Control.NO_SWEEP:
-                return [Act((DEAD_FROM_THE_START,), feed_dead=True, settings=_NO_SWEEP)]
+                return [Act((dead_from_the_start(_HOPELESS_S),), feed_dead=True, settings=_NO_SWEEP)]
             case Control.DELETE_A_DECISION:
                 return [Act((A_DECISION_DELETED,))]
             case Control.INSERT_A_DECISION:
@@ -114,7 +115,7 @@ async def play(plan: Plan, *, postgres: Postgres | None = None, template: str | 
     away: list[Away] = []
     spans: list[Span] = []
     async with open_feed_world(seed=plan.seed, postgres=postgres, template=template) as world:
-        sampler = Sampler(world.supabase.dsn)
+        sampler = Sampler(world.supabase.dsn, missed_after_s=MISSED_AFTER_S + plan.slack_s)
         async with asyncio.TaskGroup() as group:
             sampling = group.create_task(sampler.run())
             for act in plan.acts():

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from tests.chaos.troop import tell
-from tests.feed.books import Books
+from tests.feed.books import Books, Pair
 from tests.feed.flow import Line, insert
 from tests.feed.scene import Scene, WorkerLog, open_feed_world, open_scene
 from worker.sandbox.signals import Trade, random_trades, signal_row
@@ -73,7 +73,7 @@ class Outcome:
     memory: Sequence[Memory]
     decided: int
     executed: int
-    missed: int
+    missed: Sequence[Pair]
     duplicates: int
 
     @property
@@ -101,7 +101,7 @@ class Outcome:
             "signals": self.plan.signals,
             "decided": self.decided,
             "executed": self.executed,
-            "missed": self.missed,
+            "missed": len(self.missed),
             "duplicates": self.duplicates,
             "seconds": round(self.seconds, 1),
             "signals_per_s": round(self.decided / self.seconds, 1),
@@ -131,7 +131,7 @@ async def soak(plan: Plan) -> Outcome:
         memory=memory,
         decided=sum(pair.state is not None for pair in books.pairs),
         executed=books.executed,
-        missed=len(books.missed),
+        missed=books.missed,
         duplicates=books.duplicates,
     )
 
@@ -183,6 +183,8 @@ def _rss_mib(pid: int) -> float:
 
 
 def _report(outcome: Outcome, *, as_json: bool) -> None:
+    for pair in outcome.missed[:20]:
+        tell(f"MISSED: {pair}")
     said = outcome.as_json()
     if as_json:
         sys.stdout.write(json.dumps(said) + "\n")

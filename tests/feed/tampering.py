@@ -10,12 +10,12 @@ from tests.feed.trials import Trial
 _CALM_S = 8.0  # until there are decisions that are old enough
 _WATCHED_S = 1.0
 # Older than what counts as missed, younger than what the worker forgets that it has settled: it will not be mended.
-_DELETE = b"""
+DELETE_ONE = b"""
 delete from public.lt_decisions where ctid = (
   select ctid from public.lt_decisions
   where mode = 'live' and signal_at < now() - interval '6 seconds' order by signal_at desc limit 1)
 """
-_INSERT = b"""
+INSERT_ONE = b"""
 insert into public.lt_decisions (strategy_id, ft_order_id, mode, state, reason, signal_at, decided_at)
 select strategy_id, gen_random_uuid(), 'live', 'skipped', 'sells_unsupported', now(), now()
 from public.lt_strategies limit 1
@@ -29,5 +29,5 @@ async def _tamper(statement: bytes, scene: Scene) -> None:
     await asyncio.sleep(_WATCHED_S)
 
 
-A_DECISION_DELETED = Trial("a decision deleted", partial(_tamper, _DELETE))
-A_DECISION_INSERTED = Trial("a decision inserted", partial(_tamper, _INSERT))
+A_DECISION_DELETED = Trial("a decision deleted", partial(_tamper, DELETE_ONE))
+A_DECISION_INSERTED = Trial("a decision inserted", partial(_tamper, INSERT_ONE))

@@ -82,7 +82,7 @@ class ChildProcess:
         self.name = name
         self._popen = popen
         self._output = output
-        self._last_output = ""
+        self._last_output = b""
 
     @classmethod
     def start(
@@ -137,10 +137,14 @@ class ChildProcess:
 
     def output(self) -> str:
         """Returns everything it has printed."""
+        return self.printed().decode(errors="replace")
+
+    def printed(self, *, after: int = 0) -> bytes:
+        """Returns what it has printed beyond the first `after` bytes."""
         if self._output.closed:
-            return self._last_output
+            return self._last_output[after:]
         size = os.fstat(self._output.fileno()).st_size
-        return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
+        return os.pread(self._output.fileno(), size - after, after)
 
     def error(self, what: str) -> ProcessError:
         """Builds the error that says `what` went wrong and quotes the child's last lines."""
@@ -180,7 +184,7 @@ class ChildProcess:
             os.killpg(self._popen.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):  # one that the kernel cannot end must not hold us up
             self._popen.wait(_KILLED_WITHIN_S)
-        self._last_output = self.output()
+        self._last_output = self.printed()
         self._output.close()
 
     async def _ended(self, within_s: float) -> bool:

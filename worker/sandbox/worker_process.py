@@ -81,10 +81,10 @@ class WorkerProcess:
 
     def new_lines(self) -> list[str]:
         """What it has logged since the last call, whole lines only."""
-        text = self._child.output()[self._read :]
-        whole = text[: text.rfind("\n") + 1]
+        printed = self._child.printed(after=self._read)
+        whole = printed[: printed.rfind(b"\n") + 1]
         self._read += len(whole)
-        return whole.splitlines()
+        return whole.decode(errors="replace").splitlines()
 
     def log(self) -> str:
         return self._child.output()
