@@ -37,6 +37,13 @@ SETTINGS = {
     "POLYCOPY_FEED__REPLACE_AGAIN_MOST_S": NEVER_S,
 }
 
+without_sweeps = pytest.mark.parametrize(
+    "ear",
+    [{"POLYCOPY_SWEEP__EVERY_S": NEVER_S, "POLYCOPY_SWEEP__CATCH_UP_AFTER_LIVE_S": f"[{NEVER_S}]"}],
+    indirect=True,
+    ids=["no sweeps"],
+)
+
 
 @dataclass
 class Ear:
@@ -202,12 +209,7 @@ async def test_a_canary_table_that_is_not_published_makes_nobody_deaf(ear: Ear) 
     assert ear.is_level(Level.OK)
 
 
-@pytest.mark.parametrize(
-    "ear",
-    [{"POLYCOPY_SWEEP__EVERY_S": NEVER_S, "POLYCOPY_SWEEP__CATCH_UP_AFTER_LIVE_S": f"[{NEVER_S}]"}],
-    indirect=True,
-    ids=["no sweep"],
-)
+@without_sweeps
 async def test_a_notice_that_is_quicker_than_every_sweep_is_a_witness_too(ear: Ear) -> None:
     await ear.listens()
     await ear.faults.inflict(Fault.SILENT_WINDOW, for_s=UNTIL_CLEARED, table="ft_orders")
@@ -228,6 +230,7 @@ async def test_rows_that_may_not_be_read_are_counted_and_missed(ear: Ear) -> Non
     assert ear.count("events", kind=FeedCount.DROPPED_FRAME) >= 1
 
 
+@without_sweeps
 async def test_a_switch_that_is_thrown_by_plain_sql_is_known_by_the_feed_alone(ear: Ear) -> None:
     await ear.listens()
     await ear.desk.execute("update public.lt_strategies set is_paused = true")
