@@ -190,6 +190,26 @@ def test_half_a_yes_spends_nothing(door: Door, file: str, arguments: tuple[str, 
     assert said in ended.sentence
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        (("--since", "yesterday"), "say how far back (90m, 12h, 7d) or from when (2026-11-20T00:00:00Z)"),
+        (("--dry-run",), "add --backfill-only"),
+        (("--json",), "add --backfill-only"),
+        (("--strategy", "LT_ONE"), "add --since or --backfill-only"),
+        (("--no-backfill", "--backfill-only"), "leave one of them out"),
+        (("--no-backfill", "--since", "7d"), "leave one of them out"),
+    ],
+)
+def test_flags_of_the_backfill_that_cannot_be_meant_are_told_with_the_way_out(
+    door: Door, arguments: tuple[str, ...], fix: str
+) -> None:
+    ended = door("run", *arguments, **KEYED)
+    assert ended.code is ExitCode.USAGE
+    assert arguments[0] in ended.sentence
+    assert fix in ended.sentence
+
+
 def test_check_answers_in_json_even_when_the_settings_are_wrong_or_missing(door: Door) -> None:
     ended = door("check", "--json", file="[sweep]\nevry_s = 1.0\n")
     assert ended.code is ExitCode.CONFIG_INVALID
@@ -281,6 +301,26 @@ async def test_money_needs_a_wallet_and_the_key_that_opens_it(shell: Shell) -> N
     assert other.code is ExitCode.CREDENTIALS_REFUSED
     assert WALLET in other.sentence.lower()
     assert "5d5d5d" not in other.stderr
+
+
+# --- backfill -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_backfill_of_nothing_says_so_in_figures_and_one_of_an_unknown_strategy_is_refused(
+    shell: Shell, supabase: SupabaseSandbox
+) -> None:
+    shell.point_at(supabase)
+    told = await shell("run", "--backfill-only", "--since", "7d", "--json")
+    assert told.code is ExitCode.OK, told.stderr
+    (line,) = told.stdout.splitlines()
+    said = json.loads(line)
+    assert (said["found"], said["decided"], said["mode"], said["interrupted"]) == (0, 0, "paper", False)
+    assert said["too_old"] == {"count": 0, "share": 0.0}
+    assert said["since"] is not None
+
+    refused = await shell("run", "--backfill-only", "--strategy", "LT_NONE")
+    assert refused.code is ExitCode.USAGE
+    assert "--strategy LT_NONE is no active strategy of lt_strategies: active are none" in refused.sentence
 
 
 # --- check --------------------------------------------------------------------------------------------------------

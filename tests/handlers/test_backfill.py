@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +13,10 @@ from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.intake import Bounds, Intake, Item
 from worker.observe.health import Health, Level
 from worker.orders.terms import StrategyId
+
+
+def ago(**delta: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**delta)
 
 
 class Broom:
@@ -153,6 +158,40 @@ async def test_work_that_this_worker_cannot_do_never_takes_the_places_of_work_th
     broom.without = [StrategyId("LT_FOREIGN")]
     assert await broom.sweep.once("start") == 5
     assert set(broom.ids()) == set(own)
+
+
+async def test_a_backlog_longer_than_a_sweep_is_walked_to_its_end(room: TradingRoom) -> None:
+    broom = Broom(room, every_s=3600, batch=4)
+    signals = {await room.signal(created_at=ago(hours=1, minutes=number)) for number in range(30)}
+    for _ in range(20):
+        await broom.sweep.once("sweep")
+    assert set(broom.ids()) == signals
+    assert len(broom.found) == 30
+
+
+async def test_a_strategy_with_more_than_a_sweep_of_work_in_hand_hides_none_of_anothers(
+    room: TradingRoom,
+) -> None:
+    await room.desk.strategy("LT_OTHER", ft_wallet_id="FT_OTHER", wallet_address=room.floor.wallet)
+    other = await room.signal(wallet_id="FT_OTHER", created_at=ago(minutes=5))
+    busy = {await room.signal() for _ in range(10)}
+    broom = Broom(room, every_s=3600, batch=5)
+    for _ in range(3):
+        await broom.sweep.once("sweep")
+    assert other in broom.ids()
+    assert busy & set(broom.ids())
+
+
+async def test_a_start_without_backfill_finds_only_what_comes_after_it(
+    room: TradingRoom, broom: Broom
+) -> None:
+    await room.signal()
+    await room.signal(created_at=ago(hours=1))
+    broom.sweep.leave_what_came_before()
+    assert await broom.sweep.once("start") == 0
+    after = await room.signal()
+    assert await broom.sweep.once("sweep") == 1
+    assert broom.ids() == [after]
 
 
 async def test_a_stand_by_offers_nothing(room: TradingRoom, broom: Broom) -> None:

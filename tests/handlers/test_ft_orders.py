@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from tests.support.eventually import eventually
 from tests.support.trading_room import POLICY, TradingRoom
 from worker.execution.submit import Received
+from worker.handlers.backfill import item_of
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Desk, End, SignalHandler
 from worker.handlers.intake import Bounds, Intake, Item, LaneName, Pair
@@ -204,6 +205,26 @@ async def test_a_balance_that_is_not_known_defers_the_signal_until_it_is(floor: 
     assert await floor.serve(await floor.item(signal, "LT_ONE", "LT_TWO")) == DECIDED
     assert await floor.decisions() == BOTH
     assert len(room.accepted()) == 2
+
+
+async def test_a_pair_that_is_put_off_for_the_same_reason_again_and_again_is_told_of_once(
+    floor: Floor,
+) -> None:
+    room = floor.room
+    await room.desk.execute("update public.lt_wallets set as_of = now() - interval '1 hour'")
+    signal = await room.signal()
+    with capture_logs() as log:
+        assert await floor.serve(await floor.item(signal, "LT_ONE")) == DECIDED
+        for _ in range(3):
+            await room.desk.execute("update public.lt_decisions set retry_at = now()")
+            (work,) = (await room.ledger.work(limit=10, without=[StrategyId("LT_TWO")])).work
+            assert await floor.serve(item_of(work, "sweep", room.clock)) == DECIDED
+    said = [entry["log_level"] for entry in log if entry["event"] == "order.decided"]
+    assert said == ["info", "debug", "debug", "debug"]
+    row = await room.desk.decision(signal)
+    assert row is not None
+    assert (row["tries"], row["history"]) == (4, [])
+    assert (row["retry_at"] - row["decided_at"]).total_seconds() == pytest.approx(8, abs=0.1)
 
 
 async def test_an_order_that_was_never_sent_is_said_to_be_abandoned(floor: Floor) -> None:
