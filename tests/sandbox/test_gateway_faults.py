@@ -92,7 +92,7 @@ async def test_a_live_client_sees_of_a_fault_what_the_real_server_showed(
     during, after = SEEN[fault]
     async with gateway.live_client() as client:
         lost_before = gateway.faults.unheard.total()
-        strike = await gateway.faults.inflict(fault, **lasting(fault))
+        strike = await gateway.faults.inflict(fault, for_s=lasting(fault))
         await gateway.insert("A", "B")
         assert [await client.sees() for _ in during] == during
         if not during or not during[-1].startswith(ENDINGS):
@@ -116,7 +116,7 @@ async def test_a_silent_fault_leaves_the_socket_open_and_heartbeats_answered(
     fault: Fault, gateway: FaultyGateway
 ) -> None:
     async with gateway.live_client() as client:
-        await gateway.faults.inflict(fault, **lasting(fault))
+        await gateway.faults.inflict(fault, for_s=lasting(fault))
         if fault is Fault.DEAD_AFTER_SUBSCRIBED:
             assert await client.sees() == "subscribed"
         await client.sees_nothing_more()

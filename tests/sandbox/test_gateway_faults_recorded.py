@@ -30,7 +30,7 @@ async def test_says_it_in_the_very_words_that_were_recorded(
 ) -> None:
     expected = next(step.raw for step in recorded(scenario) if step.direction == "in" and marker in step.raw)
     async with gateway.live_client() as client:
-        await gateway.faults.inflict(fault, **lasting(fault))
+        await gateway.faults.inflict(fault, for_s=lasting(fault))
         await gateway.insert("A")
         await client.sees()
         assert _normalised(client.raw) == _normalised(expected)

@@ -37,9 +37,9 @@ alter publication supabase_realtime add table signals, echoes;
 """
 
 
-def lasting(fault: Fault) -> dict[str, float]:
-    """How to inflict it so that it lasts until it is ended, if it lasts at all."""
-    return {"for_s": UNTIL_CLEARED} if CATALOGUE[fault].lasts_s else {}
+def lasting(fault: Fault) -> float | None:
+    """The `for_s` with which it lasts until it is ended, if it lasts at all."""
+    return UNTIL_CLEARED if CATALOGUE[fault].lasts_s else None
 
 
 class RawClient:
