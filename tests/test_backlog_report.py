@@ -1,0 +1,95 @@
+"""What a walk through the backlog says of itself, while it goes and at its end."""
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from worker.backlog_report import Report, Tally, shown
+from worker.execution.submit import Received
+from worker.handlers.ft_orders import Decided, Outcome
+from worker.handlers.intake import Item, LaneName, Pair
+from worker.orders.reasons import SkipReason
+from worker.orders.terms import FtOrderId, Mode, StrategyId
+
+ONE, TWO = StrategyId("LT_ONE"), StrategyId("LT_TWO")
+
+
+def decided(name: str, outcome: Outcome, reason: SkipReason | None = None) -> Decided:
+    received = Received(datetime(2026, 11, 22, tzinfo=UTC), 0.0)
+    item = Item(FtOrderId(name), {}, (ONE,), "backfill", received)
+    return Decided(Pair(item, ONE, LaneName.BACKLOG), outcome, reason)
+
+
+def a_tally() -> Tally:
+    tally = Tally()
+    tally.find(5)
+    for name, outcome, reason in (
+        ("a", Outcome.EXECUTED, None),
+        ("b", Outcome.SKIPPED, SkipReason.SIGNAL_TOO_OLD),
+        ("c", Outcome.DEFERRED, SkipReason.EXCHANGE_UNREACHABLE),
+        ("d", Outcome.DEFERRED, SkipReason.MARKET_NOT_READY),
+        ("d", Outcome.SKIPPED, SkipReason.PRICE_MOVED),
+    ):
+        tally.note(decided(name, outcome, reason))
+    return tally
+
+
+def a_report(**changes: Any) -> Report:
+    plain: dict[str, Any] = {
+        "mode": Mode.LIVE,
+        "since": datetime(2026, 11, 15, tzinfo=UTC),
+        "strategy_id": None,
+        "dry_run": False,
+        "interrupted": False,
+        "elapsed_s": 3.21,
+    }
+    return Report(a_tally(), **(plain | changes))
+
+
+def test_each_pair_counts_once_as_what_it_came_to_last() -> None:
+    said = a_report().as_json()
+    assert (said["found"], said["decided"], said["executed"]) == (5, 4, 1)
+    assert said["skipped"] == {"signal_too_old": 1, "price_moved": 1}
+    assert said["deferred"] == {"exchange_unreachable": 1}
+    assert said["too_old"] == {"count": 1, "share": 0.25}
+
+
+def test_what_another_worker_decides_is_not_left_undone() -> None:
+    report = a_report(left={ONE: 2, TWO: 3}, elsewhere=frozenset({TWO}))
+    assert report.undone == 2
+    assert report.as_json()["left_to_other_workers"] == ["LT_TWO"]
+
+
+def test_the_table_and_its_sentences_tell_outcomes_reasons_and_the_share_of_the_too_old() -> None:
+    out = Console(file=io.StringIO(), width=160)
+    report = a_report(dry_run=True, interrupted=True, left={ONE: 2})
+    out.print(report.as_table())
+    told = f"{out.file.getvalue()}{' '.join(report.sentences())}"  # type: ignore[attr-defined]  # a StringIO
+    for words in (
+        "would be executed",
+        "signal_too_old: The signal is older than any signal may be.",
+        "too old: 1 of 4 (25%)",
+        "nothing was written and nothing was sent",
+        "interrupted: what is decided is recorded",
+        "left: 2 could not be decided",
+    ):
+        assert words in told
+
+
+@pytest.mark.parametrize(
+    ("terminal", "shape"), [(True, "1/3"), (False, "backlog: 1 of 3 pairs decided, 1 executed")]
+)
+def test_progress_is_a_bar_on_a_terminal_and_plain_lines_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, *, terminal: bool, shape: str
+) -> None:
+    monkeypatch.setattr("worker.backlog_report._PLAIN_LINE_EVERY_S", 0.0)
+    out = io.StringIO()
+    tally = Tally()
+    with shown(tally, Console(file=out, force_terminal=terminal, width=120)):
+        tally.find(3)
+        tally.note(decided("a", Outcome.EXECUTED))
+    assert shape in out.getvalue()
+    assert ("\x1b[" in out.getvalue()) is terminal
