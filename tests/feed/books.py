@@ -101,14 +101,12 @@ class Books:
     def reasons(self) -> Mapping[str, int]:
         return Counter(pair.reason or "" for pair in self.pairs if pair.state == "skipped")
 
-    def found_by(self, source: str) -> frozenset[str]:
-        """Signals that this source brought to a decision, alone or before another one did for another strategy."""
-        return frozenset(one for one in self.signals if source in self.log.sources.get(one, ()))
-
     @property
     def swept(self) -> frozenset[str]:
-        """Signals that the sweep brought, at its ticks or when it was asked."""
-        return self.signals - self.found_by("feed")
+        """Signals that the sweep alone brought to a decision, at its ticks or when it was asked."""
+        return frozenset(
+            one for one in self.signals if (sources := self.log.sources.get(one)) and "feed" not in sources
+        )
 
     def worst_delay_ms(self) -> float | None:
         """From commit to wire. While there is no database nothing can be sent: then it counts from when there is."""

@@ -23,8 +23,7 @@ from worker.sandbox.world import Follower, World, open_world
 
 FOLLOWERS = (
     Follower("FEED_FAK", "FT_ONE", 0, "FAK", Decimal("5.0")),
-    Follower("FEED_FOK", "FT_ONE", 1, "FOK", Decimal("5.0")),
-    Follower("FEED_FAK_TOO", "FT_TWO", 2, "FAK", Decimal("5.0")),
+    Follower("FEED_FOK", "FT_TWO", 1, "FOK", Decimal("5.0")),
 )
 COMPRESSION = 0.2
 TIMING = GatewayTiming(
