@@ -9,9 +9,9 @@ def ago(**delta: float) -> str:
     return (datetime.now(UTC) - timedelta(**delta)).isoformat()
 
 
-async def defer(desk: Desk, signal: str, reason: str, **keys: object) -> None:
+async def defer(desk: Desk, signal: str, reason: str) -> None:
     answer = await desk.decide(
-        signal, state="deferred", reason=reason, retry_at=ago(seconds=1), decided_at=ago(), **keys
+        signal, state="deferred", reason=reason, retry_at=ago(seconds=1), decided_at=ago()
     )
     assert answer["written"] == 1
 
