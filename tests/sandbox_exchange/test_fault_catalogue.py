@@ -18,7 +18,7 @@ from worker.sandbox.exchange.server import SimulatedExchange
 
 MARKET = synthetic_market("Catalogue")
 TOKEN = MARKET.tokens[0]
-PATIENCE_S = 0.15
+PATIENCE_S = 0.3
 ACCEPTED, NOT_ACCEPTED = True, False
 NO_ANSWER = 0
 
@@ -90,10 +90,14 @@ async def client(exchange: SimulatedExchange) -> AsyncIterator[WireClient]:
         yield opened
 
 
-async def hasty(answer: Any) -> Seen | None:
-    """What a client with little patience sees; None when nothing came."""
+LATE = {FaultName.ANSWER_LATE, FaultName.PROCESS_LATE}
+NEVER_IN_TIME = {*LATE, FaultName.HANG_BEFORE, FaultName.HANG_AFTER}
+
+
+async def seen_of(answer: Any, *, within_s: float | None = None) -> Seen | None:
+    """What a client sees, one with little patience if so asked; None when nothing came."""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(within_s):
             return await answer  # type: ignore[no-any-return]
     except (TimeoutError, httpx.TransportError):
         return None
@@ -101,8 +105,7 @@ async def hasty(answer: Any) -> Seen | None:
 
 def brief(name: FaultName) -> Any:
     """The fault once; those that take time take a little more than the client has."""
-    late = name in {FaultName.ANSWER_LATE, FaultName.PROCESS_LATE}
-    return scripted(name, seconds=2 * PATIENCE_S if late else None)
+    return scripted(name, seconds=2 * PATIENCE_S if name in LATE else None)
 
 
 def test_every_name_is_in_one_of_these_tables() -> None:
@@ -118,7 +121,8 @@ async def test_a_struck_order_is_seen_as_announced_and_exists_only_if_it_was_pro
     signed = client.bid(TOKEN)
     order_id = client.id_of(signed)
     exchange.faults.add(brief(name))
-    seen = await hasty(client.post_order(signed, "FAK"))
+    patience_s = PATIENCE_S if name in NEVER_IN_TIME else None
+    seen = await seen_of(client.post_order(signed, "FAK"), within_s=patience_s)
     assert (seen.status if seen else NO_ANSWER) == status
     assert seen is None or words in str(seen.body)
 
@@ -148,7 +152,7 @@ async def test_a_look_up_can_lie_about_an_order_that_was_filled(
     await client.post_order(signed, "FAK")
     exchange.faults.add(scripted(name))
     path = "/data/trades" if name is FaultName.LOOKUP_NO_TRADES else f"/data/order/{client.id_of(signed)}"
-    seen = await hasty(client.send("GET", path))
+    seen = await seen_of(client.send("GET", path))
     assert (seen.status if seen else NO_ANSWER) == status
     assert seen is None or words in str(seen.body)
     honest = await client.send("GET", path)
@@ -162,7 +166,7 @@ async def test_a_cancel_can_be_done_and_its_answer_lost(
     signed = client.bid(TOKEN, usd=4)
     await client.post_order(signed)
     exchange.faults.add(scripted(FaultName.CANCEL_DROP_AFTER))
-    assert await hasty(client.cancel(client.id_of(signed))) is None
+    assert await seen_of(client.cancel(client.id_of(signed))) is None
     assert exchange.engine.orders[client.id_of(signed)].status is OrderStatus.CANCELED
 
 

@@ -21,7 +21,7 @@ from worker.sandbox.workspace import workspace
 
 MAX_ROWS: Final = 1000  # Supabase's default
 _POOL: Final = 10
-_WITHIN_S: Final = 15.0
+_WITHIN_S: Final = 45.0
 _POLL_S: Final = 0.005
 _CACHE_LOADED: Final = "Schema cache loaded"
 
