@@ -77,6 +77,25 @@ async def test_a_change_that_is_told_of_is_read_at_once(room: TradingRoom) -> No
         await eventually(cabinet.is_paused)
 
 
+async def test_a_change_that_only_a_sweep_saw_is_read_at_once(room: TradingRoom) -> None:
+    cabinet = Cabinet(room)
+    cabinet.strategies.seen((await room.ledger.work(limit=1)).strategies_version)
+    async with cabinet.running():
+        await pause(room)
+        cabinet.strategies.seen((await room.ledger.work(limit=1)).strategies_version)
+        await eventually(cabinet.is_paused)
+
+
+async def test_the_same_version_again_is_no_reason_to_read(room: TradingRoom) -> None:
+    cabinet = Cabinet(room)
+    version = (await room.ledger.work(limit=1)).strategies_version
+    async with cabinet.running():
+        cabinet.strategies.seen(version)
+        await eventually(lambda: room.line.calls["lt_strategies_load"] == 2)
+        cabinet.strategies.seen(version)
+        assert not cabinet.strategies._stale.is_set()
+
+
 async def test_a_change_that_nobody_told_of_is_read_at_the_next_refresh(room: TradingRoom) -> None:
     cabinet = Cabinet(room, refresh_every_s=0.05)
     async with cabinet.running():
