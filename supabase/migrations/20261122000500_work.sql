@@ -218,9 +218,11 @@ $$;
 -- next stretch of about `pairs` pairs, from `bookmark` on (none without `pairs`). Without `window_s`, the horizon
 -- from `bookmark` on, all of it or a stretch of `pairs`. `more`: there is work that found no place in this answer.
 -- `without`: strategies that the asker cannot serve now; their work must not take the places of work that it can do.
+-- Planned once for a session, by index alone and without a compilation: planning would take longer than the work.
 create or replace function public.lt_work(p jsonb)
 returns jsonb
-language plpgsql stable security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   least_id  constant uuid := '00000000-0000-0000-0000-000000000000';
