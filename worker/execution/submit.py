@@ -73,6 +73,7 @@ class _Order:
     fresh_until: datetime
     prepare_s: float
     lane_s: float
+    patient: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,18 @@ class Submitter:
         self._metrics = metrics
 
     async def execute(
-        self, plan: Plan, received: Received, *, decided_at: datetime, fresh_until: datetime
+        self,
+        plan: Plan,
+        received: Received,
+        *,
+        decided_at: datetime,
+        fresh_until: datetime,
+        patient: bool = False,
     ) -> Executed | Refused | NotSent:
-        """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew."""
+        """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew.
+
+        `patient`: it lets the claims of those in a hurry go first.
+        """
         wallet = plan.strategy.wallet_address
         lane_from_s = self._clock.monotonic()
         await self._lane_of(wallet).take()
@@ -132,6 +142,7 @@ class Submitter:
             fresh_until,
             self._clock.monotonic() - prepare_from_s,
             lane_s,
+            patient,
         )
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
         return await self._sender.in_flight.shielded(self._claim_and_post(order), name=envelope.order_id)
@@ -145,7 +156,7 @@ class Submitter:
 
     async def _claim_and_post(self, order: _Order) -> Executed | Refused | NotSent:
         envelope, asked_s = order.envelope, self._clock.monotonic()
-        async with self._wallets.claims(envelope.wallet):
+        async with self._wallets.claims(envelope.wallet, patient=order.patient):
             # The queue for the claim may have outlasted a lease or the signal's freshness: asked afresh.
             lease = self._withheld(envelope.wallet, order.fresh_until)
             if isinstance(lease, NotSent):

@@ -6,7 +6,7 @@ A lease that could not be renewed is let go `margin_s` before it may pass to ano
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -34,6 +34,7 @@ class _Wallet:
     address: WalletAddress
     # Claims of one wallet wait for each other in the database anyway: here they wait without a connection.
     claims: asyncio.Lock = field(default_factory=asyncio.Lock)
+    patience: asyncio.Lock = field(default_factory=asyncio.Lock)
     lease: Lease | None = None
     balance_due_s: float = 0.0
     trouble: str = "not leased yet"
@@ -88,8 +89,12 @@ class Wallets:
         """Asked once more just before the first byte: a process that was paused must not wake up and send."""
         return self._clock.monotonic() < lease.deadline_s - self._timing.lease_margin_s
 
-    def claims(self, address: WalletAddress) -> asyncio.Lock:
-        return self._wallets[address].claims
+    @asynccontextmanager
+    async def claims(self, address: WalletAddress, *, patient: bool = False) -> AsyncIterator[None]:
+        """One claim of a wallet at a time. At most one that can wait (`patient`) is ever ahead of one in a hurry."""
+        wallet = self._wallets[address]
+        async with wallet.patience if patient else nullcontext(), wallet.claims:
+            yield
 
     def troubles(self) -> dict[WalletAddress, str]:
         """Why wallets that are watched cannot be used, in words for the operator."""

@@ -153,7 +153,8 @@ class SignalHandler:
             return await self._skip(pair, case, now)
         if desk.wallets.lease(case.strategy.wallet_address) is None:
             return End.LEFT  # to whoever holds the wallet
-        if pair.lane is not LaneName.FRESH:
+        patient = pair.lane is not LaneName.FRESH
+        if patient:
             await desk.lane_of(case.strategy.wallet_address).give_way(_rank(pair))
         for _ in range(2):
             now = desk.clock.now()
@@ -165,7 +166,7 @@ class SignalHandler:
                 case.signal.created_at + desk.judge.policy.fresh_for if fresh else now + _BOOK_GOOD_FOR
             )
             result = await desk.submitter.execute(
-                verdict, pair.item.received, decided_at=now, fresh_until=fresh_until
+                verdict, pair.item.received, decided_at=now, fresh_until=fresh_until, patient=patient
             )
             if isinstance(result, Refused) and not result.reason.final:
                 # Not recorded by the claim: the door may open, and until then the pair is not lost from view.
