@@ -11,7 +11,7 @@ from math import isinf
 from typing import Any
 
 from tests.feed.scene import Scene
-from tests.feed.trials import Trial
+from tests.feed.trials import RECOVERED_WITHIN_S, Trial
 from worker.sandbox.gateway.fault import Fault
 from worker.sandbox.gateway.fault_catalogue import CATALOGUE
 from worker.sandbox.world import World
@@ -20,7 +20,6 @@ _UNTIL_CLEARED_S = 5.0
 _SHORT_S = 1.0
 _DEAD_S = 15.0
 _DEGRADED_WITHIN_S = 10.0
-_RECOVERED_WITHIN_S = 15.0
 # At ten signals a second a limit of thousands would not be met.
 _HOW: Mapping[Fault, Mapping[str, Any]] = {Fault.RATE_LIMITED_ROWS: {"rows": 20}}
 # These take PostgREST away as well.
@@ -73,7 +72,7 @@ def dead_from_the_start(for_s: float = _DEAD_S) -> Trial:
 
 
 FEED_TRIALS = tuple(
-    Trial(fault, partial(strike, fault), worst_delay_s=_RECOVERED_WITHIN_S)
+    Trial(fault, partial(strike, fault), worst_delay_s=RECOVERED_WITHIN_S)
     if fault in _WITHOUT_DATABASE
     else Trial(fault, partial(strike, fault))
     for fault in CATALOGUE

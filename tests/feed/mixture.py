@@ -9,10 +9,9 @@ from tests.feed.faults import strike
 from tests.feed.flow import Line
 from tests.feed.outages import Outage, suffer
 from tests.feed.scene import Scene
-from tests.feed.trials import Trial
+from tests.feed.trials import RECOVERED_WITHIN_S, Trial
 from worker.sandbox.gateway.fault_catalogue import CATALOGUE
 
-_RECOVERED_WITHIN_S = 15.0
 _FAULT_EVERY_S = (0.5, 3.0)
 _PAUSE_EVERY_S = (1.0, 4.0)
 _PAUSED_S = (0.2, 1.5)
@@ -26,7 +25,7 @@ _CONTROL = (
 def mixture(seconds: float, seed: int, *, outages: bool = True) -> Trial:
     """A trial of it. `outages`: the database's, too, which the PostgreSQL must be ours for."""
     play = partial(_play, seconds=seconds, seed=seed, outages=outages)
-    return Trial(f"mixed for {seconds:g} s", play, worst_delay_s=_RECOVERED_WITHIN_S)
+    return Trial(f"mixed for {seconds:g} s", play, worst_delay_s=RECOVERED_WITHIN_S)
 
 
 async def _play(scene: Scene, *, seconds: float, seed: int, outages: bool) -> None:

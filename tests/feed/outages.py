@@ -16,13 +16,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.feed.flow import Line
 from tests.feed.scene import Scene
-from tests.feed.trials import Trial
+from tests.feed.trials import RECOVERED_WITHIN_S, Trial
 from worker.sandbox.postgres import AUTHENTICATOR
 from worker.sandbox.world import World
 
 _POOL_HOLDERS = 12  # PostgREST's pool has ten connections
 _TAKERS = 4
-_RECOVERED_WITHIN_S = 15.0
 _HOLD = b"""
 create or replace function public.hold(seconds float8) returns void
 language sql security invoker set search_path = '' as 'select pg_catalog.pg_sleep(seconds)'
@@ -114,4 +113,4 @@ async def _use_up_connections(world: World, held_s: float) -> None:
         await asyncio.sleep(held_s)
 
 
-OUTAGE_TRIALS = tuple(Trial(one, partial(suffer, one), worst_delay_s=_RECOVERED_WITHIN_S) for one in Outage)
+OUTAGE_TRIALS = tuple(Trial(one, partial(suffer, one), worst_delay_s=RECOVERED_WITHIN_S) for one in Outage)

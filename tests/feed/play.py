@@ -20,14 +20,13 @@ from tests.feed.mixture import mixture
 from tests.feed.outages import OUTAGE_TRIALS
 from tests.feed.scene import Away, WorkerLog, open_feed_world, open_scene
 from tests.feed.tampering import A_DECISION_DELETED, A_DECISION_INSERTED
-from tests.feed.trials import Result, Span, Trial, judged, undergo
+from tests.feed.trials import RECOVERED_WITHIN_S, Result, Span, Trial, judged, undergo
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.world import World
 
 DEAD_FROM_THE_START = dead_from_the_start()
 IN_TURN = (*FEED_TRIALS, *OUTAGE_TRIALS)
 NAMES = frozenset(trial.name for trial in (DEAD_FROM_THE_START, *IN_TURN))
-_LATE_FOR_S = 15.0  # after the database was away
 _SETTLE_WITHIN_S = 60.0
 _HOPELESS_S = 3.0
 _LOOK_EVERY_S = 0.1
@@ -128,7 +127,7 @@ async def play(plan: Plan, *, postgres: Postgres | None = None, template: str | 
         books=books,
         samples=len(sampler.samples),
         unbalanced=sampler.unbalanced(),
-        late=sampler.late([(began_at, ended_at + _LATE_FOR_S) for began_at, ended_at in away]),
+        late=sampler.late([(began_at, ended_at + RECOVERED_WITHIN_S) for began_at, ended_at in away]),
     )
 
 

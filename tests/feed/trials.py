@@ -9,6 +9,9 @@ from tests.feed.books import Books
 from tests.feed.flow import Flow
 from tests.feed.scene import SWEEP_EVERY_S, Scene
 
+# Once the database is back: PostgREST connects again with a back-off of its own, a call under way gives up after ten
+# seconds, and what it was about is taken up again five later.
+RECOVERED_WITHIN_S = 30.0
 _LOOK_EVERY_S = 0.1
 _FEED_BACK_WITHIN_S = 60.0
 
