@@ -12,10 +12,10 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.trading_room import TradingRoom, open_room
 from worker import watch as watching
-from worker.canary import Canary
+from worker.configuration.feed import CanarySettings, FeedSettings
 from worker.database.realtime import FeedState
-from worker.feed_settings import CanarySettings, FeedSettings
-from worker.feed_watch import FeedWatch
+from worker.feed.canary import Canary
+from worker.feed.watch import FeedWatch
 from worker.observe.health import Health, Level
 from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager

@@ -20,8 +20,8 @@ from worker.orders.terms import Mode, StrategyId
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from worker.lookback import Lookback
-    from worker.preflight import Finding
+    from worker.verbs.check import Finding
+    from worker.verbs.lookback import Lookback
 
 app = typer.Typer(
     name="polycopy-worker",
@@ -100,7 +100,7 @@ def run(
     a day before its activation, and --since widens it: `run --backfill-only --since 7d --dry-run` shows what that
     would come to, and the same without --dry-run does it. No pair is ever decided twice, whichever of these runs.
     """
-    from worker.lookback import Lookback, parse_since  # noqa: PLC0415 - as below
+    from worker.verbs.lookback import Lookback, parse_since  # noqa: PLC0415 - as below
 
     _agree_on_backfill(no_backfill, backfill_only, since, strategy, dry_run, as_json)
     lookback = Lookback(
@@ -156,7 +156,7 @@ def resolve(
     """
     settings = load_settings(config)
     log.configure(settings.log)
-    from worker.casework import decide_case, open_cases, picture  # noqa: PLC0415 - as in `run`
+    from worker.verbs.resolve import decide_case, open_cases, picture  # noqa: PLC0415 - as in `run`
 
     if decision is None:
         cases = asyncio.run(open_cases(settings, attempt))
@@ -222,8 +222,8 @@ def demo(
 
 
 def _work_off(settings: Settings, lookback: "Lookback", *, dry_run: bool, as_json: bool) -> int:
-    from worker.backlog import Errand, work_off  # noqa: PLC0415 - as in `run`
-    from worker.backlog_report import Tally, shown  # noqa: PLC0415
+    from worker.verbs.backfill import Errand, work_off  # noqa: PLC0415 - as in `run`
+    from worker.verbs.backfill_report import Tally, shown  # noqa: PLC0415
 
     # One line for each decision would drown the progress: the report counts them, and the ledger has them all.
     log.configure(settings.log.model_copy(update={"level": "warning"}))
@@ -244,7 +244,7 @@ def _work_off(settings: Settings, lookback: "Lookback", *, dry_run: bool, as_jso
 
 
 async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding], ExitCode]":
-    from worker.preflight import Grade, preflight  # noqa: PLC0415 - as in `run`
+    from worker.verbs.check import Grade, preflight  # noqa: PLC0415 - as in `run`
 
     marks = {Grade.OK: "[green]ok[/]  ", Grade.WARN: "[yellow]warn[/]", Grade.FAIL: "[red]FAIL[/]"}
     findings: list[Finding] = []
@@ -260,7 +260,7 @@ async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding
 
 
 def _settings_finding(error: WorkerError) -> "Finding":
-    from worker.preflight import Finding  # noqa: PLC0415 - as in `run`
+    from worker.verbs.check import Finding  # noqa: PLC0415 - as in `run`
 
     return Finding.failure("settings", str(error), error.exit_code)
 

@@ -14,11 +14,11 @@ import structlog
 from worker import parts
 from worker.adapters import Adapters, open_adapters
 from worker.execution.steps import Observer
-from worker.lookback import Lookback
 from worker.observe.notify import ServiceManager
 from worker.settings import Settings
 from worker.supervision import essential, restartable
 from worker.trading import Trading
+from worker.verbs.lookback import Lookback
 
 log = structlog.get_logger(__name__)
 

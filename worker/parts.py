@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from worker.adapters import Adapters, OpenListener, make_listener
-from worker.canary import CANARY_TABLE, Canary
 from worker.database.realtime import RealtimeFeed
 from worker.database.realtime_session import FeedTiming
 from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.execution.send import Sender
 from worker.execution.submit import Submitter
 from worker.execution.wallets import Wallets, WalletTiming
-from worker.feed_watch import FeedWatch
+from worker.feed.canary import CANARY_TABLE, Canary
+from worker.feed.wakeups import Wakeups
+from worker.feed.watch import FeedWatch
 from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, Desk
@@ -32,7 +33,6 @@ from worker.orders.ports import LostRule
 from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownWallets
 from worker.supervision import Pulse
-from worker.wakeups import Wakeups
 from worker.watch import Watch, Watched
 
 _STILL_AFTER_S = 30.0

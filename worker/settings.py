@@ -25,11 +25,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from worker import mistakes
+from worker.configuration import mistakes
+from worker.configuration.feed import CanarySettings, FeedSettings, SweepSettings
+from worker.configuration.kinds import Address, Group, PositiveSeconds, Url
 from worker.errors import ConfigError, CredentialError, WorkerError
-from worker.feed_settings import CanarySettings, FeedSettings, SweepSettings
 from worker.orders.terms import Mode
-from worker.setting_kinds import Address, Group, PositiveSeconds, Url
 
 ENV_PREFIX = "POLYCOPY_"
 DEFAULT_CONFIG = Path("config/worker.toml")

@@ -16,10 +16,10 @@ from worker.errors import ForeignWriter, SchemaError
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, SignalHandler
 from worker.handlers.strategies import Strategies
-from worker.lookback import Lookback
 from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.settings import UnknownWallets
 from worker.supervision import essential, restartable
+from worker.verbs.lookback import Lookback
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from worker.adapters import OpenExchange
 from worker.errors import ExchangeError
 from worker.execution.send import Sender
 from worker.execution.wallets import Wallets
-from worker.feed_watch import FeedWatch
+from worker.feed.watch import FeedWatch
 from worker.observe.health import Health, Level
 from worker.observe.notify import ServiceManager
 from worker.supervision import Pulse

@@ -14,8 +14,8 @@ from decimal import Decimal
 from time import time
 from typing import Any
 
+from worker.configuration.feed import FeedSettings, SweepSettings
 from worker.database.realtime_session import SIGNAL_TABLE
-from worker.feed_settings import FeedSettings, SweepSettings
 from worker.sandbox.gateway.timing import GatewayTiming
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.worker_process import WorkerProcess

@@ -35,7 +35,10 @@ class RestProxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers 502, as the hosted gateway does, when PostgREST cannot be reached."""
         url = URL(_UPSTREAM + request.raw_path.removeprefix(PREFIX), encoded=True)
-        body = await request.read() if request.can_read_body else None
+        try:
+            body = await request.read() if request.can_read_body else None
+        except ConnectionResetError:
+            return web.Response()  # the client went away in the middle of its request: nobody reads this
         try:
             async with self._session.request(
                 request.method, url, headers=_passed_on(request.headers), data=body, allow_redirects=False

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from worker.setting_kinds import Group, PositiveSeconds
+from worker.configuration.kinds import Group, PositiveSeconds
 
 _LONGEST_CONNECTION_S = 24 * 3600.0  # the platform ends one after that
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 
+from worker.configuration.feed import CanarySettings
 from worker.errors import WorkerError
-from worker.feed_settings import CanarySettings
 from worker.observe.metrics import Metrics
 from worker.orders.ports import Clock
 

@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from worker.canary import Canary
+from worker.configuration.feed import FeedSettings
 from worker.database.realtime import FeedState
-from worker.feed_settings import FeedSettings
+from worker.feed.canary import Canary
 from worker.handlers.intake import Item, insert_time
 from worker.observe.health import Health, Level
 from worker.observe.metrics import Metrics

@@ -12,9 +12,9 @@ from tests.support.desk import Desk
 from tests.support.eventually import eventually
 from worker import parts
 from worker.adapters import open_adapters
-from worker.canary import CANARY_TABLE
 from worker.database.realtime import FeedCount, FeedState
 from worker.database.realtime_session import SIDE_TABLES
+from worker.feed.canary import CANARY_TABLE
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Level
 from worker.observe.notify import ServiceManager

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from worker.backlog_report import Report, Tally, shown
 from worker.execution.submit import Received
 from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import Item, LaneName, Pair
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import FtOrderId, Mode, StrategyId
+from worker.verbs.backfill_report import Report, Tally, shown
 
 ONE, TWO = StrategyId("LT_ONE"), StrategyId("LT_TWO")
 
@@ -85,7 +85,7 @@ def test_the_table_and_its_sentences_tell_outcomes_reasons_and_the_share_of_the_
 def test_progress_is_a_bar_on_a_terminal_and_plain_lines_elsewhere(
     monkeypatch: pytest.MonkeyPatch, *, terminal: bool, shape: str
 ) -> None:
-    monkeypatch.setattr("worker.backlog_report._PLAIN_LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("worker.verbs.backfill_report._PLAIN_LINE_EVERY_S", 0.0)
     out = io.StringIO()
     tally = Tally()
     with shown(tally, Console(file=out, force_terminal=terminal, width=120)):

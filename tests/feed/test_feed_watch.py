@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 
 from tests.support.eventually import eventually
-from worker.canary import Canary
+from worker.configuration.feed import CanarySettings, FeedSettings
 from worker.database.realtime import FeedState
 from worker.errors import DatabaseUnreachable
 from worker.execution.submit import Received
-from worker.feed_settings import CanarySettings, FeedSettings
-from worker.feed_watch import FeedWatch
+from worker.feed.canary import Canary
+from worker.feed.watch import FeedWatch
 from worker.handlers.intake import Item
 from worker.observe.health import Health, Level
 from worker.observe.metrics import Metrics

@@ -8,10 +8,10 @@ from typing import Any
 
 import structlog
 
-from worker.canary import CANARY_TABLE, Canary
 from worker.database.realtime import FeedCount, FeedState
 from worker.execution.submit import Received
-from worker.feed_watch import FeedWatch
+from worker.feed.canary import CANARY_TABLE, Canary
+from worker.feed.watch import FeedWatch
 from worker.handlers.backfill import Sweep
 from worker.handlers.intake import Intake, Item, insert_time
 from worker.handlers.strategies import Strategies

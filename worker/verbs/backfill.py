@@ -15,14 +15,12 @@ import structlog
 
 from worker import parts
 from worker.adapters import Adapters, open_adapters
-from worker.backlog_report import Report, Tally
 from worker.daemon import stop_signals
 from worker.handlers.backfill import item_of
 from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import LaneName, Pair, PairKey
 from worker.handlers.judge import Judge
 from worker.handlers.strategies import Strategies
-from worker.lookback import Lookback
 from worker.observe.notify import ServiceManager
 from worker.orders.ports import Work, WorkBatch
 from worker.orders.signal import parse_signal
@@ -30,6 +28,8 @@ from worker.orders.skips import Skip
 from worker.orders.terms import StrategyId, WalletAddress
 from worker.settings import Settings
 from worker.trading import Trading, checked_schema
+from worker.verbs.backfill_report import Report, Tally
+from worker.verbs.lookback import Lookback
 
 log = structlog.get_logger(__name__)
 
