@@ -200,3 +200,16 @@ async def test_a_stand_by_offers_nothing(room: TradingRoom, broom: Broom) -> Non
     assert await broom.sweep.once("start") == 0
     broom.without = []
     assert await broom.sweep.once("sweep") == 1
+
+
+async def test_the_interval_is_from_start_to_start_and_a_slow_database_still_gets_a_rest(
+    room: TradingRoom,
+) -> None:
+    broom = Broom(room, every_s=20)
+    answer = room.line.hold_answers("lt_work")
+    async with broom.running():
+        broom.sweep.ask()
+        await eventually(lambda: room.line.calls["lt_work"] == 1)
+        room.watch.slept_s += broom.every_s  # it takes its time
+        answer.set()
+        await eventually(lambda: room.line.calls["lt_work"] == 2, within_s=15)

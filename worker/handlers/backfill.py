@@ -22,6 +22,8 @@ from worker.orders.terms import FtOrderId, StrategyId
 
 log = structlog.get_logger(__name__)
 
+_REST_LEAST = 0.25  # of the interval, between the end of a sweep and the next
+
 # A signal that is younger is in a hurry; an older one is backlog, and in no lane's way.
 _JUST_INSERTED_S = 5.0
 
@@ -93,12 +95,14 @@ class Sweep:
         return found
 
     async def run(self) -> None:
+        began_s = self._clock.monotonic()
         while True:
             try:
-                async with asyncio.timeout(self._every_s()):
+                async with asyncio.timeout(self._rest_s(began_s)):
                     await self._asked.wait()
             except TimeoutError:
                 pass
+            began_s = self._clock.monotonic()
             if self._asked.is_set():
                 self._bookmark = None
             self._asked.clear()
@@ -111,6 +115,11 @@ class Sweep:
             else:
                 if self._health.report("sweep", Level.OK):
                     log.info("sweep.working")
+
+    def _rest_s(self, began_s: float) -> float:
+        """The interval is from start to start; a database that is slow to answer still gets a rest."""
+        every_s = self._every_s()
+        return max(began_s + every_s - self._clock.monotonic(), every_s * _REST_LEAST)
 
     def _window_s(self) -> float:
         if self._not_before is None:
