@@ -66,7 +66,9 @@ async def test_without_a_lease_nothing_is_claimed(room: TradingRoom) -> None:
     assert (room.posts(), await room.attempts()) == (0, [])
 
 
-async def test_a_lease_lost_between_claim_and_post_leaves_the_order_to_the_next_holder(room: TradingRoom) -> None:
+async def test_a_lease_lost_between_claim_and_post_leaves_the_order_to_the_next_holder(
+    room: TradingRoom,
+) -> None:
     plan = await room.plan()
     gate = room.line.hold("lt_claim")
     executing = asyncio.create_task(room.execute(plan))
