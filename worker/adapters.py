@@ -164,7 +164,7 @@ async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes)
         return PaperExchange(settings.exchange, clock, bankroll_usd=settings.paper.bankroll_usd, lanes=lanes)
     if not settings.wallets:
         raise ConfigError('mode = "live" needs a wallet: add a [[wallets]] block with its address and key.')
-    from worker.exchange.polymarket import PolymarketExchange  # noqa: PLC0415 - paper needs no SDK: 1 s, 60 MiB
+    from worker.exchange.polymarket.exchange import PolymarketExchange  # noqa: PLC0415 - paper needs no SDK: 1 s, 60 MiB
 
     accounts = []
     for wallet in settings.wallets:

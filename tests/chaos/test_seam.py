@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.schedule import STEPS
 from worker.database.ledger import SupabaseLedger
 from worker.exchange.paper import PaperExchange
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 from worker.orders.ports import Exchange, Ledger
 
 WORKER = Path(__file__).parents[2] / "worker"

@@ -25,7 +25,7 @@ _STOPPED = frozenset({"T", "t"})
 _PRELOADED = [
     "tests.chaos.victim",
     "worker.daemon",
-    "worker.exchange.polymarket",
+    "worker.exchange.polymarket.exchange",
     "httpcore",
     "h2.connection",
     "anyio._backends._asyncio",

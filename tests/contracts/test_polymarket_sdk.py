@@ -9,7 +9,7 @@ from tests.support.exchange_floor import account_of
 from tests.support.exchange_plans import listed_market, plan
 from worker.exchange.envelopes import order_fields, seal
 from worker.exchange.order_id import CHAIN_ID, VERIFYING_CONTRACTS
-from worker.exchange.polymarket import environment_for
+from worker.exchange.polymarket.desk import environment_for
 from worker.orders.terms import ExchangeVersion
 from worker.settings import ExchangeSettings
 

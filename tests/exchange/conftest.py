@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.exchange_floor import Floor, open_floor, polymarket
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

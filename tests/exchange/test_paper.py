@@ -13,7 +13,7 @@ import pytest
 from tests.support.exchange_floor import Floor, WallClock, open_floor
 from tests.support.exchange_plans import SOME_WALLET, plan
 from worker.exchange.paper import PaperExchange, paper_order_id
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 from worker.orders.lifecycle import FillState
 from worker.orders.ports import Fill
 from worker.orders.terms import OrderType

@@ -22,7 +22,7 @@ from tests.support.exchange_floor import (
     settings_for,
 )
 from worker.errors import CredentialError, ExchangeUnreachable
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 from worker.exchange.signer import Account, ApiCredentials
 from worker.orders.terms import OrderId, OrderType
 from worker.sandbox.exchange import Rules, SimulatedExchange

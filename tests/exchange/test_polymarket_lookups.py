@@ -8,7 +8,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.exchange_floor import FAST_SETTLEMENT, Floor, open_floor, polymarket, prepared
 from worker.errors import ExchangeRefused, ExchangeUnreachable
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 from worker.orders.lifecycle import FillState
 from worker.orders.ports import OrderView
 from worker.orders.terms import OrderId, OrderType, Side

@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 from tests.support.exchange_floor import Floor, open_floor, polymarket, prepared
 from tests.support.exchange_plans import SOME_WALLET, plan
 from worker.errors import ExchangeRefused
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 from worker.orders.outcomes import AnswerReason, OutcomeKind, classify
 from worker.orders.ports import Answer
 from worker.orders.terms import ExchangeVersion, OrderType, Side

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from tests.support.exchange_plans import plan
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 from worker.exchange.signer import Account, LocalSigner
 from worker.orders.ports import Envelope
 from worker.orders.terms import ConditionId, OrderId, TokenId, WalletAddress

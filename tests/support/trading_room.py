@@ -22,7 +22,7 @@ from worker.database.clock import DatabaseClock
 from worker.database.keys import DatabaseAccess
 from worker.database.ledger import SupabaseLedger
 from worker.exchange.lanes import Lanes
-from worker.exchange.polymarket import PolymarketExchange
+from worker.exchange.polymarket.exchange import PolymarketExchange
 from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.execution.send import Sender
 from worker.execution.submit import Executed, NotSent, Received, Submitter

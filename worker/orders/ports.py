@@ -1,6 +1,6 @@
 """What the effects need from the world: `Exchange`, `Ledger`, `Clock`; the values that cross are handed on from here.
 
-`exchange/polymarket.py`, `exchange/paper.py` and `database/ledger.py` are the implementations; each port has a
+`exchange/polymarket/`, `exchange/paper.py` and `database/ledger.py` are the implementations; each port has a
 contract suite in `tests/contracts/` that runs on all of them. Nothing here knows HTTP, SQL or an SDK.
 """
 
@@ -153,8 +153,10 @@ class Ledger(Protocol):
 
     async def release(self, lease: Lease) -> None: ...
 
-    async def open_attempts(self, *wallets: WalletAddress, limit: int) -> Sequence[Attempt]:
-        """Whatever of these wallets still wants a look, longest unseen first."""
+    async def open_attempts(
+        self, *wallets: WalletAddress, limit: int, without: Collection[OrderId] = ()
+    ) -> Sequence[Attempt]:
+        """Whatever of these wallets still wants a look, longest unseen first. `without`: not these."""
         ...
 
     async def wallets_seen(self, *balances: WalletBalance) -> None: ...
