@@ -31,10 +31,10 @@ def news_for(  # noqa: C901 - one class, and each of its methods is simple
     class SqlNews(OrderNews):
         @initialize(history=histories(), data=st.data())
         def begin(self, history: History, data: st.DataObject) -> None:
-            super().begin(history, data)
             self.looked_at = START
             self.attempts = 1
             self.claimed = runner.run(self._claim(history))
+            super().begin(history, data)
 
         async def _claim(self, history: History) -> dict[str, Any]:
             await desk.connection.execute("begin")

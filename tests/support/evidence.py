@@ -1,8 +1,8 @@
 """Everything that may be heard of one order: drawn as a history of the exchange, told in any order, judged at the end.
 
 The history is what happened; the evidence is what answers, look-ups and the user stream say of it, each piece as the
-worker would hear it. `OrderNews` tells pieces in whatever order hypothesis likes, some twice, and in the end whatever
-was not told yet: then attempt and fills must be what the history came to.
+worker would hear it. `OrderNews` hears the pieces that decide and any of the others, in whatever order hypothesis
+likes, some twice, and in the end whatever was not told yet: then attempt and fills must be what the history came to.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,7 +66,8 @@ def _accepted(status: str) -> Answer:
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    trades = draw(st.sampled_from([(), (Decimal(4),), (Decimal(4), Decimal(6)), (Decimal(10),)]))
+    part, whole_in_two = (Decimal(4),), (Decimal(4), Decimal(6))
+    trades = draw(st.sampled_from([(), part, part, whole_in_two, (WANTED_SHARES,)]))
     fates = tuple(draw(st.sampled_from([F.FINAL, F.FINAL, F.REVERSED])) for _ in trades)
     whole = sum(trades) == WANTED_SHARES
     count = len(trades)
@@ -109,10 +110,14 @@ def histories(draw: st.DrawFn) -> History:
 
 @dataclass(frozen=True)
 class Piece:
-    """One thing that is heard. `tell` makes the next attempt of the last."""
+    """One thing that is heard. `tell` makes the next attempt of the last.
+
+    `decides`: it is heard sooner or later. Everything else may get lost, and mostly does.
+    """
 
     name: str
     tell: Callable[["OrderNews"], None] = field(compare=False, repr=False)
+    decides: bool = False
 
 
 def fill_of(history: History, number: int, state: FillState) -> Fill:
@@ -140,7 +145,9 @@ def _streamed(fill: Fill) -> Callable[["OrderNews"], None]:
 
 def pieces_of(history: History) -> list[Piece]:
     """All evidence there is, in the order of time."""
-    pieces = [Piece(f"answer: {history.answer.status or history.answer.error}", lambda news: news.answered())]
+    said = history.answer.status or history.answer.error
+    # A process may die with the answer; only where the exchange has nothing to look up must it be heard.
+    pieces = [Piece(f"answer: {said}", lambda news: news.answered(), decides=not history.moments)]
     for moment in history.moments:
         seen = range(moment.traded)
         matched = sum((history.trades[number] for number in seen), Decimal(0))
@@ -153,7 +160,10 @@ def pieces_of(history: History) -> list[Piece]:
             ("look-up: order and trades", replace(order, fills=young)),
             ("look-up: order and settled trades", replace(order, fills=settled)),
         ]
-        pieces += [Piece(f"{name}, {moment}", _looked_up(view)) for name, view in views]
+        pieces += [Piece(f"{name}, {moment}", _looked_up(view)) for name, view in views[:-1]]
+        name, view = views[-1]
+        at_last = moment == history.moments[-1]
+        pieces.append(Piece(f"{name}, {moment}", _looked_up(view), decides=at_last))
     last = len(history.trades)
     unlisted = OrderView(OrderId("0x1"), found=False)
     if history.moments:
@@ -183,7 +193,11 @@ class OrderNews(RuleBasedStateMachine):
     @initialize(history=histories(), data=st.data())
     def begin(self, history: History, data: st.DataObject) -> None:
         self.history = history
-        self.pieces = pieces_of(history)
+        answer, *others = pieces_of(history)
+        heard = {answer.name} if data.draw(st.booleans(), label="the answer arrives") else set()
+        names = st.sets(st.sampled_from([piece.name for piece in others]))
+        heard |= data.draw(names, label="heard beside what decides")
+        self.pieces = [piece for piece in pieces_of(history) if piece.decides or piece.name in heard]
         self.untold = data.draw(st.permutations(self.pieces), label="told in this order")
         self.fills: dict[TradeId, Fill] = {}
         self.was_lost = False
@@ -210,6 +224,11 @@ class OrderNews(RuleBasedStateMachine):
             final_shares=Decimal(0),
             shares=WANTED_SHARES if history.order_type.rests else None,
         )
+        if data.draw(st.booleans(), label="given up before anything but its answer was heard"):
+            for piece in [piece for piece in self.untold if piece.name.startswith("answer")]:
+                self.untold.remove(piece)
+                piece.tell(self)
+            self.give_up()
 
     # --- what is heard
 
@@ -242,7 +261,7 @@ class OrderNews(RuleBasedStateMachine):
 
     def answer_is_due(self) -> bool:
         """No answer takes as long as the rule."""
-        return self.pieces[0] in self.untold
+        return any(piece.name.startswith("answer") for piece in self.untold)
 
     def answered(self) -> None:
         self.record_answer(self.history.answer, first_send=True)
@@ -265,12 +284,13 @@ class OrderNews(RuleBasedStateMachine):
         history = self.history
         if history.end is not A.LIVE:
             return  # old news: the exchange refuses to cancel what is over
+        before = pieces_of(history)
         last = Moment("CANCELED", history.moments[-1].traded)
         traded = last.traded > 0 and not history.order_type.rests
         self.history = replace(
             history, moments=(*history.moments, last), end=A.MATCHED if traded else A.CANCELLED
         )
-        new = [piece for piece in pieces_of(self.history) if piece not in self.pieces]
+        new = [piece for piece in pieces_of(self.history) if piece.name not in {old.name for old in before}]
         self.pieces += new
         self.untold += new
 
