@@ -1,5 +1,7 @@
 """Looking orders up: the order and its trades together, whatever the exchange remembers of either."""
 
+import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -132,6 +134,42 @@ async def test_looking_one_order_up_does_not_read_the_wallets_other_trades(
     (trade,) = (await exchange.lookup(floor.wallet, orders[2])).fills
     asked = floor.venue.journal.latest_others[-1]
     assert (asked.path, asked.query) == ("/data/trades", f"id={trade.trade_id}")
+
+
+async def test_an_order_on_the_book_that_nobody_met_has_no_trades_to_be_read(
+    floor: Floor, exchange: PolymarketExchange
+) -> None:
+    order_id = await sent(floor, exchange, limit_price="0.45", order_type=OrderType.GTC)
+    before = reads_of_trades(floor)
+    view = await exchange.lookup(floor.wallet, order_id)
+    assert (view.status, view.size_matched, view.fills) == ("LIVE", Decimal(0), ())
+    assert reads_of_trades(floor) == before
+    assert await exchange.cancel(floor.wallet, order_id)
+    assert (await exchange.lookup(floor.wallet, order_id)).status == "CANCELED"
+    assert reads_of_trades(floor) > before  # it is over: trades decide
+
+
+def reads_of_trades(floor: Floor) -> int:
+    return floor.venue.journal.counts["GET", "/data/trades"]
+
+
+async def test_orders_that_are_not_found_share_the_reading_of_the_trades_that_decide() -> None:
+    rules = Rules(settlement=FAST_SETTLEMENT, visibility_delay_s=60)
+    async with open_floor(rules) as floor, polymarket(floor) as exchange:
+        floor.offer("0.50", "1000")
+        before = datetime.now(UTC)
+        order_ids = [await sent(floor, exchange, bet_usd="5") for _ in range(12)]
+        slow = Fault(
+            action=Action.ANSWER_LATE, method="GET", path="/data/trades", seconds=0.2, times=None
+        )  # long enough for the look-ups that are under way
+        floor.venue.faults.add(slow)
+        views = await asyncio.gather(
+            *(exchange.lookup(floor.wallet, order_id, since=before) for order_id in order_ids)
+        )
+        reads = reads_of_trades(floor)
+    assert [view.found for view in views] == [False] * len(order_ids)
+    assert [{fill.order_id for fill in view.fills} for view in views] == [{one} for one in order_ids]
+    assert reads <= len(order_ids) / 2
 
 
 async def test_trades_that_an_order_does_not_name_are_found_all_the_same(

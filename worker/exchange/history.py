@@ -2,7 +2,8 @@
 
 The exchange lists trades by account, not by order, and a busy wallet trades many times in the seconds around one
 order. So the few trades that an order names are read by their ids, and the account's list only where that is not
-enough: narrowed to the market and the age of the order where they are known.
+enough: narrowed to the market and the age of the order where they are known, and in one reading for all that look
+orders of about one age up meanwhile where they are not.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,6 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from worker.exchange.market_data import MarketData
+from worker.exchange.readings import Readings
 from worker.exchange.trades import Trade, fill_of, order_status, orders_of, standing_shares
 from worker.orders.ports import Fill, OrderView
 from worker.orders.terms import ConditionId, OrderId
@@ -55,6 +57,7 @@ class OrderHistory:
     def __init__(self, market_data: MarketData, now_ms: Callable[[], int]) -> None:
         self._market_data = market_data
         self._now_ms = now_ms
+        self._readings = Readings()
 
     async def view(self, records: Records, order_id: OrderId, since: datetime | None) -> OrderView:
         """An order that is "not found" may still have fills: its trades may show first."""
@@ -82,7 +85,9 @@ class OrderHistory:
         """Every trade of the order, and perhaps others."""
         if order is None:
             since_s = int(since.timestamp()) if since else self._now_ms() // 1000 - _LOOK_BACK_S
-            return await records.trades(since_s=since_s - _CLOCK_MARGIN_S)
+            return await self._readings.trades(records, since_s - _CLOCK_MARGIN_S)
+        if _has_not_traded(order):
+            return ()
         if 0 < len(order.associate_trades) <= _FEW_TRADES:
             named = [
                 trade for each in order.associate_trades for trade in await records.trades(trade_id=each)
@@ -101,3 +106,11 @@ class OrderHistory:
                 market = await self._market_data.market_whatever_its_age(ConditionId(trade.condition_id))
                 fills.setdefault(order_id, []).append(fill_of(trade, order_id, market))
         return fills
+
+
+def _has_not_traded(order: OrderRecord) -> bool:
+    """By its own word it rests on the book and nobody has met it.
+
+    It is looked up again. Of an order that is over the trades decide, whatever its own word: they are read.
+    """
+    return order_status(order.status) == "LIVE" and not order.size_matched and not order.associate_trades
