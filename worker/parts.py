@@ -126,6 +126,7 @@ def make_pending(ground: Ground, sender: Sender, wallets: Wallets) -> Pending:
             first_s=pending.first_s,
             refresh_every_s=pending.refresh_every_s,
             most_s=pending.most_s,
+            books_within_s=pending.lost_after_s,  # as long as a whole order is given to turn up
         ),
         on_turn=ground.pulse.beat,
     )

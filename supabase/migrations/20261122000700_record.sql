@@ -286,7 +286,8 @@ select
 from public.lt_order_attempts a
 join public.lt_attempt_totals t using (exchange_order_id);
 
--- {mode, wallets: [address], limit} -> {now, attempts, more}: whatever still wants a look, longest unseen first.
+-- {mode, wallets: [address], limit, without: [exchange_order_id]} -> {now, attempts, more}: whatever still wants a
+-- look, longest unseen first, but those that the worker means to look at later (`without`): they take nobody's place.
 create or replace function public.lt_open_attempts(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -294,6 +295,7 @@ as $$
 declare
   page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
   wallets   text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
+  later     text[] := array(select jsonb_array_elements_text(coalesce(p -> 'without', '[]')));
   in_mode   text := p ->> 'mode';
   attempts  jsonb;
   has_more  boolean;
@@ -311,6 +313,7 @@ begin
         and lost.closed_at > now() - public.lt_setting('lost_watch')::interval
       union
       select f.exchange_order_id from public.lt_fills f where f.state = 'provisional')
+      and a.exchange_order_id not in (select unnest(later))
     order by seen_at, a.exchange_order_id
     limit page_size + 1
   ), page as (

@@ -449,6 +449,17 @@ async def test_the_attempt_that_waited_longest_for_a_look_comes_first(trading: D
     assert (await open_attempts(trading, limit=3))["more"] is False
 
 
+async def test_attempts_that_are_to_be_looked_at_later_take_nobodys_place(trading: Desk) -> None:
+    first, second, third = [(await claimed(trading))["exchange_order_id"] for _ in range(3)]
+    params = {"mode": trading.mode, "wallets": [WALLET], "limit": 1, "without": [first, "0xunheard"]}
+    page = await trading.call("lt_open_attempts", params)
+    assert [attempt["exchange_order_id"] for attempt in page["attempts"]] == [second]
+    assert page["more"] is True
+    page = await trading.call("lt_open_attempts", params | {"without": [first, second]})
+    assert [attempt["exchange_order_id"] for attempt in page["attempts"]] == [third]
+    assert page["more"] is False
+
+
 async def test_records_of_one_attempt_told_at_once_book_each_trade_once(trading: Desk, database: str) -> None:
     attempt = await claimed(trading)
     trade = fill("12")

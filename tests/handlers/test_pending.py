@@ -1,10 +1,12 @@
 """Orders that are not settled yet: looked up when due, sooner when woken, and never crowded out."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
+
+from structlog.testing import capture_logs
 
 from tests.support.eventually import eventually
 from tests.support.pending_desk import QUICK, pending, running
@@ -15,10 +17,13 @@ from worker.handlers.pending import PendingTiming
 from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import Attempt, LostRule
 from worker.orders.terms import OrderId, WalletAddress
+from worker.sandbox.exchange import Side
+from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
 from worker.sandbox.exchange.faults import Action, Fault
+from worker.sandbox.exchange.units import micro, price_of
 from worker.sandbox.supabase import SupabaseSandbox
 
-PATIENT = PendingTiming(tick_s=0.02, first_s=3600, refresh_every_s=3600, most_s=3600)
+PATIENT = PendingTiming(tick_s=0.02, first_s=3600, refresh_every_s=3600, most_s=3600, books_within_s=600)
 
 
 async def settled(room: TradingRoom, count: int = 1) -> bool:
@@ -125,8 +130,10 @@ class LateReading:
         self.was_read = asyncio.Event()
         self.may_arrive = asyncio.Event()
 
-    async def open_attempts(self, *wallets: WalletAddress, limit: int) -> Sequence[Attempt]:
-        found = await self._ledger.open_attempts(*wallets, limit=limit)
+    async def open_attempts(
+        self, *wallets: WalletAddress, limit: int, without: Collection[OrderId] = ()
+    ) -> Sequence[Attempt]:
+        found = await self._ledger.open_attempts(*wallets, limit=limit, without=without)
         self.was_read.set()
         await self.may_arrive.wait()
         return found
@@ -162,6 +169,109 @@ async def test_many_orders_are_settled_side_by_side(room: TradingRoom) -> None:
         await room.executed(plan)
     async with running(pending(room)):
         await eventually(lambda: settled(room, 5))
+
+
+# --- more open orders than one reading brings ------------------------------------------------------------------
+
+
+async def resting(room: TradingRoom, count: int) -> list[OrderId]:
+    """Puts orders on the book that nobody meets."""
+    await room.desk.execute("update public.ft_wallets set bet_size = 50")
+    await room.desk.execute("update public.lt_strategies set order_type = 'GTC'")
+    plans = [await room.plan() for _ in range(count)]
+    room.floor.offer("0.50", "0")
+    return [(await room.executed(plan)).envelope.order_id for plan in plans]
+
+
+async def found(room: TradingRoom) -> list[str]:
+    return [row["exchange_order_id"] for row in await room.attempts() if row["found_at"] is not None]
+
+
+async def test_orders_beyond_the_page_have_their_turn_although_the_first_ones_stay_unanswered(
+    room: TradingRoom,
+) -> None:
+    order_ids = await resting(room, 5)
+    for order_id in order_ids[:2]:  # never seen, so they come first in every reading
+        path = f"/data/order/{order_id}"
+        silent = Fault(action=Action.ANSWER_INSTEAD, method="GET", path=path, status=503, times=None)
+        room.floor.venue.faults.add(silent)
+    async with running(pending(room, replace(PATIENT, refresh_every_s=0.05), page=2)):
+        await eventually(lambda: _are(found(room), order_ids[2:]))
+    assert [row["lookups"] for row in await room.attempts()] == [0, 0, 1, 1, 1]
+
+
+async def test_orders_beyond_the_page_are_looked_up_no_faster_than_the_others(room: TradingRoom) -> None:
+    order_ids = await resting(room, 4)
+    async with running(pending(room, replace(PATIENT, refresh_every_s=0.05), page=2)):
+        await eventually(lambda: _are(found(room), order_ids))
+        read = room.line.calls["lt_open_attempts"]
+        await eventually(lambda: room.line.calls["lt_open_attempts"] > read + 2)
+    assert [row["lookups"] for row in await room.attempts()] == [1, 1, 1, 1]
+
+
+async def test_every_order_that_an_earlier_process_may_have_sent_is_resolved_however_many(
+    room: TradingRoom,
+) -> None:
+    room.floor.venue.faults.add(Fault(action=Action.DROP_AFTER, times=3))
+    order_ids = [(await room.executed(plan)).envelope.order_id for plan in [await room.plan() for _ in "123"]]
+    assert await pending(room, page=2).recover() == 3
+    assert await found(room) == order_ids
+
+
+# --- trades that do not add up -------------------------------------------------------------------------------------
+
+
+def unbooked(room: TradingRoom) -> float:
+    return room.metrics.registry.get_sample_value("polycopy_books_incomplete") or 0.0
+
+
+async def is_told_once_and_looked_up_on(room: TradingRoom, order_id: OrderId, state: AttemptState) -> None:
+    """`order_id` is over, and its trades are not listed until this returns."""
+    with capture_logs() as log:
+        async with running(pending(room, replace(QUICK, books_within_s=0.3))):
+            await eventually(lambda: unbooked(room) == 1)
+            (attempt,) = await room.attempts()
+            assert (attempt["state"], attempt["closed_at"]) == (state, None)
+            reads = _reads_of_trades(room)
+            await eventually(lambda: _reads_of_trades(room) > reads + 3)
+            room.floor.venue.faults.clear()
+            await eventually(lambda: settled(room))
+            await eventually(lambda: unbooked(room) == 0)
+    (alarm,) = [entry for entry in log if entry["event"] == "order.books_incomplete"]
+    assert (alarm["log_level"], alarm["order_id"], alarm["state"]) == ("error", order_id, state)
+
+
+async def test_a_match_whose_trades_stay_away_is_told_once_and_looked_up_on(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.LOOKUP_NO_TRADES, times=None))
+    order_id = (await room.executed()).envelope.order_id
+    await is_told_once_and_looked_up_on(room, order_id, AttemptState.MATCHED)
+
+
+async def test_a_remainder_that_was_cancelled_before_its_trades_were_listed_is_told_once(
+    room: TradingRoom,
+) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.LOOKUP_NO_TRADES, times=None))
+    (order_id,) = await resting(room, 1)
+    room.floor.venue.house.trade(room.floor.yes, Side.SELL, price_of("0.40"), micro(5))
+    assert await room.exchange.cancel(room.floor.wallet, order_id)
+    await is_told_once_and_looked_up_on(room, order_id, AttemptState.CANCELLED)
+
+
+async def test_books_that_are_complete_in_time_alarm_nobody(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.LOOKUP_NO_TRADES, times=3))
+    with capture_logs() as log:
+        async with running(pending(room)):
+            await room.executed()
+            await eventually(lambda: settled(room))
+    assert "order.books_incomplete" not in {entry["event"] for entry in log}
+
+
+async def _are(what: Awaitable[list[str]], wanted: Sequence[str]) -> bool:
+    return await what == list(wanted)
+
+
+def _reads_of_trades(room: TradingRoom) -> int:
+    return room.floor.venue.journal.counts["GET", "/data/trades"]
 
 
 async def _final_on_the_exchange(room: TradingRoom, order_id: OrderId) -> bool:

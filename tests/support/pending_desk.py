@@ -9,10 +9,10 @@ from tests.support.desk import Row
 from tests.support.trading_room import TradingRoom
 from worker.handlers.pending import Pending, PendingTiming
 
-QUICK = PendingTiming(tick_s=0.02, first_s=0.05, refresh_every_s=0.3, most_s=0.2)
+QUICK = PendingTiming(tick_s=0.02, first_s=0.05, refresh_every_s=0.3, most_s=0.2, books_within_s=600)
 
 
-def pending(room: TradingRoom, timing: PendingTiming = QUICK) -> Pending:
+def pending(room: TradingRoom, timing: PendingTiming = QUICK, *, page: int = 1000) -> Pending:
     return Pending(
         resolver=room.resolver,
         under_way=room.sender.in_flight,
@@ -21,6 +21,7 @@ def pending(room: TradingRoom, timing: PendingTiming = QUICK) -> Pending:
         clock=room.clock,
         metrics=room.metrics,
         timing=timing,
+        page=page,
     )
 
 

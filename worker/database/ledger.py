@@ -176,8 +176,11 @@ class SupabaseLedger:
         params = {"wallet_address": lease.wallet, "worker": lease.worker, "fence": lease.fence}
         await self._call("lt_lease_release", params)
 
-    async def open_attempts(self, *wallets: WalletAddress, limit: int) -> Sequence[Attempt]:
-        answer = await self._call("lt_open_attempts", {"wallets": wallets, "limit": limit})
+    async def open_attempts(
+        self, *wallets: WalletAddress, limit: int, without: Collection[OrderId] = ()
+    ) -> Sequence[Attempt]:
+        params = {"wallets": wallets, "limit": limit, "without": list(without)}
+        answer = await self._call("lt_open_attempts", params)
         return [parse_attempt(row) for row in rows_of(answer, "attempts")]
 
     async def wallets_seen(self, *balances: WalletBalance) -> None:

@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 # Alive, and nobody knows whether it exists.
 IN_DOUBT = frozenset({AttemptState.SUBMITTING, AttemptState.UNKNOWN})
+# Over, and closed only once every trade of it is booked.
+_TO_BE_BOOKED = frozenset({AttemptState.MATCHED, AttemptState.CANCELLED})
 # What is said when an order is not found, by the state that comes of it.
 _GIVEN_UP = {
     AttemptState.UNKNOWN: "order.outcome_unknown",
@@ -46,6 +48,7 @@ _EXPIRY_MARGIN = timedelta(seconds=90)
 class Resolution:
     state: AttemptState
     settled: bool  # nothing more can be learned: closed, and every fill final or reversed
+    unbooked: bool = False  # it is over, and the trades that can be seen are not all that it came to
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ class Resolver:
                     )
                 )
             settled = booked.closed and booked.filled_shares == booked.final_shares
-            resolutions[order_id] = Resolution(attempt.state, settled)
+            unbooked = not (booked.closed or attempt.closed)
+            resolutions[order_id] = Resolution(attempt.state, settled, unbooked)
         return resolutions
 
     async def resolve(self, attempt: Attempt) -> Resolution:
@@ -171,7 +175,8 @@ class Resolver:
             )
         )
         provisional = any(fill.state is FillState.PROVISIONAL for fill in view.fills)
-        return Resolution(state, settled=finding.closed and not provisional)
+        unbooked = state in _TO_BE_BOOKED and not (finding.closed or attempt.closed)
+        return Resolution(state, settled=finding.closed and not provisional, unbooked=unbooked)
 
     async def _call_off(self, attempt: Attempt) -> None:
         """Cancel what stands on the book and must not; the next look-up tells what it came to."""

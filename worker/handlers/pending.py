@@ -1,12 +1,13 @@
 """Orders that are not settled yet: looked up when due, sooner when the exchange says that something happened.
 
 The schedule lives in memory and only paces the look-ups; which attempts are open is asked of the database, so a
-restart or a takeover forgets nothing.
+restart or a takeover forgets nothing. Asked for are those that are due, longest unseen first: however many are open,
+each has its turn.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,24 +24,33 @@ from worker.orders.terms import OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
-_OPEN_MOST = 1000
+_PAGE = 1000
 _CONCURRENCY = 8
 
 
 @dataclass(frozen=True, slots=True)
 class PendingTiming:
-    """Look-ups of one order: `first_s` after its answer, then doubling to `most_s`."""
+    """Look-ups of one order: `first_s` after its answer, then doubling to `most_s`.
+
+    Trades that do not add up to an order that is over are alarmed once that has lasted for `books_within_s`.
+    """
 
     tick_s: float
     first_s: float
     refresh_every_s: float
     most_s: float
+    books_within_s: float
 
 
 @dataclass(slots=True)
-class _Pace:
+class _Followed:
+    """An open order, by what is to be remembered between two look-ups. Times are monotonic."""
+
     due_s: float
     wait_s: float
+    is_unknown: bool = False
+    unbooked_since_s: float | None = None
+    is_alarmed: bool = False
 
 
 class Pending:
@@ -55,8 +65,12 @@ class Pending:
         metrics: Metrics,
         timing: PendingTiming,
         on_turn: Callable[[str], None] = lambda _: None,
+        page: int = _PAGE,
     ) -> None:
-        """`under_way`: what this process is sending, by the ids of the orders; it is left alone."""
+        """`under_way`: what this process is sending, by the ids of the orders; it is left alone.
+
+        At most `page` orders are read at once.
+        """
         self._resolver = resolver
         self._under_way = under_way
         self._ledger = ledger
@@ -65,20 +79,22 @@ class Pending:
         self._metrics = metrics
         self._timing = timing
         self._on_turn = on_turn
-        self._pace: dict[OrderId, _Pace] = {}
+        self._page = page
+        self._followed: dict[OrderId, _Followed] = {}
+        self._may_be_more = False
         self._woken = asyncio.Event()
 
     def follow(self, order_id: OrderId) -> None:
         """An order of ours was answered: look it up a moment from now."""
-        self._pace.setdefault(
-            order_id, _Pace(self._clock.monotonic() + self._timing.first_s, self._timing.first_s)
+        self._followed.setdefault(
+            order_id, _Followed(self._clock.monotonic() + self._timing.first_s, self._timing.first_s)
         )
         self._woken.set()
 
     def wake(self, order_id: OrderId) -> None:
         """The exchange said that something happened to this order: look now, if it is one that we follow."""
-        if order_id in self._pace:
-            self._pace[order_id] = _Pace(self._clock.monotonic(), self._timing.first_s)
+        if followed := self._followed.get(order_id):
+            followed.due_s, followed.wait_s = self._clock.monotonic(), self._timing.first_s
             self._woken.set()
 
     async def recover(self) -> int:
@@ -87,26 +103,31 @@ class Pending:
         A look-up that fails leaves its attempt open for the loop: a case, never a crash. Orders that are known to
         exist hold up no start, however many rest on the book: the loop looks them up first thing.
         """
-        attempts = [attempt for attempt in await self._open_attempts() if attempt.state in IN_DOUBT]
-        await self._look_up_all(attempts)
-        return len(attempts)
+        seen: set[OrderId] = set()
+        looked_up = 0
+        while True:
+            attempts = await self._open_attempts(without=seen)
+            in_doubt = [attempt for attempt in attempts if attempt.state in IN_DOUBT]
+            await self._look_up_all(in_doubt)
+            looked_up += len(in_doubt)
+            seen.update(attempt.envelope.order_id for attempt in attempts)
+            if not (attempts and self._may_be_more):
+                return looked_up
 
     async def run(self) -> None:
         while True:
             await self._wait()
             self._on_turn("pending")
-            known = set(self._pace)
+            now_s = self._clock.monotonic()
+            later = {order_id for order_id, one in self._followed.items() if one.due_s > now_s}
             try:
-                attempts = await self._open_attempts()
+                attempts = await self._open_attempts(without=later)
             except WorkerError as error:
                 self._metrics.task_failures.labels("pending").inc()
                 log.warning("pending.not_read", error=str(error))
                 await asyncio.sleep(self._timing.first_s)
                 continue
-            open_ids = {attempt.envelope.order_id for attempt in attempts}
-            for order_id in known - open_ids:
-                self._pace.pop(order_id, None)
-            await self._look_up_all([attempt for attempt in attempts if self._is_due(attempt)])
+            await self._look_up_all(attempts)
 
     async def _wait(self) -> None:
         """Until something is due, but not for longer than the refresh: attempts of a taken-over wallet appear.
@@ -115,7 +136,9 @@ class Pending:
         """
         began_s = self._clock.monotonic()
         while True:
-            soonest_s = min((pace.due_s for pace in self._pace.values()), default=float("inf"))
+            soonest_s = min((one.due_s for one in self._followed.values()), default=float("inf"))
+            if self._may_be_more:
+                soonest_s = began_s
             until_s = max(
                 began_s + self._timing.tick_s, min(soonest_s, began_s + self._timing.refresh_every_s)
             )
@@ -126,19 +149,20 @@ class Pending:
             except TimeoutError:
                 return
 
-    async def _open_attempts(self) -> list[Attempt]:
-        """Every open attempt but those whose answer this process was about to write down when they were read.
+    async def _open_attempts(self, *, without: Collection[OrderId]) -> list[Attempt]:
+        """Open attempts but `without`, and but those whose answer was about to be written down when they were read.
 
-        Of these the reading may be older than the answer, which may forbid what a look-up would do.
+        Of these the reading may be older than the answer, which may forbid what a look-up would do. What was asked
+        for and is not open any more is followed no longer.
         """
+        asked = self._followed.keys() - without
         with self._under_way.witnessed() as sending:
-            found = await self._ledger.open_attempts(*self._wallets.held, limit=_OPEN_MOST)
-        self._metrics.attempts_unresolved.set(sum(a.state is AttemptState.UNKNOWN for a in found))
+            found = await self._ledger.open_attempts(*self._wallets.held, limit=self._page, without=without)
+        self._may_be_more = len(found) >= self._page
+        if not self._may_be_more:
+            for order_id in asked - {attempt.envelope.order_id for attempt in found}:
+                self._followed.pop(order_id, None)
         return [attempt for attempt in found if attempt.envelope.order_id not in sending]
-
-    def _is_due(self, attempt: Attempt) -> bool:
-        pace = self._pace.get(attempt.envelope.order_id)
-        return pace is None or pace.due_s <= self._clock.monotonic()
 
     async def _look_up_all(self, attempts: list[Attempt]) -> None:
         """Matched orders of a wallet in one reading of its trades; every other order by itself."""
@@ -162,6 +186,9 @@ class Pending:
                 group.create_task(self._noting(of_wallet, self._resolver.settle(wallet, of_wallet)))
             for attempt in others:
                 group.create_task(one(attempt))
+        followed = self._followed.values()
+        self._metrics.attempts_unresolved.set(sum(one.is_unknown for one in followed))
+        self._metrics.books_incomplete.set(sum(one.is_alarmed for one in followed))
 
     async def _look_up(self, attempt: Attempt) -> Mapping[OrderId, Resolution]:
         return {attempt.envelope.order_id: await self._resolver.resolve(attempt)}
@@ -180,11 +207,43 @@ class Pending:
             log.exception("order.lookup_failed", orders=len(attempts))
             self._metrics.task_failures.labels("pending").inc()
         for attempt in attempts:
-            order_id = attempt.envelope.order_id
-            resolution = resolutions.get(order_id)
-            if resolution is not None and resolution.settled:
-                self._pace.pop(order_id, None)
-                continue
-            last = self._pace.get(order_id)
-            wait_s = min(last.wait_s * 2, self._timing.most_s) if last else self._timing.first_s
-            self._pace[order_id] = _Pace(self._clock.monotonic() + wait_s, wait_s)
+            self._schedule(attempt, resolutions.get(attempt.envelope.order_id))
+
+    def _schedule(self, attempt: Attempt, resolution: Resolution | None) -> None:
+        """`resolution` None: the look-up failed."""
+        order_id, now_s = attempt.envelope.order_id, self._clock.monotonic()
+        if resolution is not None and resolution.settled:
+            self._followed.pop(order_id, None)
+            return
+        followed = self._followed.get(order_id)
+        if followed is None:
+            followed = self._followed[order_id] = _Followed(now_s, self._timing.first_s)
+        else:
+            followed.wait_s = min(followed.wait_s * 2, self._timing.most_s)
+        followed.is_unknown = (resolution or attempt).state is AttemptState.UNKNOWN
+        if resolution is not None:
+            self._check_books(attempt, resolution, followed)
+        followed.due_s = now_s + followed.wait_s
+
+    def _check_books(self, attempt: Attempt, resolution: Resolution, followed: _Followed) -> None:
+        """Trades that stay away are said once, loudly; the order is looked up on and on, as seldom as any."""
+        now_s = self._clock.monotonic()
+        if not resolution.unbooked:
+            followed.unbooked_since_s, followed.is_alarmed = None, False
+            return
+        if followed.unbooked_since_s is None:
+            followed.unbooked_since_s = now_s
+        if not followed.is_alarmed and now_s - followed.unbooked_since_s >= self._timing.books_within_s:
+            followed.is_alarmed = True
+            log.error(
+                "order.books_incomplete",
+                order_id=attempt.envelope.order_id,
+                strategy_id=attempt.strategy_id,
+                state=resolution.state,
+                stated_shares=attempt.stated_shares,
+                filled_shares=attempt.filled_shares,
+                for_s=round(now_s - followed.unbooked_since_s),
+                fix="compare its trades at the exchange; its money stays reserved until they are all booked",
+            )
+        if followed.is_alarmed:
+            followed.wait_s = self._timing.most_s

@@ -35,6 +35,11 @@ class Metrics:
         self.attempts_unresolved = Gauge(
             "polycopy_attempts_unresolved", "Attempts of unknown outcome.", registry=self.registry
         )
+        self.books_incomplete = Gauge(
+            "polycopy_books_incomplete",
+            "Orders that are over and whose trades have not added up for long.",
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "polycopy_queue_depth", "Signals waiting in the queue.", ["lane"], registry=self.registry
         )
