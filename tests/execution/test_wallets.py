@@ -1,7 +1,10 @@
 """The wallets that this worker may submit for, against the real ledger: one holder, renewed, and let go in time."""
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
+
+import pytest
 
 from tests.support.eventually import eventually
 from tests.support.trading_room import PATIENT, QUICK_LEASE, TradingRoom
@@ -58,6 +61,38 @@ async def test_a_renewal_keeps_the_fence_and_moves_the_deadline(room: TradingRoo
     assert after is not None
     assert after.fence == before.fence
     assert after.deadline_s > before.deadline_s
+
+
+async def test_leases_last_through_a_recovery_that_is_longer_than_they_are(room: TradingRoom) -> None:
+    step_s = QUICK_LEASE.lease_ttl_s / 2
+
+    def renewed() -> bool:
+        lease = room.wallets.lease(room.floor.wallet)
+        assert lease is not None
+        return lease.deadline_s - room.clock.monotonic() > step_s
+
+    async with room.wallets.kept():
+        for _ in range(3):
+            room.watch.slept_s += step_s
+            await eventually(renewed)
+
+
+@pytest.mark.parametrize("trouble", [None, RuntimeError("the recovery broke")], ids=["done", "broken"])
+async def test_a_recovery_that_is_over_renews_no_lease(
+    room: TradingRoom, trouble: RuntimeError | None
+) -> None:
+    with suppress(RuntimeError):
+        async with room.wallets.kept():
+            asked = room.line.calls["lt_leases"]
+            await eventually(lambda: room.line.calls["lt_leases"] > asked + 1)
+            if trouble is not None:
+                raise trouble
+    assert "leases" not in {task.get_name() for task in asyncio.all_tasks()}
+    asked = room.line.calls["lt_leases"]
+    await asyncio.sleep(QUICK_LEASE.lease_renew_every_s * 4)  # long enough for another, if there were any
+    assert room.line.calls["lt_leases"] == asked
+    room.watch.slept_s += QUICK_LEASE.lease_ttl_s
+    assert room.wallets.held == ()
 
 
 async def test_a_worker_that_overslept_may_not_send_although_it_holds_a_lease_object(
