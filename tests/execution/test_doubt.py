@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.support.eventually import eventually
 from tests.support.pending_desk import booked, looking_up, order_row, pending, traded
 from tests.support.trading_room import TradingRoom, open_room
-from worker.execution.resolve import DoubtPolicy
+from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import AttemptRecord, Envelope, Granted, LostRule, Stages
@@ -120,6 +120,57 @@ async def test_a_body_that_was_killed_when_sent_again_never_goes_a_third_time(ro
 async def barred(room: TradingRoom) -> bool:
     (attempt,) = await room.attempts()
     return bool(attempt["barred"])
+
+
+class Late:
+    """The room's clock, put forward."""
+
+    def __init__(self, room: TradingRoom) -> None:
+        self._clock = room.clock
+        self.by = timedelta(0)
+
+    def now(self) -> datetime:
+        return self._clock.now() + self.by
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+
+class BusyLane:
+    """Its places are so sought after that the wait for one takes this long."""
+
+    def __init__(self, clock: Late, wait: timedelta) -> None:
+        self._clock = clock
+        self._wait = wait
+        self.taken = 0
+
+    async def take(self) -> None:
+        self._clock.by += self._wait
+        self.taken += 1
+
+    async def give_way(self, rank: float) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("wait", "posts"), [(timedelta(seconds=1), 2), (timedelta(minutes=3), 1)])
+async def test_a_body_that_grew_too_old_while_it_waited_for_a_place_is_not_sent_again(
+    room: TradingRoom, wait: timedelta, posts: int
+) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE))
+    order_id = (await room.executed()).envelope.order_id
+    clock = Late(room)
+    lane = BusyLane(clock, wait)
+    resolver = Resolver(
+        exchange=room.exchange,
+        ledger=room.ledger,
+        sender=room.sender,
+        lane_of=lambda _: lane,
+        clock=clock,
+        policy=DOUBT,
+    )
+    await resolver.resolve(await room.open_attempt())
+    assert lane.taken == 1
+    assert len(room.floor.posts_of(order_id)) == posts
 
 
 # --- adopted ------------------------------------------------------------------------------------------------------

@@ -211,7 +211,10 @@ class Resolver:
         """
         envelope = attempt.envelope
         await self._lane_of(envelope.wallet).take()
+        # The wait for a place may have outlasted the signal's freshness, the order's own time or the lease.
         allowed = self._sender.may_send(envelope.wallet)
+        if not self._may_resend(attempt):
+            allowed = Withheld("it grew too old while it waited for a place")
         if isinstance(allowed, Withheld):
             log.warning("order.not_resent", order_id=envelope.order_id, why=allowed.why)
             return None
