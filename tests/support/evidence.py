@@ -66,8 +66,8 @@ def _accepted(status: str) -> Answer:
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    part, whole_in_two = (Decimal(4),), (Decimal(4), Decimal(6))
-    trades = draw(st.sampled_from([(), part, part, whole_in_two, (WANTED_SHARES,)]))
+    part, two = (Decimal(4),), (Decimal(4), Decimal(6))
+    trades = draw(st.sampled_from([(), part, part, two, two, (WANTED_SHARES,)]))
     fates = tuple(draw(st.sampled_from([F.FINAL, F.FINAL, F.REVERSED])) for _ in trades)
     whole = sum(trades) == WANTED_SHARES
     count = len(trades)
@@ -77,7 +77,9 @@ def histories(draw: st.DrawFn) -> History:
 
     if draw(st.booleans()):  # it rests: met by one after the other, and perhaps called off
         growing = [Moment("LIVE", seen) for seen in range(1 if count > 1 else 0, count + (not whole))]
-        first = draw(st.sampled_from(["live", "matched"] if count else ["live", "delayed", "unmatched"]))
+        first = draw(
+            st.sampled_from(["live", "matched", "matched"] if count else ["live", "delayed", "unmatched"])
+        )
         if first in {"delayed", "unmatched"}:
             growing.insert(0, Moment(first.upper()))
         ends: list[tuple[AttemptState, tuple[Moment, ...]]]
@@ -174,7 +176,9 @@ def pieces_of(history: History) -> list[Piece]:
         first = replace(
             unlisted, fills=tuple(fill_of(history, number, F.PROVISIONAL) for number in range(last)[:1])
         )
-        pieces.append(Piece("look-up: the first trade alone", lambda news: news.looked_up(first)))
+        pieces.append(
+            Piece("look-up: the first trade alone", lambda news: news.looked_up(first), decides=last > 1)
+        )
     for number in range(last):
         for state in (
             F.PROVISIONAL,
@@ -195,7 +199,8 @@ class OrderNews(RuleBasedStateMachine):
         self.history = history
         answer, *others = pieces_of(history)
         heard = {answer.name} if data.draw(st.booleans(), label="the answer arrives") else set()
-        names = st.sets(st.sampled_from([piece.name for piece in others]))
+        most = data.draw(st.sampled_from([0, 2, len(others)]), label="at most so much besides")
+        names = st.sets(st.sampled_from([piece.name for piece in others]), max_size=most)
         heard |= data.draw(names, label="heard beside what decides")
         self.pieces = [piece for piece in pieces_of(history) if piece.decides or piece.name in heard]
         self.untold = data.draw(st.permutations(self.pieces), label="told in this order")
