@@ -11,7 +11,7 @@ from tests.support.eventually import eventually
 from worker import supervision
 from worker.errors import ConfigError, DatabaseUnreachable, WorkerError
 from worker.observe.metrics import Metrics
-from worker.supervision import essential, restartable
+from worker.supervision import Stopping, essential, restartable
 
 
 async def at_once() -> None:
@@ -127,3 +127,38 @@ async def test_a_restartable_task_can_be_cancelled_while_it_waits() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_stop_cuts_off_the_block_that_waits_and_nothing_behind_it() -> None:
+    stopping = Stopping()
+    asyncio.get_running_loop().call_soon(stopping.ask)
+    async with stopping.cuts_off():
+        await asyncio.Event().wait()
+    await asyncio.sleep(0)
+    assert stopping.asked.is_set()
+    assert not stopping.hurry.is_set()
+
+
+async def test_a_block_that_begins_after_the_stop_does_not_wait() -> None:
+    stopping = Stopping()
+    stopping.ask()
+    async with stopping.cuts_off():
+        await asyncio.Event().wait()
+
+
+async def test_the_errors_of_a_block_that_may_be_cut_off_are_its_own() -> None:
+    stopping = Stopping()
+    with pytest.raises(TimeoutError):
+        async with stopping.cuts_off():
+            raise TimeoutError
+    with pytest.raises(ConfigError):
+        async with stopping.cuts_off():
+            await with_an_error()
+
+
+async def test_only_the_second_word_is_to_hurry() -> None:
+    stopping = Stopping()
+    async with stopping.cuts_off():
+        stopping.ask()
+        stopping.ask()
+    assert stopping.hurry.is_set()

@@ -20,8 +20,8 @@ from worker.orders.terms import Mode, StrategyId
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from worker.handlers.lookback import Lookback
     from worker.verbs.check import Finding
-    from worker.verbs.lookback import Lookback
 
 app = typer.Typer(
     name="polycopy-worker",
@@ -100,7 +100,7 @@ def run(
     a day before its activation, and --since widens it: `run --backfill-only --since 7d --dry-run` shows what that
     would come to, and the same without --dry-run does it. No pair is ever decided twice, whichever of these runs.
     """
-    from worker.verbs.lookback import Lookback, parse_since  # noqa: PLC0415 - as below
+    from worker.handlers.lookback import Lookback, parse_since  # noqa: PLC0415 - as below
 
     _agree_on_backfill(no_backfill, backfill_only, since, strategy, dry_run, as_json)
     lookback = Lookback(

@@ -5,8 +5,7 @@ feed live or declared degraded. Trading begins before that, with the first signa
 """
 
 import asyncio
-import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -14,11 +13,11 @@ import structlog
 from worker import parts
 from worker.adapters import Adapters, open_adapters
 from worker.execution.steps import Observer
+from worker.handlers.lookback import Lookback
 from worker.observe.notify import ServiceManager
 from worker.settings import Settings
-from worker.supervision import essential, restartable
+from worker.supervision import Stopping, essential, restartable
 from worker.trading import Trading
-from worker.verbs.lookback import Lookback
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +49,21 @@ class Daemon:
             feed_watch=self._hearing.watch,
         )
 
-    async def start(self, lookback: Lookback) -> None:
-        """Everything that must be true before the first signal is served. Raises `WorkerError`."""
+    async def run(self, lookback: Lookback, stopping: Stopping) -> None:
+        """Start, serve until a stop is asked for, then drain: also what a start that is cut off or fails has begun.
+
+        A failed essential task ends it with that task's error. Raises `WorkerError` where it cannot start.
+        """
+        try:
+            async with stopping.cuts_off():
+                await self._start(lookback)
+            if not stopping.asked.is_set():
+                await self._serve(stopping)
+        finally:
+            await self._trading.stop(stopping.hurry)
+
+    async def _start(self, lookback: Lookback) -> None:
+        """Everything that must be true before the first signal is served."""
         await self._trading.start(lookback)
         await self._watch.ask_exchange()
         if not self._backfill:
@@ -60,21 +72,14 @@ class Daemon:
                 "backfill.left_out", fix="start without --no-backfill, or run --backfill-only, to decide it"
             )
 
-    async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
-        """Serve until `stop` is set, then drain, but not for long once `hurry` is set.
-
-        A failed essential task ends it with that task's error.
-        """
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work, name=name) for name, work in self._tasks().items()]
-                await stop.wait()
-                self._service.stopping("draining")
-                self._trading.intake.close()
-                for task in tasks:
-                    task.cancel()
-        finally:
-            await self._trading.stop(hurry)
+    async def _serve(self, stopping: Stopping) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work, name=name) for name, work in self._tasks().items()]
+            await stopping.asked.wait()
+            self._service.stopping("draining")
+            self._trading.intake.close()
+            for task in tasks:
+                task.cancel()
 
     def _tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         tasks = self._trading.tasks()
@@ -91,16 +96,8 @@ class Daemon:
         return tasks
 
     async def _start_serving(self) -> None:
-        queued = await self._hearing.sweep.once("start")
-        log.info("backfill.queued", signals=queued)
+        await self._hearing.sweep.begun.wait()
         await self._watch.announce_ready()
-
-
-def stop_signals(asked: Callable[[], None]) -> None:
-    """From now on SIGTERM and SIGINT ask, and do not end the process."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked)
 
 
 async def serve(
@@ -112,16 +109,12 @@ async def serve(
 ) -> None:
     """The whole life of `polycopy-worker run`: open, start, serve until SIGTERM or SIGINT, drain.
 
-    A second signal stops waiting for the exchange: what is under way may stay in doubt, and is looked up at the next
-    start. `observer` hears of every step that crosses to the database or the exchange (`execution/steps.py`).
+    The first one cuts a start short. A second stops waiting for the exchange: what is under way may stay in doubt,
+    and is looked up at the next start. `observer` hears of every step that crosses to the database or the exchange (`execution/steps.py`).
     """
-    stop, hurry = asyncio.Event(), asyncio.Event()
-
-    def asked_to_stop() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    stop_signals(asked_to_stop)
     async with open_adapters(settings) as opened:
+        stopping = (
+            Stopping.on_signals()
+        )  # before, a signal ends the process as any other: nothing is held yet
         daemon = Daemon(settings, opened.stepped(observer), ServiceManager(), backfill=backfill)
-        await daemon.start(lookback or Lookback())
-        await daemon.run(stop, hurry)
+        await daemon.run(lookback or Lookback(), stopping)

@@ -1,11 +1,13 @@
-"""How background tasks end: an essential one takes the process with it, a restartable one begins again.
+"""How background tasks end: an essential one takes the process with it, a restartable one begins again, a stop is asked.
 
 A worker that limps is worse than one that stops: systemd restarts it, and the database knows what is left to do.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -34,6 +36,45 @@ class Pulse:
         """Loops that have begun and have not turned for too long."""
         since_s = self._now_s() - self._still_after_s
         return [name for name, beat_s in self._beats.items() if beat_s < since_s]
+
+
+class Stopping:
+    """A stop, asked for once; and a second time, not to wait for what is under way."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self._limits: set[asyncio.Timeout] = set()
+
+    @classmethod
+    def on_signals(cls) -> "Stopping":
+        """From now on SIGTERM and SIGINT ask, and do not end the process."""
+        stopping, loop = cls(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.ask)
+        return stopping
+
+    def ask(self) -> None:
+        if self.asked.is_set():
+            self.hurry.set()
+            return
+        self.asked.set()
+        for limit in self._limits:
+            limit.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def cuts_off(self) -> AsyncIterator[None]:
+        """The block ends where it is, without an error, when a stop is asked for. What stands behind it runs on."""
+        limit = asyncio.timeout(0 if self.asked.is_set() else None)
+        self._limits.add(limit)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        finally:
+            self._limits.discard(limit)
 
 
 async def essential(name: str, work: Awaitable[None]) -> None:

@@ -15,11 +15,11 @@ from worker import parts
 from worker.errors import ForeignWriter, SchemaError
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, SignalHandler
+from worker.handlers.lookback import Lookback
 from worker.handlers.strategies import Strategies
 from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.settings import UnknownWallets
 from worker.supervision import essential, restartable
-from worker.verbs.lookback import Lookback
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Trading:
     async def start(self, lookback: Lookback) -> datetime | None:
         """Everything that must be true before the first signal is served. Raises `WorkerError`.
 
-        Returns from when on older signals were taken in on purpose.
+        Whoever calls it calls `stop` too, however it ends: it takes leases on its way. Returns from when on older signals were taken in on purpose.
         """
         schema = await checked_schema(self._ground)
         if self._settings.mode is Mode.LIVE:

@@ -113,6 +113,7 @@ async def test_it_sweeps_by_itself_at_every_interval(room: TradingRoom, broom: B
 
 async def test_when_asked_it_sweeps_at_once(room: TradingRoom, broom: Broom) -> None:
     async with broom.running():
+        await broom.sweep.begun.wait()
         signal = await room.signal()
         broom.sweep.ask()
         await eventually(lambda: signal in broom.ids())
@@ -120,8 +121,9 @@ async def test_when_asked_it_sweeps_at_once(room: TradingRoom, broom: Broom) -> 
 
 async def test_when_asked_for_later_it_sweeps_later(room: TradingRoom, broom: Broom) -> None:
     async with broom.running():
+        await broom.sweep.begun.wait()
         broom.sweep.ask(after_s=0.05)
-        assert room.line.calls["lt_work"] == 0
+        assert room.line.calls["lt_work"] == 1
         signal = await room.signal()
         await eventually(lambda: signal in broom.ids())
 
@@ -138,6 +140,20 @@ async def test_a_database_that_is_away_is_told_to_the_operator_and_swept_when_it
         room.line.cut = False
         await eventually(lambda: signal in broom.ids())
         await eventually(lambda: broom.health.level is Level.OK)
+
+
+async def test_the_first_sweep_comes_at_once_and_again_until_the_database_answers_it(
+    room: TradingRoom, broom: Broom
+) -> None:
+    await room.signal()
+    broom.every_s = 0.02
+    room.line.cut = True
+    async with broom.running():
+        await eventually(lambda: broom.health.level is Level.FAILING)
+        assert not broom.sweep.begun.is_set()
+        room.line.cut = False
+        await broom.sweep.begun.wait()
+    assert [item.source for item in broom.found] == ["start"]
 
 
 async def test_work_that_this_worker_cannot_do_never_takes_the_places_of_work_that_it_can(

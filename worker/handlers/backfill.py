@@ -65,6 +65,7 @@ class Sweep:
         self._on_turn = on_turn
         self._not_before: datetime | None = None
         self._asked = asyncio.Event()
+        self.begun = asyncio.Event()  # what the first sweep saw is queued
         self._bookmark: Mapping[str, Any] | None = None
         self._crowded = False
 
@@ -95,26 +96,34 @@ class Sweep:
         return found
 
     async def run(self) -> None:
-        began_s = self._clock.monotonic()
+        """Sweep at once, and from then on at every interval, until cancelled; a failure is reported and tried again."""
         while True:
-            try:
-                async with asyncio.timeout(self._rest_s(began_s)):
-                    await self._asked.wait()
-            except TimeoutError:
-                pass
             began_s = self._clock.monotonic()
             if self._asked.is_set():
                 self._bookmark = None
             self._asked.clear()
             self._on_turn("sweep")
             try:
-                await self.once("sweep")
+                await self._turn()
             except WorkerError as error:
                 if self._health.report("sweep", Level.FAILING, f"the database does not answer: {error}"):
                     log.error("sweep.failed", error=str(error))
             else:
                 if self._health.report("sweep", Level.OK):
                     log.info("sweep.working")
+            try:
+                async with asyncio.timeout(self._rest_s(began_s)):
+                    await self._asked.wait()
+            except TimeoutError:
+                pass
+
+    async def _turn(self) -> None:
+        if self.begun.is_set():
+            await self.once("sweep")
+            return
+        queued = await self.once("start")
+        self.begun.set()
+        log.info("backfill.queued", signals=queued)
 
     def _rest_s(self, began_s: float) -> float:
         """The interval is from start to start; a database that is slow to answer still gets a rest."""

@@ -15,11 +15,11 @@ import structlog
 
 from worker import parts
 from worker.adapters import Adapters, open_adapters
-from worker.daemon import stop_signals
 from worker.handlers.backfill import item_of
 from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import LaneName, Pair, PairKey
 from worker.handlers.judge import Judge
+from worker.handlers.lookback import Lookback
 from worker.handlers.strategies import Strategies
 from worker.observe.notify import ServiceManager
 from worker.orders.ports import Work, WorkBatch
@@ -27,9 +27,9 @@ from worker.orders.signal import parse_signal
 from worker.orders.skips import Skip
 from worker.orders.terms import StrategyId, WalletAddress
 from worker.settings import Settings
+from worker.supervision import Stopping
 from worker.trading import Trading, checked_schema
 from worker.verbs.backfill_report import Report, Tally
-from worker.verbs.lookback import Lookback
 
 log = structlog.get_logger(__name__)
 
@@ -53,34 +53,27 @@ async def work_off(settings: Settings, errand: Errand, tally: Tally) -> Report:
 
     Raises `WorkerError` if it cannot even begin.
     """
-    stop, hurry = asyncio.Event(), asyncio.Event()
-
-    def asked_to_stop() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    stop_signals(asked_to_stop)
     async with open_adapters(settings) as adapters:
         began_s = adapters.clock.monotonic()
         ground = parts.Ground.of(settings, adapters, ServiceManager())
         run = _DryRun(ground, errand, tally) if errand.dry_run else _Run(ground, errand, tally)
-        working = asyncio.create_task(run.work(hurry), name="backlog")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        interrupted = not working.done()
-        if interrupted:
-            working.cancel()
-            await asyncio.wait([working])
-        failure = None if working.cancelled() else working.exception()
-        if failure is not None and not tally.found:
-            raise failure
+        stopping = (
+            Stopping.on_signals()
+        )  # before, a signal ends the process as any other: nothing is held yet
+        failure: Exception | None = None
+        try:
+            await run.work(stopping)
+        except Exception as error:  # the report tells it, and then it is raised
+            if not tally.found:
+                raise
+            failure = error
         return Report(
             tally,
             mode=settings.mode,
             since=run.since,
             strategy_id=errand.lookback.strategy_id,
             dry_run=errand.dry_run,
-            interrupted=interrupted,
+            interrupted=stopping.asked.is_set() and not run.finished,
             elapsed_s=adapters.clock.monotonic() - began_s,
             left=run.left,
             elsewhere=frozenset(run.elsewhere),
@@ -110,20 +103,29 @@ class _Run:
         self._trading = Trading(ground, on_decided=self._decided)
         # How often each pair was offered. A page that was asked for before a pair was decided may still bring it.
         self._offers: Counter[PairKey] = Counter()
+        self.finished = False
         self.since: datetime | None = None
         self.left: Counter[StrategyId] = Counter()
         self.elsewhere: Collection[StrategyId] = ()
 
-    async def work(self, hurry: asyncio.Event) -> None:
-        self.since = await self._trading.start(self._errand.lookback)
+    async def work(self, stopping: Stopping) -> None:
+        """To the end, or until a stop is asked for; what was begun by then is brought to its end in any case."""
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(work, name=name) for name, work in self._trading.tasks().items()]
-                await self._walk_to_the_end()
-                for task in tasks:
-                    task.cancel()
+            async with stopping.cuts_off():
+                self.since = await self._trading.start(self._errand.lookback)
+            if not stopping.asked.is_set():
+                await self._walk(stopping)
         finally:
-            await self._trading.stop(hurry)
+            await self._trading.stop(stopping.hurry)
+
+    async def _walk(self, stopping: Stopping) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work, name=name) for name, work in self._trading.tasks().items()]
+            async with stopping.cuts_off():
+                await self._walk_to_the_end()
+                self.finished = True
+            for task in tasks:
+                task.cancel()
 
     async def _walk_to_the_end(self) -> None:
         """Again and again, until a whole walk meets nothing but what was tried: places and lanes are few."""
@@ -193,10 +195,15 @@ class _DryRun:
             ground.adapters.ledger, ground.health, refresh_every_s=1.0, on_wallets=lambda _: None
         )
         self._places = asyncio.Semaphore(_JUDGED_AT_ONCE)
+        self.finished = False
         self.since: datetime | None = None
 
-    async def work(self, hurry: asyncio.Event) -> None:
-        del hurry  # nothing is ever under way
+    async def work(self, stopping: Stopping) -> None:
+        async with stopping.cuts_off():
+            await self._judge_all()
+            self.finished = True
+
+    async def _judge_all(self) -> None:
         await checked_schema(self._ground)
         await self._strategies.load()
         self._errand.lookback.check(self._strategies)

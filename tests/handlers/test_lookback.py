@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.exchange_floor import WallClock
 from worker.errors import ExitCode, UsageError
-from worker.verbs.lookback import Lookback, parse_since
+from worker.handlers.lookback import Lookback, parse_since
 
 
 @pytest.mark.parametrize(

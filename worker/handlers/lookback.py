@@ -6,9 +6,8 @@ Widening the scope is the operator's decision, written down as such. It moves no
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
-from worker.database.ledger import SupabaseLedger
 from worker.errors import UsageError
 from worker.handlers.strategies import Strategies
 from worker.orders.ports import Clock
@@ -17,6 +16,12 @@ from worker.orders.terms import StrategyId
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN: Final = re.compile(r"(\d{1,4})([smhdw])")
 _HOW: Final = "say how far back (90m, 12h, 7d) or from when (2026-11-20T00:00:00Z)"
+
+
+class Scopes(Protocol):
+    """Which signals are a strategy's to decide, as the ledger keeps it."""
+
+    async def open_scope(self, *, since: datetime, reason: str, strategy_id: StrategyId | None) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +39,13 @@ class Lookback:
             raise UsageError(f"--since {self.said} has not come yet: {_HOW}.")
         return since
 
-    async def open(self, ledger: SupabaseLedger, strategies: Strategies, clock: Clock) -> datetime | None:
+    async def open(self, scopes: Scopes, strategies: Strategies, clock: Clock) -> datetime | None:
         """Take the older signals in: from when on. Raises `UsageError` for a strategy that cannot be meant."""
         self.check(strategies)
         since = self.begins(clock)
         if since is not None:
             reason = f"backfill --since {self.said}"
-            await ledger.open_scope(since=since, reason=reason, strategy_id=self.strategy_id)
+            await scopes.open_scope(since=since, reason=reason, strategy_id=self.strategy_id)
         return since
 
     def check(self, strategies: Strategies) -> None:
