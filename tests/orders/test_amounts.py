@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.orders.builders import a_market
-from worker.orders.amounts import BASE_UNITS, Amounts, Reservation, Ticket, fee_usd, ticket
+from worker.orders.amounts import BASE_UNITS, Amounts, Reservation, Ticket, fee_usd, smallest_buy, ticket
 from worker.orders.numbers import CENT
 from worker.orders.reasons import SkipReason
 from worker.orders.skips import Skip
@@ -128,6 +128,29 @@ def test_a_resting_buy_that_would_cross_for_less_than_a_dollar_is_too_small() ->
         SkipReason.BELOW_MIN_SIZE, value="0.990 USD", limit="1 USD"
     )
     assert isinstance(buy("1.00", "0.10", order_type=OrderType.GTC), Ticket)
+
+
+def least(limit: str, *, order_type: OrderType = OrderType.FAK, fee: str = "0", minimum: str = "5") -> Ticket:
+    return smallest_buy(
+        order_type=order_type,
+        limit_price=D(limit),
+        market=a_market(fee_rate=fee, min_shares=minimum),
+        min_marketable_usd=D(1),
+    )
+
+
+def test_the_smallest_immediate_buy_is_a_dollar_and_its_fee() -> None:
+    assert least("0.50") == Ticket(Amounts(1_000_000, 2_000_000, spend_usd=D(1)), Reservation(usd=D(1)))
+    assert least("0.50", fee="0.05").reservation.usd == D("1.05")
+
+
+def test_the_smallest_resting_buy_meets_the_markets_shares_and_the_dollar() -> None:
+    five = least("0.51", order_type=OrderType.GTC)
+    assert (five.amounts.shares, five.reservation.usd) == (D(5), D("2.55"))
+    assert least("0.51", order_type=OrderType.GTC, fee="0.05").reservation.usd == D("2.62")  # 2.6124...
+    dollar = least("0.06", order_type=OrderType.GTD)
+    assert (dollar.amounts.shares, dollar.reservation.usd) == (D("16.67"), D("1.01"))
+    assert least("0.50", order_type=OrderType.GTC, minimum="1").amounts.shares == D(2)
 
 
 def test_dust_is_not_sold() -> None:
@@ -263,3 +286,28 @@ def test_one_cent_more_would_not_have_fitted(limit: tuple[str, Decimal], bet: De
     assert order.amounts.spend_usd is not None
     more = order.amounts.spend_usd + CENT
     assert more * (1 + fee) > bet
+
+
+@given(limits(), _FEES, st.sampled_from([1, 2]), st.sampled_from(list(OrderType)), st.integers(1, 20))
+def test_the_smallest_buy_fits_its_own_cost_and_not_a_cent_less(
+    limit: tuple[str, Decimal], fee: Decimal, exponent: int, order_type: OrderType, minimum: int
+) -> None:
+    tick, price = limit
+    market = a_market(tick=tick, fee_rate=str(fee), fee_exponent=exponent, min_shares=str(minimum))
+
+    def ticket_for(bet: Decimal) -> Ticket | Skip:
+        return ticket(
+            side=Side.BUY,
+            order_type=order_type,
+            limit_price=price,
+            market=market,
+            bet_usd=bet,
+            min_marketable_usd=D(1),
+        )
+
+    smallest = smallest_buy(order_type=order_type, limit_price=price, market=market, min_marketable_usd=D(1))
+    needed = smallest.reservation.usd
+    found = ticket_for(needed)
+    assert isinstance(found, Ticket)
+    assert found.reservation.usd == needed
+    assert isinstance(ticket_for(needed - CENT), Skip)

@@ -1,8 +1,8 @@
 """The exact amounts of an order, in the exchange's base units, and the most that they can cost.
 
 The exchange reads amounts, not prices: BUY gives dollars and takes shares, SELL the reverse, both as integers of
-10⁻⁶. Rounding always goes the way that can still match at the limit and never costs more than the bet. A minimum of
-the exchange is never met by spending more than the bet: then the order is `below_min_size`.
+10⁻⁶. Rounding always goes the way that can still match at the limit and never costs more than the bet. `ticket` never
+meets a minimum of the exchange by spending more: it says `below_min_size`, and `smallest_buy` says what it would take.
 Sources: protocol.md "Amounts and reservation"; polymarket-clob.md 4.1 (decimals), 4.2 (minimums), 4.5 (fees).
 """
 
@@ -72,36 +72,58 @@ def ticket(
             return _sell(order_type, limit_price, market, shares)
 
 
+def smallest_buy(
+    *, order_type: OrderType, limit_price: Decimal, market: Market, min_marketable_usd: Decimal
+) -> Ticket:
+    """The least that the exchange takes as a BUY of this type; its reservation is the bet that it needs."""
+    if not order_type.rests:
+        return _spending(ceil_to(min_marketable_usd, CENT), limit_price, market)
+    least_usd = ceil_to(min_marketable_usd / limit_price, _SHARE_STEP)
+    return _asking_for(
+        max(ceil_to(market.min_order_size_shares, _SHARE_STEP), least_usd), limit_price, market
+    )
+
+
 def _immediate_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
     """Spends A whole cents with A + ⌈A·worst fee rate⌉ ≤ bet.
 
     The lower the prices met, the more shares A buys and the more fee they carry, so the fee at the limit is no bound.
     """
-    fee_rate = _worst_fee_rate(market)
-    spend = floor_to(bet / (1 + fee_rate), CENT)
+    spend = floor_to(bet / (1 + _worst_fee_rate(market)), CENT)
     if spend < min_usd:
         return _too_small(f"{plain(spend)} USD", f"{plain(min_usd)} USD")
+    return _spending(spend, limit, market)
+
+
+def _spending(spend: Decimal, limit: Decimal, market: Market) -> Ticket:
     # Rounded up, the shares would imply a price below the limit and miss an ask that stands at it.
     taken_shares = floor_to(spend / limit, _TAKEN_SHARE_STEP)
     return Ticket(
         Amounts(_base_units(spend), _base_units(taken_shares), spend_usd=spend),
-        Reservation(usd=spend + ceil_to(spend * fee_rate, CENT)),
+        Reservation(usd=spend + ceil_to(spend * _worst_fee_rate(market), CENT)),
     )
 
 
 def _resting_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
     """Asks for Q shares with Q·limit + fee at limit ≤ bet. Price plus fee grows with the price: the limit is the worst."""
-    cost_per_share = limit + fee_usd(Decimal(1), limit, market)
-    shares = floor_to(bet / cost_per_share, _SHARE_STEP)
+    shares = floor_to(bet / _cost_per_share(limit, market), _SHARE_STEP)
     spend = shares * limit
     if shares < market.min_order_size_shares:
         return _too_small(f"{plain(shares)} shares", f"{plain(market.min_order_size_shares)} shares")
     if spend < min_usd:
         return _too_small(f"{plain(spend)} USD", f"{plain(min_usd)} USD")
+    return _asking_for(shares, limit, market)
+
+
+def _asking_for(shares: Decimal, limit: Decimal, market: Market) -> Ticket:
     return Ticket(
-        Amounts(_base_units(spend), _base_units(shares), shares=shares),
-        Reservation(usd=ceil_to(shares * cost_per_share, CENT)),
+        Amounts(_base_units(shares * limit), _base_units(shares), shares=shares),
+        Reservation(usd=ceil_to(shares * _cost_per_share(limit, market), CENT)),
     )
+
+
+def _cost_per_share(price: Decimal, market: Market) -> Decimal:
+    return price + fee_usd(Decimal(1), price, market)
 
 
 def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal) -> Ticket | Skip:
