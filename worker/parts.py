@@ -31,7 +31,7 @@ from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import LostRule
 from worker.orders.terms import Mode, StrategyId, WalletAddress
-from worker.settings import Settings, UnknownWallets
+from worker.settings import Settings, UnknownEdge, UnknownWallets
 from worker.supervision import Pulse
 from worker.watch import Watch, Watched
 
@@ -191,6 +191,8 @@ def make_judge(settings: Settings, adapters: Adapters, *, has_key: Callable[[Wal
             backfill_max_age=timedelta(seconds=settings.signal.max_age_s),
             min_tick_max_pct=settings.price.min_tick_max_pct,
             gtd_lifetime=timedelta(seconds=settings.price.gtd_lifetime_s),
+            min_edge_after_fees=settings.price.min_edge_after_fees,
+            unknown_edge_passes=settings.price.unknown_edge is UnknownEdge.TRADE,
         ),
         has_key=has_key if skips else lambda _: True,
     )

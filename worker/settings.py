@@ -27,7 +27,7 @@ from pydantic_settings import (
 
 from worker.configuration import mistakes
 from worker.configuration.feed import CanarySettings, FeedSettings, SweepSettings
-from worker.configuration.kinds import Address, Group, PositiveSeconds, Url
+from worker.configuration.kinds import Address, Group, OffIsNone, PositiveSeconds, Url
 from worker.errors import ConfigError, CredentialError, WorkerError
 from worker.orders.terms import Mode
 
@@ -46,11 +46,22 @@ class SignalSettings(Group):
     queue_capacity: Annotated[int, Field(ge=16)] = 250
 
 
+class UnknownEdge(StrEnum):
+    """What to do with a fresh signal that does not state its edge, where one is asked for."""
+
+    SKIP = "skip"
+    TRADE = "trade"
+
+
 class PriceSettings(Group):
-    """`min_tick_max_pct`: one tick above the base is allowed only within this many percent of it."""
+    """`min_tick_max_pct`: one tick above the base is allowed only within this many percent of it.
+    `min_edge_after_fees`: dollars that a share must promise over its worst price and the taker's fee.
+    """
 
     min_tick_max_pct: Annotated[Decimal, Field(ge=0, le=100)] = Decimal(20)
     gtd_lifetime_s: Annotated[float, Field(ge=180)] = 600.0
+    min_edge_after_fees: Annotated[Decimal | None, Field(ge=-1, le=1), OffIsNone] = None
+    unknown_edge: UnknownEdge = UnknownEdge.SKIP
 
 
 class ExchangeSettings(Group):

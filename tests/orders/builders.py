@@ -109,9 +109,19 @@ def a_strategy(**columns: Any) -> Strategy:
     return strategy
 
 
-def a_capital(*, available: str = "1000.00", exposure: str = "0") -> Capital:
+def a_capital(
+    *, available: str = "1000.00", exposure: str = "0", cooldown: str = "0", locked: str = "0"
+) -> Capital:
     zero = Decimal(0)
-    return Capital(Decimal(1000), zero, zero, zero, zero, Decimal(available), Decimal(exposure))
+    return Capital(
+        initial_usd=Decimal(1000),
+        realised_usd=zero,
+        locked_usd=Decimal(locked),
+        cooldown_usd=Decimal(cooldown),
+        awaiting_redeem_usd=zero,
+        available_usd=Decimal(available),
+        exposure_usd=Decimal(exposure),
+    )
 
 
 def a_market(

@@ -118,8 +118,19 @@ def test_a_label_that_two_outcomes_share_is_refused() -> None:
         ({"signal": aged(minutes=3)}, SkipReason.SIGNAL_STALE),
         ({"signal": a_signal(side="SELL")}, SkipReason.SELLS_UNSUPPORTED),
         (
-            {"strategy": a_strategy(ft_wallet=ft_wallet_row(allocation_method="KELLY"))},
-            SkipReason.UNSUPPORTED_ALLOCATION,
+            {
+                "signal": a_signal(trader_win_rate=None, edge_pct=None),
+                "strategy": a_strategy(ft_wallet=ft_wallet_row(allocation_method="KELLY")),
+            },
+            SkipReason.INPUT_MISSING,
+        ),
+        ({"policy": replace(POLICY, min_edge_after_fees=D("0.1001"))}, SkipReason.EDGE_TOO_SMALL),
+        (
+            {
+                "signal": a_signal(trader_win_rate=None, edge_pct=None),
+                "policy": replace(POLICY, min_edge_after_fees=D("0.02")),
+            },
+            SkipReason.EDGE_UNKNOWN,
         ),
         ({"capital": a_capital(available="0.50")}, SkipReason.INSUFFICIENT_CAPITAL),
         ({"market": a_market(closed=True, accepting=False)}, SkipReason.MARKET_CLOSED),
@@ -128,7 +139,7 @@ def test_a_label_that_two_outcomes_share_is_refused() -> None:
         ({"book": a_book(asks={"0.05": "100"})}, SkipReason.PRICE_MOVED),
         (
             {
-                "strategy": a_strategy(ft_wallet=ft_wallet_row(bet_size="1")),
+                "strategy": a_strategy(ft_wallet=ft_wallet_row(bet_size="1", max_bet="1.04")),
                 "market": a_market(fee_rate="0.05"),
             },
             SkipReason.BELOW_MIN_SIZE,
@@ -143,6 +154,80 @@ def test_each_no_is_final_and_says_what_it_saw(case: dict[str, Any], reason: Ski
     assert not refused.deferred
     assert refused.snapshot["entry_price"]
     assert refused.snapshot["available_usd"]
+
+
+SMALL = {"bet_size": "1.20", "max_bet": "10.00"}
+
+
+def small(order_type: str = "GTC", *, wallet: dict[str, str] | None = None, **columns: Any) -> Strategy:
+    return a_strategy(order_type=order_type, ft_wallet=ft_wallet_row(**(wallet or SMALL)), **columns)
+
+
+def test_a_bet_below_the_markets_minimum_is_raised_to_it_inside_every_limit() -> None:
+    made = plan(strategy=small())
+    assert (made.amounts.shares, made.bet_usd, made.reservation.usd) == (D(5), D("2.55"), D("2.55"))
+    assert (made.snapshot["bet_usd"], made.snapshot["raise_to_usd"]) == ("1.20", "2.55")
+
+
+def test_a_dollar_bet_is_raised_by_its_fee() -> None:
+    made = plan(
+        strategy=small("FAK", wallet={"bet_size": "1.00", "max_bet": "10.00"}),
+        market=a_market(fee_rate="0.05"),
+    )
+    assert (made.amounts.spend_usd, made.bet_usd, made.reservation.usd) == (D(1), D("1.05"), D("1.05"))
+
+
+def test_a_bet_that_is_large_enough_is_not_raised() -> None:
+    assert "raise_to_usd" not in plan().snapshot
+
+
+@pytest.mark.parametrize(
+    ("case", "refused"),
+    [
+        (
+            {"strategy": small(wallet={"bet_size": "1.20", "max_bet": "2.54"})},
+            "above_max_order_size 2.54",
+        ),
+        ({"strategy": small(max_order_size_usd="2.54")}, "above_max_order_size 2.54"),
+        ({"strategy": small(max_position_size_usd="2.54")}, "max_position_size 2.54"),
+        (
+            {"strategy": small(max_total_exposure_usd="5"), "capital": a_capital(exposure="2.46")},
+            "max_total_exposure 5",
+        ),
+        ({"strategy": small(), "capital": a_capital(available="2.54")}, "insufficient_capital 2.54"),
+    ],
+)
+def test_a_raise_that_any_limit_refuses_leaves_the_bet_too_small(case: dict[str, Any], refused: str) -> None:
+    small_bet = skip(**case)
+    assert (small_bet.reason, small_bet.value, small_bet.limit) == (
+        SkipReason.BELOW_MIN_SIZE,
+        "2.35 shares",
+        "5 shares",
+    )
+    assert (small_bet.snapshot["raise_to_usd"], small_bet.snapshot["raise_refused"]) == ("2.55", refused)
+
+
+def test_dust_is_never_raised_to_more_than_is_held() -> None:
+    dust = skip(SELL, small(), holdings=Holdings(D("4.99")))
+    assert dust.reason is SkipReason.BELOW_MIN_SIZE
+    assert "raise_to_usd" not in dust.snapshot
+
+
+def test_no_edge_is_asked_of_an_exit() -> None:
+    policy = replace(POLICY, min_edge_after_fees=D("0.9"))
+    assert plan(SELL, policy=policy, holdings=Holdings(D(20))).amounts.shares == D(20)
+
+
+def test_an_unknown_method_blocks_its_own_strategy_and_no_other() -> None:
+    unknown = strategy_row(strategy_id="LT_ODD", ft_wallet=ft_wallet_row(allocation_method="MARTINGALE"))
+    rows = [strategy_row(strategy_id="LT_ONE"), unknown, strategy_row(strategy_id="LT_TWO")]
+    answers = [screen(a_signal(), parse_strategy(row), POLICY, NOW) for row in rows]
+    assert (answers[0], answers[2]) == (None, None)
+    blocked = answers[1]
+    assert blocked is not None
+    assert blocked.reason is SkipReason.STRATEGY_INVALID
+    assert "MARTINGALE" in blocked.value
+    assert "KELLY" in blocked.value
 
 
 def test_a_malformed_row_keeps_its_own_reason() -> None:
@@ -301,8 +386,8 @@ def test_pause_and_kill_block_exits_too() -> None:
 def test_a_snapshot_has_a_fixed_set_of_short_texts() -> None:
     crowded = a_book(asks={str(D(n) / 1000): "1" for n in range(300, 1000)}, bids={"0.2": "1"})
     seen = plan(book=crowded).snapshot
-    assert len(seen) <= 16
-    assert all(len(value) <= 32 for value in seen.values())
+    assert len(seen) <= 32
+    assert all(len(value) <= 64 for value in seen.values())
     assert seen["best_ask"] == "0.3"
     assert seen["limit_price"] == "0.51"
 

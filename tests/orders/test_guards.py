@@ -1,9 +1,12 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from tests.orders.builders import a_book, a_capital, a_strategy, ft_wallet_row
+from tests.orders.builders import a_book, a_capital, a_market, a_signal, a_strategy, ft_wallet_row
 from worker.orders import guards
+from worker.orders.evidence import evidence_of
+from worker.orders.policy import DecisionPolicy
 from worker.orders.reasons import SkipReason
 from worker.orders.skips import Skip
 from worker.orders.terms import Mode, Side
@@ -106,3 +109,64 @@ def test_the_strongest_switch_gives_the_reason(columns: dict[str, object], reaso
 def test_a_breaker_stops_no_exit_and_a_shadow_strategy_trades_on_paper() -> None:
     assert guards.switches(a_strategy(circuit_breaker_active=True), Side.SELL, Mode.LIVE) is None
     assert guards.switches(a_strategy(shadow_mode=True), Side.BUY, Mode.PAPER) is None
+
+
+def edge(
+    least: str | None,
+    *,
+    fee: str = "0.05",
+    fresh: bool = True,
+    unknown_passes: bool = False,
+    **signal: object,
+) -> Skip | None:
+    """At a limit of 0.51: win rate 0.61 - 0.51 - 0.05 · 0.51 · 0.49 = 0.087505 dollars a share."""
+    policy = DecisionPolicy(
+        min_edge_after_fees=None if least is None else D(least), unknown_edge_passes=unknown_passes
+    )
+    return guards.enough_edge(
+        evidence_of(a_signal(**signal)), D("0.51"), a_market(fee_rate=fee), policy, fresh=fresh
+    )
+
+
+def test_an_edge_is_counted_after_fees_at_the_worst_price_and_trips_exactly_at_its_least() -> None:
+    assert edge("0.087505") is None
+    assert edge("0.087506") == Skip(SkipReason.EDGE_TOO_SMALL, value="0.087505", limit="0.087506")
+    assert edge("0.0875", fee="0") is None
+    assert edge("0.1001", fee="0") == Skip(SkipReason.EDGE_TOO_SMALL, value="0.1000", limit="0.1001")
+
+
+def test_an_edge_that_is_not_asked_for_may_be_anything_and_one_of_zero_is_asked_for() -> None:
+    assert edge(None, trader_win_rate="0.0100") is None
+    assert edge(None, trader_win_rate=None, edge_pct=None, fresh=False) is None
+    assert edge("0", trader_win_rate="0.5200") == Skip(
+        SkipReason.EDGE_TOO_SMALL, value="-0.002495", limit="0"
+    )
+
+
+def test_an_unknown_edge_is_a_choice_for_a_fresh_signal_and_a_no_for_any_other() -> None:
+    unknown = Skip(SkipReason.EDGE_UNKNOWN, value="trader_win_rate", limit="0.02")
+    silent: dict[str, Any] = {"trader_win_rate": None, "edge_pct": None}
+    assert edge("0.02", **silent) == unknown
+    assert edge("0.02", unknown_passes=True, **silent) is None
+    assert edge("0.02", unknown_passes=True, fresh=False, **silent) == unknown
+    assert edge("0.02", unknown_passes=True, trader_win_rate="0.1000") is not None
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"ft_wallet": ft_wallet_row(max_bet="2.54")}, SkipReason.ABOVE_MAX_ORDER_SIZE),
+        ({"max_order_size_usd": "2.54"}, SkipReason.ABOVE_MAX_ORDER_SIZE),
+        ({"max_position_size_usd": "2.54"}, SkipReason.MAX_POSITION_SIZE),
+        ({"max_total_exposure_usd": "22.54"}, SkipReason.MAX_TOTAL_EXPOSURE),
+    ],
+)
+def test_a_bet_is_raised_up_to_every_limit_and_not_a_cent_beyond(
+    columns: dict[str, object], reason: SkipReason
+) -> None:
+    strategy, capital = a_strategy(**columns), a_capital(available="50.00", exposure="20.00")
+    assert strategy.ft_wallet is not None
+    assert guards.raisable(D("2.54"), strategy.ft_wallet, strategy, capital) is None
+    refused = guards.raisable(D("2.55"), strategy.ft_wallet, strategy, capital)
+    assert refused is not None
+    assert refused.reason is reason

@@ -87,6 +87,24 @@ def test_optional_numbers_that_are_missing_are_none_and_never_zero() -> None:
     assert signal.source_trade_id is None
 
 
+@pytest.mark.parametrize(
+    ("column", "impossible", "possible"),
+    [
+        ("trader_win_rate", ["61", "1.0001", "-0.01"], ["0", "1.0000"]),
+        ("model_probability", ["1.5", "-0.5"], ["0", "1"]),
+        ("edge_pct", ["10.85", "-1.01"], ["-1", "0", "1"]),
+        ("conviction", ["-0.01"], ["0", "9999.99"]),
+    ],
+)
+def test_an_optional_number_that_cannot_be_what_it_says_is_none(
+    column: str, impossible: list[str], possible: list[str]
+) -> None:
+    for value in impossible:
+        assert getattr(a_signal(**{column: value}), column) is None
+    for value in possible:
+        assert getattr(a_signal(**{column: value}), column) == Decimal(value)
+
+
 def test_text_is_kept_as_the_table_has_it_because_the_claim_compares_it_there() -> None:
     assert a_signal(token_label=" Over ").token_label == " Over "
 

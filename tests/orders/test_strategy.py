@@ -78,6 +78,11 @@ def test_a_strategy_whose_paper_wallet_is_gone_is_valid_without_it() -> None:
         ({"ft_wallet": ft_wallet_row(allocation_method="MARTINGALE")}, "allocation_method"),
         ({"ft_wallet": ft_wallet_row(bet_size="0")}, "bet_size"),
         ({"ft_wallet": ft_wallet_row(min_bet="5", max_bet="1")}, "min_bet"),
+        ({"ft_wallet": ft_wallet_row(min_bet="0", max_bet="0")}, "max_bet"),
+        ({"ft_wallet": ft_wallet_row(allocation_method=None)}, "allocation_method"),
+        ({"ft_wallet": ft_wallet_row(kelly_fraction="25")}, "kelly_fraction"),
+        ({"ft_wallet": ft_wallet_row(kelly_fraction="1.01")}, "kelly_fraction"),
+        ({"ft_wallet": ft_wallet_row(kelly_fraction="-0.25")}, "kelly_fraction"),
     ],
 )
 def test_contradicting_settings_make_the_strategy_invalid_and_name_the_column(
@@ -123,6 +128,9 @@ def test_a_kelly_fraction_of_nothing_is_a_quarter_as_on_the_paper_side() -> None
         wallet = a_strategy(ft_wallet=ft_wallet_row(kelly_fraction=nothing)).ft_wallet
         assert wallet is not None
         assert wallet.kelly_fraction == Decimal("0.25")
+    whole = a_strategy(ft_wallet=ft_wallet_row(kelly_fraction="1.00")).ft_wallet
+    assert whole is not None
+    assert whole.kelly_fraction == 1
 
 
 JSON_VALUES: st.SearchStrategy[Any] = (

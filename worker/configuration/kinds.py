@@ -1,8 +1,8 @@
 """What a setting may be: the checked kinds of values that groups of settings are made of."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from worker.orders.terms import WalletAddress
 
@@ -21,6 +21,11 @@ def _wallet_address(value: str) -> WalletAddress:
     return WalletAddress(text)
 
 
+def _unless_off(value: Any) -> Any:
+    return None if value == "off" else value
+
+
+OffIsNone = BeforeValidator(_unless_off)  # TOML has no word for nothing
 Url = Annotated[str, AfterValidator(_web_address)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Address = Annotated[WalletAddress, AfterValidator(_wallet_address)]

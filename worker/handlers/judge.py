@@ -53,7 +53,8 @@ class Judge:
     async def verdict(self, case: Case, now: datetime) -> Plan | Skip:
         """Ask for the market, the book of a signal that is not fresh, and the capital; then decide.
 
-        A no for money is asked again with the numbers of now. Raises `DatabaseError`.
+        A no for money is asked again with the numbers of now, and so is a bet that money may have kept too small.
+        Raises `DatabaseError`.
         """
         signal, strategy = case.signal, case.strategy
         try:
@@ -69,7 +70,7 @@ class Judge:
             return self.no(SkipReason.MARKET_NOT_READY, case, now, value=str(error)[:_WORDS_MOST])
         capital = strategy.capital or await self.ledger.capital(strategy.strategy_id)
         plan = decide(signal, strategy, market, book, capital, self.policy, now, before=case.before)
-        if isinstance(plan, Skip) and plan.reason.stage is Stage.LIMITS:
+        if isinstance(plan, Skip) and _rests_on_money(plan.reason):
             latest = await self.ledger.capital(strategy.strategy_id)
             plan = decide(signal, strategy, market, book, latest, self.policy, now, before=case.before)
         return plan
@@ -77,3 +78,7 @@ class Judge:
     def no(self, reason: SkipReason, case: Case, now: datetime, *, value: str = "", limit: str = "") -> Skip:
         """A no that came from outside: final, or deferred while its reason may pass."""
         return defer(reason, case.signal, self.policy, now, before=case.before, value=value, limit=limit)
+
+
+def _rests_on_money(reason: SkipReason) -> bool:
+    return reason.stage is Stage.LIMITS or reason is SkipReason.BELOW_MIN_SIZE

@@ -21,6 +21,15 @@ class Capital:
     available_usd: Decimal
     exposure_usd: Decimal
 
+    @property
+    def bankroll_usd(self) -> Decimal:
+        """What Kelly bets a fraction of: free money, and proceeds that are only cooling down (domain.md 2.3).
+
+        Open positions are not in it - that oversized the bets of the executor before us - and neither are winnings
+        that somebody must still redeem.
+        """
+        return max(self.available_usd + self.cooldown_usd, Decimal(0))
+
 
 def parse_capital(row: Mapping[str, Any]) -> Capital:
     """From the `capital` object of our SQL functions, numerics as text. Raises SchemaError if one is missing."""

@@ -14,8 +14,9 @@ from decimal import Decimal
 from typing import TypeVar
 
 from worker.orders import guards
-from worker.orders.amounts import Amounts, Reservation, ticket
+from worker.orders.amounts import Amounts, Reservation, Ticket, smallest_buy, ticket
 from worker.orders.capital import Capital
+from worker.orders.evidence import evidence_of
 from worker.orders.market import Book, Market, Token
 from worker.orders.numbers import plain
 from worker.orders.policy import DecisionPolicy
@@ -24,6 +25,8 @@ from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal
 from worker.orders.sizing import bet_usd
 from worker.orders.skips import Deferral, Skip, timed
+from worker.orders.snapshot import seen as seen_before
+from worker.orders.snapshot import seen_of_bet
 from worker.orders.strategy import FtWallet, InvalidStrategy, Strategy
 from worker.orders.terms import OrderType, Side
 
@@ -121,12 +124,12 @@ def decide(
     holdings: Holdings | None = None,
     before: Deferral | None = None,
 ) -> Plan | Skip:
-    """Asks, in this order: screen, size, market, price, book, amounts, limits. The first no is the answer.
+    """Asks, in this order: screen, size, market, price, book, edge, amounts, limits. The first no is the answer.
 
     `before`: what the pair was deferred for, so that it is asked less and less often.
     """
     case = _Case(signal, strategy, market, book, capital, policy, now, holdings)
-    seen = _seen(case)
+    seen = seen_before(signal, strategy, market, book, capital, policy, now)
     try:
         return _plan(case, seen)
     except _SkippedError as skipped:
@@ -169,8 +172,10 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
     side = signal.side
     wallet = _screen(signal, strategy, policy, case.now, case.holdings)
     bet = Decimal(0)
+    evidence = evidence_of(signal)
     if side is Side.BUY:
-        bet = _require(bet_usd(wallet, strategy, case.capital.available_usd))
+        seen |= seen_of_bet(strategy, evidence, case.capital)
+        bet = _require(bet_usd(wallet, strategy, evidence, case.capital))
     seen["bet_usd"] = plain(bet)
 
     _refuse(guards.tradable(market))
@@ -180,21 +185,17 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
     limit = _require(limit_price(base, side, strategy.slippage, market.tick_size, policy.min_tick_max_pct))
     seen["limit_price"] = plain(limit)
 
-    if not is_fresh(signal, policy, case.now):
+    fresh = is_fresh(signal, policy, case.now)
+    if not fresh:
         _refuse(guards.offered(case.book, side, limit))
     _refuse(guards.not_collapsed(case.book, side, base, wallet))
+    if side is Side.BUY:
+        _refuse(guards.enough_edge(evidence, limit, market, policy, fresh=fresh))
 
-    order = _require(
-        ticket(
-            side=side,
-            order_type=strategy.order_type,
-            limit_price=limit,
-            market=market,
-            bet_usd=bet,
-            shares=_shares_to_sell(case.holdings),
-            min_marketable_usd=policy.min_marketable_usd,
-        )
-    )
+    order = _ticket(case, limit, bet)
+    if isinstance(order, Skip):
+        order = _raised(case, wallet, limit, order, seen)
+        bet = order.reservation.usd
     seen["reserve_usd"] = plain(order.reservation.usd)
     if side is Side.BUY:
         _refuse(guards.within_limits(order.reservation.usd, strategy, case.capital))
@@ -213,6 +214,36 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
         expires_at=_expiry(policy, case.now) if strategy.order_type is OrderType.GTD else None,
         snapshot=seen,
     )
+
+
+def _ticket(case: _Case, limit: Decimal, bet: Decimal) -> Ticket | Skip:
+    return ticket(
+        side=case.signal.side,
+        order_type=case.strategy.order_type,
+        limit_price=limit,
+        market=case.market,
+        bet_usd=bet,
+        shares=_shares_to_sell(case.holdings),
+        min_marketable_usd=case.policy.min_marketable_usd,
+    )
+
+
+def _raised(case: _Case, wallet: FtWallet, limit: Decimal, small: Skip, seen: dict[str, str]) -> Ticket:
+    """The exchange's smallest order where the bet is smaller still. It passes every limit, or the bet stays too small."""
+    if case.signal.side is Side.SELL:
+        raise _SkippedError(small)  # dust: nothing is sold that is not held
+    least = smallest_buy(
+        order_type=case.strategy.order_type,
+        limit_price=limit,
+        market=case.market,
+        min_marketable_usd=case.policy.min_marketable_usd,
+    )
+    seen["raise_to_usd"] = plain(least.reservation.usd)
+    refused = guards.raisable(least.reservation.usd, wallet, case.strategy, case.capital)
+    if refused is not None:
+        seen["raise_refused"] = f"{refused.reason} {refused.limit}"
+        raise _SkippedError(small)
+    return least
 
 
 def _refuse(skip: Skip | None) -> None:
@@ -253,23 +284,6 @@ def _token(signal: Signal, market: Market) -> Token | Skip:
 def _expiry(policy: DecisionPolicy, now: datetime) -> datetime:
     ahead = max(policy.gtd_lifetime + _GTD_DROPPED_EARLY, _GTD_MIN_AHEAD)
     return (now + ahead).replace(microsecond=0)
-
-
-def _seen(case: _Case) -> dict[str, str]:
-    """The state that a person needs to check the judgement by hand: a fixed set of keys, never a whole book."""
-    bid, ask = guards.best_price(case.book, Side.SELL), guards.best_price(case.book, Side.BUY)
-    return {
-        "age_s": str(int((case.now - case.signal.created_at).total_seconds())),
-        "entry_price": plain(case.signal.entry_price),
-        "slippage": plain(case.strategy.slippage),
-        "order_type": case.strategy.order_type,
-        "tick_size": plain(case.market.tick_size),
-        "fee_rate": plain(case.market.fee_rate),
-        "available_usd": plain(case.capital.available_usd),
-        "exposure_usd": plain(case.capital.exposure_usd),
-        "best_bid": "" if bid is None else plain(bid),
-        "best_ask": "" if ask is None else plain(ask),
-    }
 
 
 __all__ = ["Holdings", "Plan", "Skip", "decide", "defer", "is_fresh", "screen"]

@@ -6,7 +6,9 @@ Each looks at one thing and knows nothing of the others; `decide.py` says in whi
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from worker.orders.amounts import fee_usd
 from worker.orders.capital import Capital
+from worker.orders.evidence import Evidence, Input
 from worker.orders.market import Book, Market
 from worker.orders.numbers import plain
 from worker.orders.policy import DecisionPolicy
@@ -78,6 +80,36 @@ def not_collapsed(book: Book | None, side: Side, base: Decimal, wallet: FtWallet
     if best < lowest:
         return Skip(SkipReason.PRICE_MOVED, value=plain(best), limit=plain(lowest))
     return None
+
+
+def enough_edge(
+    evidence: Evidence, limit: Decimal, market: Market, policy: DecisionPolicy, *, fresh: bool
+) -> Skip | None:
+    """What an entry promises at the worst price that it may pay, taker fee included, must reach the policy's least.
+
+    An unknown edge is the policy's choice for a fresh signal, and a no for any other.
+    """
+    least = policy.min_edge_after_fees
+    if least is None:
+        return None
+    if not evidence.edge_known:
+        if fresh and policy.unknown_edge_passes:
+            return None
+        return Skip(SkipReason.EDGE_UNKNOWN, value=Input.WIN_RATE, limit=plain(least))
+    left = edge_after_fees(evidence, limit, market)
+    return None if left >= least else Skip(SkipReason.EDGE_TOO_SMALL, value=plain(left), limit=plain(least))
+
+
+def edge_after_fees(evidence: Evidence, price: Decimal, market: Market) -> Decimal:
+    """Dollars a share: win rate - price - fee. Price plus fee grows with the price, so the limit is the worst."""
+    return evidence.win_rate - price - fee_usd(Decimal(1), price, market)
+
+
+def raisable(cost_usd: Decimal, wallet: FtWallet, strategy: Strategy, capital: Capital) -> Skip | None:
+    """May a bet grow to the exchange's minimum? Only inside the most that either side allows one bet, and every limit."""
+    if cost_usd > wallet.max_bet_usd:
+        return Skip(SkipReason.ABOVE_MAX_ORDER_SIZE, value=plain(cost_usd), limit=plain(wallet.max_bet_usd))
+    return within_limits(cost_usd, strategy, capital)
 
 
 def within_limits(reserve_usd: Decimal, strategy: Strategy, capital: Capital) -> Skip | None:

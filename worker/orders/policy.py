@@ -30,6 +30,8 @@ class DecisionPolicy:
     backfill_max_age: timedelta = timedelta(hours=24)
     min_tick_max_pct: Decimal = Decimal(20)  # one tick may cost at most this percentage of the base price
     min_marketable_usd: Decimal = Decimal(1)  # the exchange's own minimum for a BUY
+    min_edge_after_fees: Decimal | None = None  # dollars a share of one dollar; None asks for no edge
+    unknown_edge_passes: bool = False  # for a fresh signal; any other needs an edge that is known
     gtd_lifetime: timedelta = timedelta(minutes=10)
     quick_retry: RetryPace = field(default=RetryPace(timedelta(seconds=1), timedelta(seconds=60)))
     slow_retry: RetryPace = field(default=RetryPace(timedelta(seconds=5), timedelta(seconds=300)))

@@ -99,12 +99,16 @@ class SkipReason(StrEnum):
     )
 
     # --- size
-    UNSUPPORTED_ALLOCATION = (
-        "unsupported_allocation",
+    INPUT_MISSING = (
+        "input_missing",
         Stage.SIZE,
-        "The paper wallet sizes its bets by a method that this version does not know.",
+        "The signal lacks the number that its bet would rest on.",
     )
-    BELOW_MIN_SIZE = "below_min_size", Stage.SIZE, "The order would be smaller than the exchange accepts."
+    BELOW_MIN_SIZE = (
+        "below_min_size",
+        Stage.SIZE,
+        "The order would be smaller than the exchange accepts, and the limits leave no room to raise it.",
+    )
     SELLS_UNSUPPORTED = "sells_unsupported", Stage.SIZE, "This version of the worker does not sell."
     SELL_NO_POSITION = "sell_no_position", Stage.SIZE, "There is nothing of this outcome to sell."
     POSITION_UNSETTLED = (
@@ -144,6 +148,16 @@ class SkipReason(StrEnum):
         "The signal's price cannot be a price of this market.",
     )
     NO_TICK_ROOM = "no_tick_room", Stage.PRICE, "One tick is too large a step at this price."
+    EDGE_TOO_SMALL = (
+        "edge_too_small",
+        Stage.PRICE,
+        "What the trader's win rate promises over price and fees is too little.",
+    )
+    EDGE_UNKNOWN = (
+        "edge_unknown",
+        Stage.PRICE,
+        "The signal does not say how often the trader wins, and an edge is asked for.",
+    )
     PRICE_MOVED = "price_moved", Stage.PRICE, "The market has left the signal's price behind."
 
     # --- limits over shared state: decided here on a snapshot, in the claim for good

@@ -38,6 +38,7 @@ class Signal:
     market_slug: str | None = None
     market_title: str | None = None
     market_end_time: datetime | None = None
+    # What a bet may rest on, as fractions of 1; `conviction` counts average trades of that trader.
     trader_win_rate: Decimal | None = None
     trader_resolved_count: int | None = None
     model_probability: Decimal | None = None
@@ -70,7 +71,7 @@ def parse_signal(row: Mapping[str, Any]) -> Signal | Malformed:
 
     A NULL side is refused like any other word that is not exactly BUY or SELL: the column is nullable, nothing
     documents what NULL stands for, and since the paper side began to insert sells a guess of BUY could buy what the
-    trader sold. Optional numbers that cannot be read are None, never 0.
+    trader sold. Optional numbers that cannot be read, or cannot be what they say they are, are None, never 0.
     """
     ft_order_id: FtOrderId | None = None
     try:
@@ -91,11 +92,11 @@ def parse_signal(row: Mapping[str, Any]) -> Signal | Malformed:
             market_slug=_optional_text(row, "market_slug"),
             market_title=_optional_text(row, "market_title"),
             market_end_time=utc_moment(row.get("market_end_time")),
-            trader_win_rate=exact_decimal(row.get("trader_win_rate")),
+            trader_win_rate=_within(row.get("trader_win_rate"), 0, 1),
             trader_resolved_count=_optional_count(row.get("trader_resolved_count")),
-            model_probability=exact_decimal(row.get("model_probability")),
-            edge_pct=exact_decimal(row.get("edge_pct")),
-            conviction=exact_decimal(row.get("conviction")),
+            model_probability=_within(row.get("model_probability"), 0, 1),
+            edge_pct=_within(row.get("edge_pct"), -1, 1),
+            conviction=_within(row.get("conviction"), 0, None),
         )
     except _MalformedError as error:
         return Malformed(ft_order_id, error.reason, error.value)
@@ -151,6 +152,13 @@ def _moment(row: Mapping[str, Any], column: str) -> datetime:
     if moment is None:
         raise _MalformedError(SkipReason.BAD_TIME, f"{column}={row.get(column)}")
     return moment
+
+
+def _within(value: object, least: int, most: int | None) -> Decimal | None:
+    number = exact_decimal(value)
+    if number is None or number < least or (most is not None and number > most):
+        return None
+    return number
 
 
 def _optional_count(value: object) -> int | None:

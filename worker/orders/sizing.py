@@ -1,53 +1,32 @@
-"""How many dollars one signal is worth to one strategy: the paper wallet's method, then the strategy's own bounds.
+"""How many dollars one signal is worth to one strategy: the paper wallet's method, then every bound in its order.
 
-The methods are those of the paper side (domain.md 2.4), in one place for both. A method that is not built yet is a
-skip; nothing falls through to another method.
+The paper wallet's bounds make the paper bet; the live strategy's bounds and its capital have the last word. A bet is
+whole cents, never negative, and never more than the strategy's most or than what is available.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
-from typing import assert_never
 
+from worker.orders.allocation import stake_usd
+from worker.orders.capital import Capital
+from worker.orders.evidence import Evidence
 from worker.orders.numbers import CENT, floor_to, plain
 from worker.orders.reasons import SkipReason
 from worker.orders.skips import Skip
-from worker.orders.strategy import AllocationMethod, FtWallet, Strategy
+from worker.orders.strategy import FtWallet, Strategy
 
 
-def bet_usd(wallet: FtWallet, strategy: Strategy, available_usd: Decimal) -> Decimal | Skip:
+def bet_usd(wallet: FtWallet, strategy: Strategy, evidence: Evidence, capital: Capital) -> Decimal | Skip:
     """The bet in whole cents: what the worst case of the order, fees included, may cost.
 
-    method → [min_bet, max_bet] → cents → [min_order_size_usd, max_order_size_usd] → what is available, but never
+    method → cents → [min_bet, max_bet] → [min_order_size_usd, max_order_size_usd] → what is available, but never
     below min_order_size_usd: then the strategy cannot afford the signal.
     """
-    wanted = _paper_bet(wallet)
-    if isinstance(wanted, Skip):
-        return wanted
-    wanted = min(max(wanted, strategy.min_order_size_usd), strategy.max_order_size_usd)
-    affordable = floor_to(min(wanted, available_usd), CENT)
+    stake = stake_usd(wallet, evidence, capital.bankroll_usd)
+    if isinstance(stake, Skip):
+        return stake
+    paper = min(max(stake.quantize(CENT, ROUND_HALF_UP), wallet.min_bet_usd), wallet.max_bet_usd)
+    wanted = min(max(paper, strategy.min_order_size_usd), strategy.max_order_size_usd)
+    affordable = floor_to(min(wanted, capital.available_usd), CENT)
     if affordable < strategy.min_order_size_usd or affordable <= 0:
-        return Skip(SkipReason.INSUFFICIENT_CAPITAL, value=plain(wanted), limit=plain(available_usd))
+        return Skip(SkipReason.INSUFFICIENT_CAPITAL, value=plain(wanted), limit=plain(capital.available_usd))
     return affordable
-
-
-def _paper_bet(wallet: FtWallet) -> Decimal | Skip:
-    base = wallet.bet_size_usd * wallet.allocation_weight
-    match wallet.allocation_method:
-        case AllocationMethod.FIXED:
-            bet = base
-        case (
-            AllocationMethod.KELLY
-            | AllocationMethod.EDGE_SCALED
-            | AllocationMethod.TIERED
-            | AllocationMethod.CONFIDENCE
-            | AllocationMethod.CONVICTION
-            | AllocationMethod.ML_SCALED
-            | AllocationMethod.WHALE
-        ):
-            return Skip(
-                SkipReason.UNSUPPORTED_ALLOCATION,
-                value=wallet.allocation_method,
-                limit=AllocationMethod.FIXED,
-            )
-        case _:
-            assert_never(wallet.allocation_method)
-    return min(max(bet, wallet.min_bet_usd), wallet.max_bet_usd).quantize(CENT, ROUND_HALF_UP)

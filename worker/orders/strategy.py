@@ -121,6 +121,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
 
 def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
     min_bet, max_bet = _ordered(row, "min_bet", "max_bet")
+    _positive(row, "max_bet")
     method = str(row.get("allocation_method"))
     if method not in set(AllocationMethod):
         raise _InvalidError(
@@ -133,11 +134,19 @@ def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
         allocation_method=AllocationMethod(method),
         min_bet_usd=min_bet,
         max_bet_usd=max_bet,
-        kelly_fraction=_or_default(row, "kelly_fraction", Decimal(0)) or _DEFAULT_KELLY_FRACTION,
+        kelly_fraction=_kelly_fraction(row),
         dead_market_guard=row.get("dead_market_guard") is not False,
         dead_market_floor=_or_default(row, "dead_market_floor", Decimal("0.04")),
         dead_market_max_drift=_or_default(row, "dead_market_max_drift_pct", Decimal(80)) / _PERCENT,
     )
+
+
+def _kelly_fraction(row: Mapping[str, Any]) -> Decimal:
+    """NULL and 0 are a quarter, as on the paper side. More than all of Kelly is a percentage typed for a fraction."""
+    fraction = _or_default(row, "kelly_fraction", Decimal(0)) or _DEFAULT_KELLY_FRACTION
+    if not 0 < fraction <= 1:
+        raise _InvalidError(f"kelly_fraction: expected a fraction above 0 and up to 1, was {fraction}")
+    return fraction
 
 
 def _address(value: object) -> WalletAddress:

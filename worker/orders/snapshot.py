@@ -1,0 +1,78 @@
+"""The state that a decision saw, small enough to keep with every one: inputs, limits, capital, book top, settings.
+
+A person can check the judgement by hand with it, and two decisions with the same `config` were made by the same
+settings. A fixed set of keys with short texts, never a whole book.
+"""
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+
+from worker.orders.allocation import INPUTS
+from worker.orders.capital import Capital
+from worker.orders.evidence import Evidence
+from worker.orders.guards import best_price
+from worker.orders.market import Book, Market
+from worker.orders.numbers import plain
+from worker.orders.policy import DecisionPolicy
+from worker.orders.signal import Signal
+from worker.orders.strategy import Strategy
+from worker.orders.terms import Side
+
+_CONFIG_DIGITS = 12
+
+
+def seen(
+    signal: Signal,
+    strategy: Strategy,
+    market: Market,
+    book: Book | None,
+    capital: Capital,
+    policy: DecisionPolicy,
+    now: datetime,
+) -> dict[str, str]:
+    """What stands before the judgement begins; a limit that is off and a price that nobody offers are ''."""
+    return {
+        "age_s": str(int((now - signal.created_at).total_seconds())),
+        "entry_price": plain(signal.entry_price),
+        "slippage": plain(strategy.slippage),
+        "order_type": strategy.order_type,
+        "tick_size": plain(market.tick_size),
+        "fee_rate": plain(market.fee_rate),
+        "available_usd": plain(capital.available_usd),
+        "exposure_usd": plain(capital.exposure_usd),
+        "max_order_size_usd": plain(strategy.max_order_size_usd),
+        "max_position_size_usd": _or_blank(strategy.max_position_size_usd),
+        "max_total_exposure_usd": _or_blank(strategy.max_total_exposure_usd),
+        "best_bid": _or_blank(best_price(book, Side.SELL)),
+        "best_ask": _or_blank(best_price(book, Side.BUY)),
+        "config": config_digest(strategy, policy),
+    }
+
+
+def seen_of_bet(strategy: Strategy, evidence: Evidence, capital: Capital) -> dict[str, str]:
+    """What a BUY was sized by. `assumed` names the inputs of the method that the signal lacked."""
+    wallet = strategy.ft_wallet
+    if wallet is None:
+        return {}
+    method = wallet.allocation_method
+    return {
+        "method": method,
+        "win_rate": plain(evidence.win_rate),
+        "edge": plain(evidence.edge),
+        "conviction": plain(evidence.conviction),
+        "score": plain(evidence.score),
+        "assumed": " ".join(sorted(evidence.assumed & INPUTS[method])),
+        "bankroll_usd": plain(capital.bankroll_usd),
+    }
+
+
+def config_digest(strategy: Strategy, policy: DecisionPolicy) -> str:
+    """Changes with every setting that a decision obeys, and never with the money."""
+    settings = repr((replace(strategy, capital=None), policy))
+    return hashlib.sha256(settings.encode()).hexdigest()[:_CONFIG_DIGITS]
+
+
+def _or_blank(number: Decimal | None) -> str:
+    return "" if number is None else plain(number)
