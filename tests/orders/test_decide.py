@@ -23,12 +23,14 @@ from tests.orders.builders import (
 )
 from worker.orders.capital import Capital
 from worker.orders.decide import Holdings, Plan, decide, defer, is_fresh, screen
+from worker.orders.evidence import evidence_of
+from worker.orders.guards import edge_after_fees
 from worker.orders.market import Book, Market
 from worker.orders.policy import DecisionPolicy, RetryPace
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal, parse_signal
 from worker.orders.skips import Deferral, Skip
-from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
+from worker.orders.strategy import AllocationMethod, InvalidStrategy, Strategy, parse_strategy
 from worker.orders.terms import Mode, OrderType, Side
 
 D = Decimal
@@ -405,6 +407,9 @@ def test_the_skip_shows_how_far_the_judgement_came() -> None:
     st.decimals(min_value=0, max_value=1000, places=2),
     st.decimals(min_value=0, max_value="0.1", places=3),
     st.decimals(min_value=0, max_value=20, places=3),
+    st.sampled_from(list(AllocationMethod)),
+    st.decimals(min_value="0.01", max_value=200, places=2),
+    st.none() | st.decimals(min_value=-1, max_value="0.2", places=3),
 )
 def test_no_plan_can_cost_more_than_the_bet_the_caps_and_the_capital(
     entry: Decimal,
@@ -414,6 +419,9 @@ def test_no_plan_can_cost_more_than_the_bet_the_caps_and_the_capital(
     available: Decimal,
     fee_rate: Decimal,
     slippage_pct: Decimal,
+    method: AllocationMethod,
+    max_bet: Decimal,
+    least_edge: Decimal | None,
 ) -> None:
     strategy = a_strategy(
         order_type=order_type.value,
@@ -421,19 +429,26 @@ def test_no_plan_can_cost_more_than_the_bet_the_caps_and_the_capital(
         max_order_size_usd="100.00",
         max_position_size_usd="80.00",
         max_total_exposure_usd="90.00",
-        ft_wallet=ft_wallet_row(bet_size=str(bet), max_bet="1000"),
+        ft_wallet=ft_wallet_row(
+            bet_size=str(bet), min_bet="0.01", max_bet=str(max_bet), allocation_method=method.value
+        ),
     )
+    signal = a_signal(entry_price=str(entry))
     outcome = judge(
-        a_signal(entry_price=str(entry)),
+        signal,
         strategy,
-        a_market(tick=tick, fee_rate=str(fee_rate)),
+        market := a_market(tick=tick, fee_rate=str(fee_rate)),
         capital=a_capital(available=str(available), exposure="15.00"),
+        policy=replace(POLICY, min_edge_after_fees=least_edge),
     )
     if isinstance(outcome, Skip):
         assert outcome.reason.final
         return
     cost = outcome.reservation.usd
     assert 0 < cost <= outcome.bet_usd <= min(available, D("100.00"))
+    assert outcome.bet_usd <= max(max_bet, strategy.min_order_size_usd)
+    if least_edge is not None:
+        assert edge_after_fees(evidence_of(signal), outcome.limit_price, market) >= least_edge
     assert cost <= D("75.00")  # the exposure cap less what is exposed; the position cap is wider
     assert outcome.limit_price % D(tick) == 0
     cap = max(outcome.base_price * (1 + strategy.slippage), outcome.base_price + D(tick))
