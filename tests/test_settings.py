@@ -123,6 +123,14 @@ def test_money_is_read_exactly(load: Load) -> None:
     assert load('[paper]\nbankroll_usd = "1234.56"\n').paper.bankroll_usd == Decimal("1234.56")
 
 
+def test_an_edge_is_asked_for_only_if_one_is_set_and_zero_is_one(load: Load) -> None:
+    assert load('[price]\nmin_edge_after_fees = "off"\n').price.min_edge_after_fees is None
+    assert load("[price]\nmin_edge_after_fees = 0\n").price.min_edge_after_fees == 0
+    assert load("[price]\nmin_edge_after_fees = 0.02\n").price.min_edge_after_fees == Decimal("0.02")
+    said = complaint(lambda: load('[price]\nmin_edge_after_fees = "of"\n'))
+    assert "`price.min_edge_after_fees` = 'of'" in said
+
+
 def test_wallets_may_stand_in_the_environment_as_json(environment: pytest.MonkeyPatch) -> None:
     environment.setenv(
         "POLYCOPY_WALLETS", f'[{{"address": "{ADDRESS.upper().replace("X", "x")}", "key": "env:K"}}]'

@@ -13,22 +13,25 @@ from tests.orders.builders import (
 )
 from worker.orders.evidence import evidence_of
 from worker.orders.policy import DecisionPolicy
-from worker.orders.snapshot import config_digest, seen, seen_of_bet
+from worker.orders.snapshot import bet_seen, config_digest, state_seen
 
 POLICY = DecisionPolicy()
 
 
 def test_a_limit_that_is_off_is_blank_and_zero_is_a_limit() -> None:
     strategy = a_strategy(max_position_size_usd=None, max_total_exposure_usd="0")
-    shown = seen(a_signal(), strategy, a_market(), a_book(asks={"0.52": "5"}), a_capital(), POLICY, NOW)
+    shown = state_seen(a_signal(), strategy, a_market(), a_book(asks={"0.52": "5"}), a_capital(), POLICY, NOW)
     assert (shown["max_position_size_usd"], shown["max_total_exposure_usd"]) == ("", "0")
     assert (shown["best_bid"], shown["best_ask"]) == ("", "0.52")
 
 
 def test_a_bet_shows_its_inputs_and_names_those_that_its_method_assumed() -> None:
     silent = evidence_of(a_signal(trader_win_rate=None, edge_pct=None, model_probability=None))
-    whale = a_strategy(ft_wallet=ft_wallet_row(allocation_method="WHALE"))
-    shown = seen_of_bet(whale, silent, a_capital(available="70", cooldown="30"))
+    fixed = a_strategy().ft_wallet
+    whale = a_strategy(ft_wallet=ft_wallet_row(allocation_method="WHALE")).ft_wallet
+    assert fixed is not None
+    assert whale is not None
+    shown = bet_seen(whale, silent, a_capital(available="70", cooldown="30"))
     assert shown == {
         "method": "WHALE",
         "win_rate": "0.5",
@@ -38,8 +41,7 @@ def test_a_bet_shows_its_inputs_and_names_those_that_its_method_assumed() -> Non
         "assumed": "model_probability trader_win_rate",
         "bankroll_usd": "100",
     }
-    assert seen_of_bet(a_strategy(), silent, a_capital())["assumed"] == ""  # FIXED looks at none of them
-    assert seen_of_bet(a_strategy(ft_wallet=None), silent, a_capital()) == {}
+    assert bet_seen(fixed, silent, a_capital())["assumed"] == ""  # FIXED looks at none of them
 
 
 def test_the_settings_digest_changes_with_every_setting_and_never_with_the_money() -> None:

@@ -25,8 +25,7 @@ from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal
 from worker.orders.sizing import bet_usd
 from worker.orders.skips import Deferral, Skip, timed
-from worker.orders.snapshot import seen as seen_before
-from worker.orders.snapshot import seen_of_bet
+from worker.orders.snapshot import bet_seen, state_seen
 from worker.orders.strategy import FtWallet, InvalidStrategy, Strategy
 from worker.orders.terms import OrderType, Side
 
@@ -129,7 +128,7 @@ def decide(
     `before`: what the pair was deferred for, so that it is asked less and less often.
     """
     case = _Case(signal, strategy, market, book, capital, policy, now, holdings)
-    seen = seen_before(signal, strategy, market, book, capital, policy, now)
+    seen = state_seen(signal, strategy, market, book, capital, policy, now)
     try:
         return _plan(case, seen)
     except _SkippedError as skipped:
@@ -174,7 +173,7 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
     bet = Decimal(0)
     evidence = evidence_of(signal)
     if side is Side.BUY:
-        seen |= seen_of_bet(strategy, evidence, case.capital)
+        seen.update(bet_seen(wallet, evidence, case.capital))
         bet = _require(bet_usd(wallet, strategy, evidence, case.capital))
     seen["bet_usd"] = plain(bet)
 

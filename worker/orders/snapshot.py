@@ -17,13 +17,13 @@ from worker.orders.market import Book, Market
 from worker.orders.numbers import plain
 from worker.orders.policy import DecisionPolicy
 from worker.orders.signal import Signal
-from worker.orders.strategy import Strategy
+from worker.orders.strategy import FtWallet, Strategy
 from worker.orders.terms import Side
 
 _CONFIG_DIGITS = 12
 
 
-def seen(
+def state_seen(
     signal: Signal,
     strategy: Strategy,
     market: Market,
@@ -51,11 +51,8 @@ def seen(
     }
 
 
-def seen_of_bet(strategy: Strategy, evidence: Evidence, capital: Capital) -> dict[str, str]:
+def bet_seen(wallet: FtWallet, evidence: Evidence, capital: Capital) -> dict[str, str]:
     """What a BUY was sized by. `assumed` names the inputs of the method that the signal lacked."""
-    wallet = strategy.ft_wallet
-    if wallet is None:
-        return {}
     method = wallet.allocation_method
     return {
         "method": method,
