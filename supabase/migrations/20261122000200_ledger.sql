@@ -13,7 +13,7 @@ insert into public.lt_config (key, value) values
   ('horizon',          '7 days'),    -- how far back undecided work is looked for
   ('lost_after_lookups', '6'),       -- how many look-ups must have said "not found" ...
   ('lost_after',       '10 minutes'), -- ... over how long, before an order may be given up
-  ('lost_watch',       '24 hours')   -- how long a lost order is still asked for
+  ('lost_watch',       '24 hours')   -- how long an order that was given up is still asked for
 on conflict (key) do update set value = excluded.value where lt_config.key = 'schema_version';
 
 create or replace function public.lt_setting(setting text)
@@ -136,6 +136,7 @@ alter table public.lt_order_attempts
   add column if not exists found_at        timestamptz,                          -- the exchange last knew it then
   add column if not exists barred          boolean not null default false,       -- this body must never go again
   add column if not exists decided_by      text,                                 -- the human who ended a doubt
+  add column if not exists resend_at       timestamptz,                          -- the body may have gone again then
   add column if not exists sends           integer generated always as (cardinality(sent_times)) stored,
   add column if not exists not_found       integer generated always as (cardinality(not_found_times)) stored,
   add column if not exists not_found_since timestamptz generated always as (not_found_times[1]) stored;
@@ -144,8 +145,8 @@ create unique index if not exists lt_order_attempts_one_alive_idx on public.lt_o
   where state in ('submitting', 'live', 'delayed', 'unmatched', 'unknown', 'cancelling');
 create index if not exists lt_order_attempts_open_idx
   on public.lt_order_attempts (wallet_address, mode) where closed_at is null;
-create index if not exists lt_order_attempts_lost_idx
-  on public.lt_order_attempts (wallet_address, mode, closed_at) where state = 'lost';
+create index if not exists lt_order_attempts_watched_idx
+  on public.lt_order_attempts (wallet_address, mode, closed_at) where state = 'lost' or decided_by is not null;
 create index if not exists lt_order_attempts_ft_order_idx on public.lt_order_attempts (ft_order_id);
 
 -- One row per trade of ours. The only place money facts come from.

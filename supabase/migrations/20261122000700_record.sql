@@ -307,10 +307,11 @@ begin
       select open.exchange_order_id from public.lt_order_attempts open
       where open.wallet_address = any (wallets) and open.mode = in_mode and open.closed_at is null
       union
-      -- Nobody believes a loss at once: a fill that comes late is booked all the same.
-      select lost.exchange_order_id from public.lt_order_attempts lost
-      where lost.wallet_address = any (wallets) and lost.mode = in_mode and lost.state = 'lost'
-        and lost.closed_at > now() - public.lt_setting('lost_watch')::interval
+      -- Nobody believes a loss at once, nor a human's word: a fill that comes late is booked all the same.
+      select ended.exchange_order_id from public.lt_order_attempts ended
+      where ended.wallet_address = any (wallets) and ended.mode = in_mode
+        and (ended.state = 'lost' or ended.decided_by is not null)
+        and ended.closed_at > now() - public.lt_setting('lost_watch')::interval
       union
       select f.exchange_order_id from public.lt_fills f where f.state = 'provisional')
       and a.exchange_order_id not in (select unnest(later))

@@ -9,14 +9,43 @@ as $$
   select coalesce(array_agg(choice order by choice), '{}')
   from unnest('{lost,killed,rejected,cancelled,matched}'::text[]) choice
   where attempt.closed_at is null
+    -- Whoever sends it or works on it has had the time to say so.
+    and coalesce(attempt.resend_at, '-infinity') < clock_timestamp() - interval '1 minute'
     and (attempt.state = 'unknown'
       or attempt.state in ('submitting', 'cancelling', 'matched', 'cancelled')
-        -- Whoever works on it has had the time to say so.
         and greatest(attempt.state_changed_at, attempt.sent_at) < clock_timestamp() - interval '1 minute')
     and (choice = attempt.state
       or exists (select from public.lt_attempt_transitions() t where (t."from", t."to") = (attempt.state, choice))
       or attempt.state = 'submitting'
         and exists (select from public.lt_attempt_transitions() t where (t."from", t."to") = ('unknown', choice)))
+$$;
+
+-- {mode, exchange_order_id} -> {now, allowed, why}: whether the body may go out once more. A leave is noted before it
+-- is given: no human ends the attempt while somebody may be sending it, and what is ended or barred gets no leave.
+create or replace function public.lt_resend(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  attempt public.lt_order_attempts;
+  why     text;
+begin
+  select * into attempt from public.lt_order_attempts a
+  where a.exchange_order_id = p ->> 'exchange_order_id' and a.mode = p ->> 'mode' for no key update;
+  if attempt.exchange_order_id is null then
+    raise exception 'no % attempt %', p ->> 'mode', p ->> 'exchange_order_id'
+      using hint = 'Only what was claimed may be sent.';
+  end if;
+  why := case
+    when attempt.closed_at is not null or attempt.state not in ('submitting', 'unknown')
+      then format('it is %s', attempt.state)
+    when attempt.barred then 'its body is barred' end;
+  if why is null then
+    update public.lt_order_attempts a set resend_at = clock_timestamp()
+    where a.exchange_order_id = attempt.exchange_order_id;
+  end if;
+  return jsonb_build_object('now', clock_timestamp(), 'allowed', why is null, 'why', coalesce(why, ''));
+end
 $$;
 
 -- {mode, exchange_order_id} -> {now, attempts: [<=10 {attempt, order, strategy, signal, fills, others, reservation,
@@ -71,7 +100,7 @@ $$;
 
 -- {mode, exchange_order_id, state, reason, actor, closed?} -> the answer of lt_record and {was}.
 -- lost, killed, rejected and cancelled free what was reserved; matched keeps it until the trades are booked, unless
--- `closed` says that there are no more.
+-- `closed` says that there are no more. Its body never goes out again, and what it traded after all is booked late.
 create or replace function public.lt_resolve(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
@@ -99,7 +128,7 @@ begin
     choices := public.lt_resolutions(attempt);
     if chosen is null or chosen <> all (choices) then
       raise exception 'attempt % is % and cannot be resolved to %', attempt.exchange_order_id, attempt.state, chosen
-        using hint = case when choices = '{}' then 'Nothing is in doubt about it.'
+        using hint = case when choices = '{}' then 'Nothing is in doubt about it, or somebody sent it within the last minute.'
                           else 'Possible now: ' || array_to_string(choices, ', ') || '.' end;
     end if;
   end if;
@@ -110,6 +139,7 @@ begin
   end if;
   return public.lt_record(jsonb_build_object(
       'exchange_order_id', attempt.exchange_order_id, 'state', chosen, 'note', note, 'decided_by', actor,
+      'barred', true,
       'closed', coalesce((p ->> 'closed')::boolean, chosen = 'cancelled')))
     || jsonb_build_object('was', attempt.state);
 end

@@ -34,7 +34,14 @@ ADAPTERS = ("worker.adapters", "worker.database", "worker.exchange", "worker.san
 PORTS = {"ledger": Ledger, "exchange": Exchange}
 # Taken at a stop, to read again what a decision is made on (nothing is claimed yet), or to call off an order that
 # should not rest (asked again until it is over): a run may never come by.
-SELDOM = {"ledger.release", "ledger.signal", "ledger.capital", "exchange.book", "exchange.cancel"}
+SELDOM = {
+    "ledger.release",
+    "ledger.signal",
+    "ledger.capital",
+    "ledger.allow_resend",
+    "exchange.book",
+    "exchange.cancel",
+}
 # Taken by the daemon, before there are any effects.
 AT_THE_START = {"ledger.foreign_orders"}
 

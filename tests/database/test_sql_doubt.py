@@ -370,6 +370,61 @@ async def test_a_decision_that_names_nothing_that_can_be_is_refused(trading: Des
     assert (await listed(trading))["state"] == "unknown"
 
 
+async def leave_to_resend(desk: Desk, attempt: Row) -> Row:
+    return await desk.call(
+        "lt_resend", {"mode": desk.mode, "exchange_order_id": attempt["exchange_order_id"]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "keys"),
+    [("lost", {}), ("killed", {}), ("rejected", {}), ("cancelled", {}), ("matched", {"closed": True})],
+)
+async def test_what_a_human_ended_never_goes_out_again_and_is_watched_for_a_day(
+    trading: Desk, state: str, keys: Row
+) -> None:
+    attempt = await in_doubt(trading)
+    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+    await trading.execute("update public.lt_order_attempts set resend_at = now() - interval '61 s'")
+    await resolve(trading, attempt, state, **keys)
+    answer = await leave_to_resend(trading, attempt)
+    assert (answer["allowed"], answer["why"]) == (False, f"it is {state}")
+    watched = await listed(trading)
+    assert (watched["state"], watched["barred"]) == (state, True)
+    late = await tell(trading, attempt, {"state": state, "fills": [fill("4") | {"state": "final"}]})
+    assert (late["late"], late["status"], late["closed"]) == (True, "PARTIAL", True)
+    await trading.execute("update public.lt_config set value = '0 s' where key = 'lost_watch'")
+    asked = {"mode": trading.mode, "wallets": [WALLET], "limit": 9}
+    assert (await trading.call("lt_open_attempts", asked))["attempts"] == []
+
+
+@pytest.mark.parametrize("state", ["unknown", "submitting"])
+async def test_a_human_ends_no_order_that_somebody_may_be_sending_again(trading: Desk, state: str) -> None:
+    attempt = await trading.claim(await trading.signal())
+    if state == "unknown":
+        await tell(trading, attempt, {})
+    await age(trading, 61)
+    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+    with pytest.raises(psycopg.errors.RaiseException, match="cannot be resolved") as refusal:
+        await resolve(trading, attempt, "killed")
+    assert "within the last minute" in str(refusal.value.diag.message_hint)
+    await trading.execute("update public.lt_order_attempts set resend_at = now() - interval '61 s'")
+    assert (await resolve(trading, attempt, "killed"))["state"] == "killed"
+
+
+async def test_a_barred_body_and_an_order_that_is_known_get_no_leave_to_go_again(trading: Desk) -> None:
+    barred, known = await in_doubt(trading), await in_doubt(trading)
+    await tell(trading, barred, posted(0, barred=True))
+    await tell(trading, known, {"state": "live"})
+    answers = [await leave_to_resend(trading, each) for each in (barred, known)]
+    assert [(answer["allowed"], answer["why"]) for answer in answers] == [
+        (False, "its body is barred"),
+        (False, "it is live"),
+    ]
+    with pytest.raises(psycopg.errors.RaiseException, match="no paper attempt"):
+        await leave_to_resend(trading, {"exchange_order_id": "0xunheard"})
+
+
 # --- the evidence
 
 

@@ -12,10 +12,12 @@ from structlog.testing import capture_logs
 from tests.support.eventually import eventually
 from tests.support.pending_desk import booked, looking_up, order_row, pending, traded
 from tests.support.trading_room import TradingRoom, open_room
+from worker.errors import DatabaseRefused
 from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import AttemptRecord, Envelope, Granted, LostRule, Stages
+from worker.orders.terms import OrderId
 from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
 from worker.sandbox.exchange.handling import Handling
 from worker.sandbox.supabase import SupabaseSandbox
@@ -171,6 +173,63 @@ async def test_a_body_that_grew_too_old_while_it_waited_for_a_place_is_not_sent_
     await resolver.resolve(await room.open_attempt())
     assert lane.taken == 1
     assert len(room.floor.posts_of(order_id)) == posts
+
+
+# --- ended by a human -----------------------------------------------------------------------------------------------
+
+
+async def test_an_order_that_a_human_ended_after_it_was_read_is_not_sent_again(room: TradingRoom) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE))
+    order_id = (await room.executed()).envelope.order_id
+    read_before = await room.open_attempt()
+    await room.ledger.resolve(order_id, AttemptState.KILLED, reason="seen on chain", actor="operator")
+    with pytest.raises(DatabaseRefused, match="cannot go from killed"):
+        await room.resolver.resolve(read_before)
+    assert len(room.floor.posts_of(order_id)) == 1
+
+
+async def test_the_trades_of_an_order_that_a_human_ended_are_booked_and_told_loudly_once(
+    room: TradingRoom,
+) -> None:
+    room.floor.venue.faults.add(scripted(FaultName.DROP_AFTER))
+    order_id = (await room.executed()).envelope.order_id
+    await room.ledger.resolve(order_id, AttemptState.KILLED, reason="seen on chain", actor="operator")
+    with capture_logs() as log:
+        async with looking_up(room):
+            await eventually(lambda: looked_up_after_its_trades_are_final(room))
+    assert await state(room, "killed")
+    assert await booked(room) == traded(room) != {}
+    assert (await order_row(room))["status"] == "FILLED"
+    alarms = [entry for entry in log if entry["event"] == "fill.late"]
+    assert {(alarm["log_level"], alarm["order_id"]) for alarm in alarms} == {("critical", order_id)}
+    assert len(alarms) <= 3  # once for each state of its trade, however often it is looked up
+
+
+async def looked_up_after_its_trades_are_final(room: TradingRoom) -> bool:
+    (attempt,) = await room.attempts()
+    fills = await room.desk.rows("select state from public.lt_fills")
+    assert {row["state"] for row in fills} == {"final"}
+    assert attempt["lookups"] >= 8
+    return True
+
+
+async def test_an_order_that_a_human_ended_and_that_is_alive_is_called_off(room: TradingRoom) -> None:
+    await room.desk.execute("update public.ft_wallets set bet_size = 50")
+    await room.desk.execute("update public.lt_strategies set order_type = 'GTC'")
+    plan = await room.plan()
+    room.floor.offer("0.50", "0")
+    room.floor.venue.faults.add(scripted(FaultName.DROP_AFTER))
+    order_id = (await room.executed(plan)).envelope.order_id
+    await room.ledger.resolve(order_id, AttemptState.REJECTED, reason="seen on chain", actor="operator")
+    with capture_logs() as log:
+        async with looking_up(room):
+            await eventually(lambda: called_off(room, order_id))
+    assert ("order.called_off", "critical") in {(entry["event"], entry["log_level"]) for entry in log}
+    assert await state(room, "rejected")
+
+
+async def called_off(room: TradingRoom, order_id: str) -> bool:
+    return (await room.exchange.lookup(room.floor.wallet, OrderId(order_id))).status == "CANCELED"
 
 
 # --- adopted ------------------------------------------------------------------------------------------------------

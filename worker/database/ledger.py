@@ -140,6 +140,10 @@ class SupabaseLedger:
         _alarm(record, answer)
         return word_of(answer, "state", AttemptState)
 
+    async def allow_resend(self, order_id: OrderId) -> str | None:
+        answer = await self._call("lt_resend", {"exchange_order_id": order_id})
+        return None if flag_of(answer, "allowed") else text_of(answer, "why")
+
     async def decide(self, decisions: Sequence[Decision]) -> int:
         written = 0
         size = self._settings.decisions_per_call

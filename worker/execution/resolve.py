@@ -21,6 +21,7 @@ from worker.orders.ports import (
     AttemptRecord,
     Clock,
     Exchange,
+    Fill,
     Ledger,
     LookupFinding,
     LostRule,
@@ -77,6 +78,7 @@ class Resolver:
         self._lane_of = lane_of
         self._clock = clock
         self._policy = policy
+        self._told_late: dict[OrderId, frozenset[Fill]] = {}
 
     async def settle(
         self, wallet: WalletAddress, attempts: Sequence[Attempt]
@@ -160,12 +162,14 @@ class Resolver:
     async def _record(
         self, attempt: Attempt, view: OrderView, finding: Finding, lookup: LookupFinding, note: str
     ) -> Resolution:
+        fills = frozenset(view.fills)
         state = await self._ledger.record(
             AttemptRecord(
                 order_id=attempt.envelope.order_id,
                 state=finding.state,
                 note=note,
-                fills=view.fills,
+                # Each telling of a trade that came too late alarms.
+                fills=() if self._told_late.get(attempt.envelope.order_id) == fills else view.fills,
                 closed=finding.closed,
                 lookup=lookup,
                 answered_at=self._clock.now(),
@@ -174,21 +178,24 @@ class Resolver:
                 lost_rule=self._policy.lost,
             )
         )
+        if attempt.ended_by_human:
+            self._told_late[attempt.envelope.order_id] = fills
         provisional = any(fill.state is FillState.PROVISIONAL for fill in view.fills)
         unbooked = state in _TO_BE_BOOKED and not (finding.closed or attempt.closed)
-        return Resolution(state, settled=finding.closed and not provisional, unbooked=unbooked)
+        settled = finding.closed and not provisional and not attempt.ended_by_human
+        return Resolution(state, settled=settled, unbooked=unbooked)
 
     async def _call_off(self, attempt: Attempt) -> None:
         """Cancel what stands on the book and must not; the next look-up tells what it came to."""
         order_id = attempt.envelope.order_id
         cancelled = await self._exchange.cancel(attempt.envelope.wallet, order_id)
-        lost = attempt.state is AttemptState.LOST
-        (log.critical if lost else log.warning)(
+        given_up = attempt.ended_by_human or attempt.state is AttemptState.LOST
+        (log.critical if given_up else log.warning)(
             "order.called_off",
             order_id=order_id,
             strategy_id=attempt.strategy_id,
             was=attempt.state,
-            why="it was given up as lost, and is alive" if lost else "it must not rest on the book, and does",
+            why="it was given up, and is alive" if given_up else "it must not rest on the book, and does",
             cancelled=cancelled,
         )
 
@@ -211,12 +218,14 @@ class Resolver:
         """
         envelope = attempt.envelope
         await self._lane_of(envelope.wallet).take()
-        # The wait for a place may have outlasted the signal's freshness, the order's own time or the lease.
-        allowed = self._sender.may_send(envelope.wallet)
-        if not self._may_resend(attempt):
-            allowed = Withheld("it grew too old while it waited for a place")
-        if isinstance(allowed, Withheld):
-            log.warning("order.not_resent", order_id=envelope.order_id, why=allowed.why)
+        # A human may have ended it since it was read, and the wait may have outlasted its freshness or the lease.
+        why = await self._ledger.allow_resend(envelope.order_id)
+        if why is None and not self._may_resend(attempt):
+            why = "it grew too old while it waited for a place"
+        if why is None and isinstance(allowed := self._sender.may_send(envelope.wallet), Withheld):
+            why = allowed.why
+        if why is not None:
+            log.warning("order.not_resent", order_id=envelope.order_id, why=why)
             return None
         log.warning("order.resent", order_id=envelope.order_id, sends=attempt.sends + 1, was=attempt.state)
         sent = await self._sender.send(envelope, first_send=False)

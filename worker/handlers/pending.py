@@ -173,6 +173,7 @@ class Pending:
                 attempt.state is AttemptState.MATCHED
                 and attempt.stated_shares is not None
                 and not attempt.envelope.order_type.rests
+                and not attempt.ended_by_human
             )
             (matched[attempt.envelope.wallet] if known else others).append(attempt)
         places = asyncio.Semaphore(_CONCURRENCY)

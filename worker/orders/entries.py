@@ -147,12 +147,13 @@ class Attempt:
     sends: int = 0  # recorded POSTs of the body: one more may have gone out before a crash
     not_found: int = 0  # look-ups that said so since the last send; a find starts them anew
     not_found_since: datetime | None = None
-    barred: bool = False  # an answer forbids to send this body again
+    barred: bool = False  # an answer, or a human, forbids to send this body again
     sent_at: datetime | None = None  # the last recorded POST
     looked_up_at: datetime | None = None
     signal_created_at: datetime | None = None  # what the attempt's freshness is judged by
     limit_price: Decimal | None = None
     shares: Decimal | None = None  # what it is for; None: it spends dollars
+    ended_by_human: bool = False  # closed by his word: watched for a day, because he may be mistaken
 
 
 @dataclass(frozen=True, slots=True)

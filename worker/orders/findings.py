@@ -71,10 +71,11 @@ def found(attempt: Attempt, view: OrderView) -> Finding:
         )
     state = adopted(attempt.state, known)
     stands = view.found and state is _A.LIVE and known is _A.LIVE
+    lives_on = view.found and attempt.ended_by_human and known in ALIVE
     return Finding(
         state,
         closed=complete and state is known and state in {_A.MATCHED, _A.CANCELLED},
-        call_off=stands and not attempt.envelope.order_type.rests,
+        call_off=lives_on or (stands and not attempt.envelope.order_type.rests),
     )
 
 

@@ -137,6 +137,10 @@ class Ledger(Protocol):
 
     async def record(self, record: AttemptRecord) -> AttemptState: ...
 
+    async def allow_resend(self, order_id: OrderId) -> str | None:
+        """None: the body may go out once more, and no human ends the attempt for a minute. Else why it may not."""
+        ...
+
     async def decide(self, decisions: Sequence[Decision]) -> int:
         """Write skips and deferrals; returns how many were new. Never overwrites an execution."""
         ...

@@ -20,6 +20,8 @@ from worker.orders.lifecycle import AttemptState
 from worker.orders.terms import WalletAddress
 from worker.settings import Settings
 
+_NOTHING = "nothing: it is not in doubt, or was sent within the last minute"
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -76,7 +78,7 @@ async def decide_case(settings: Settings, order_id: str, state: AttemptState, re
             )
         (evidence,) = found
         if state not in evidence.resolutions:
-            allowed = ", ".join(evidence.resolutions) or "nothing: it is not in doubt"
+            allowed = ", ".join(evidence.resolutions) or _NOTHING
             raise UsageError(
                 f"Attempt {evidence.order_id} is {evidence.state} and cannot be decided as {state}; "
                 f"possible: {allowed}."
@@ -99,7 +101,7 @@ def picture(case: Case) -> RenderableType:
         ("not found", f"{attempt.get('not_found')} times since the last send"),
         ("holds", f"${seen.reserved_usd:f}, {seen.reserved_shares:f} shares; {filled}"),
         ("exchange says", case.exchange_says),
-        ("you may decide", ", ".join(seen.resolutions) or "nothing: it is not in doubt"),
+        ("you may decide", ", ".join(seen.resolutions) or _NOTHING),
     ):
         facts.add_row(Text(name, style="bold"), value)
     return Group(Text(f"\n{seen.order_id}", style="bold underline"), facts)
