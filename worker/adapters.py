@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from worker.database.client import CallTiming, SupabaseDatabase
 from worker.database.clock import DatabaseClock
@@ -76,6 +75,7 @@ class Adapters:
     exchange: OpenExchange
     lanes: Lanes
     access: DatabaseAccess
+    settings: Settings
 
     def stepped(self, observer: Observer | None) -> "Adapters":
         """The same, with every call of its two ports told to the observer."""
@@ -84,8 +84,6 @@ class Adapters:
             ledger=stepped(self.ledger, "ledger", observer),
             exchange=stepped(self.exchange, "exchange", observer),
         )
-
-    settings: Settings
 
     async def first_contact(self) -> SchemaCheck:
         """What the database says of its schema. Raises `DatabaseUnreachable` naming the address that is silent,
@@ -148,14 +146,15 @@ def make_listener(
     if settings.supabase_db_url is None:
         return None
     dsn = settings.supabase_db_url.get_secret_value()
-    hide(dsn, urlsplit(dsn).password or "")
+    hide(dsn)
     try:
-        from worker.database.listen import SignalListener  # noqa: PLC0415 - psycopg is an extra, for this alone
+        from worker.database.listen import SignalListener, secrets_of  # noqa: PLC0415 - psycopg is an extra, for this alone
     except ModuleNotFoundError as error:
         raise ConfigError(
             "SUPABASE_DB_URL is set, and psycopg, which listens there, is not installed: install "
             "polycopy-worker[listen], or unset SUPABASE_DB_URL."
         ) from error
+    hide(*secrets_of(dsn))
     return SignalListener(dsn, on_signal=on_signal, on_listening=on_listening)
 
 

@@ -64,7 +64,8 @@ class Trading:
     async def start(self, lookback: Lookback) -> datetime | None:
         """Everything that must be true before the first signal is served. Raises `WorkerError`.
 
-        Whoever calls it calls `stop` too, however it ends: it takes leases on its way. Returns from when on older signals were taken in on purpose.
+        It takes leases on its way: whoever calls it calls `stop` too, however it ends. Returns from when on older
+        signals were taken in on purpose.
         """
         schema = await checked_schema(self._ground)
         if self._settings.mode is Mode.LIVE:
@@ -117,8 +118,8 @@ class Trading:
         log.info("daemon.stopped", orders_given_up=given_up)
 
     def out_of_reach(self) -> list[StrategyId]:
-        """Strategies whose wallet this worker may not send for now: another one holds it, or a human has to act."""
-        unheld = {*self.wallets.troubles(), *self.sender.halted}
+        """Strategies whose wallet this worker may not decide for: another one holds it, or may."""
+        unheld = set(self.wallets.troubles())
         if self._settings.unknown_wallets is UnknownWallets.LEAVE:
             unheld |= self.strategies.wallets - set(self.wallets.addresses)
         return self.strategies.of_wallets(unheld)

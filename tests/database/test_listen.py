@@ -1,6 +1,7 @@
 """The second wake-up: notices of inserted signals on a direct connection, which survives what a server does."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support.desk import Desk
 from tests.support.eventually import eventually
-from worker.database.listen import ListenTiming, SignalListener
+from worker.database.listen import ListenTiming, SignalListener, secrets_of
 from worker.errors import ConfigError, DatabaseUnreachable
 from worker.orders.terms import FtOrderId
 from worker.sandbox.postgres import Postgres
@@ -132,6 +133,47 @@ def test_what_is_no_connection_string_is_refused_without_repeating_it(dsn: str) 
     with pytest.raises(ConfigError, match="SUPABASE_DB_URL is not a connection string") as refused:
         SignalListener(dsn, on_signal=lambda _: None)
     assert dsn not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://postgres:abc@SecretTail99@127.0.0.1:5432/postgres",
+        "postgresql://postgres:abc/SecretTail99@127.0.0.1:5432/postgres",
+        "postgresql://postgres:12/SecretTail99@127.0.0.1:5432/postgres",
+        "postgresql://postgres:abc#SecretTail99/x@127.0.0.1:5432/postgres",
+        "postgresql://postgres:abc@h:SecretTail99@127.0.0.1:5432/postgres",
+        "postgresql://postgres:abc SecretTail99@127.0.0.1:5432/postgres",
+        "postgresql://postgres:abc%SecretTail99@127.0.0.1:5432/postgres",
+        "host=127.0.0.1 password=abc SecretTail99",
+    ],
+)
+def test_a_password_that_is_not_encoded_is_refused_with_the_way_to_write_it(dsn: str) -> None:
+    with pytest.raises(ConfigError, match=r"SUPABASE_DB_URL .*percent-encoded") as refused:
+        SignalListener(dsn, on_signal=lambda _: None)
+    assert "SecretTail99" not in "".join(traceback.format_exception(refused.value))
+
+
+async def test_of_a_host_that_is_not_found_the_name_is_not_repeated() -> None:
+    dsn = "postgresql://postgres:abc@secrettail99.invalid:5432/postgres"
+    listener = SignalListener(dsn, on_signal=lambda _: None, timing=QUICK)
+    with pytest.raises(DatabaseUnreachable, match="SUPABASE_DB_URL: its host is not found") as refused:
+        await listener.probe()
+    assert "secrettail99" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("dsn", "secrets"),
+    [
+        ("postgresql://postgres:p%40ss-w0rd@127.0.0.1:5/x", {"p@ss-w0rd", "p%40ss-w0rd"}),
+        ("postgresql://postgres:p%61ss-w0rd@127.0.0.1:5/x", {"pass-w0rd", "p%61ss-w0rd"}),
+        ("postgresql://postgres:pa[ss@127.0.0.1:5/x", {"pa[ss", "pa%5Bss"}),
+        ("postgresql://u@127.0.0.1:5/x?password=hunter%21", {"hunter!", "hunter%21"}),
+        ("host=127.0.0.1 user=postgres password=hunter2", {"hunter2"}),
+    ],
+)
+def test_a_password_is_known_in_each_way_of_writing_it(dsn: str, secrets: set[str]) -> None:
+    assert {dsn, *secrets} <= secrets_of(dsn)
 
 
 async def test_the_insert_does_not_depend_on_the_queue_of_notices(desk: Desk, database: str) -> None:

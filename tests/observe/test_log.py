@@ -103,8 +103,19 @@ def test_a_secret_is_hidden_in_what_is_said_outside_the_log(out: io.StringIO) ->
 
 
 def test_a_word_too_short_to_be_a_secret_does_not_blank_the_log(out: io.StringIO) -> None:
-    log.hide("", "live")
-    assert log.redact("mode live") == "mode live"
+    log.hide("", "the", "x1")
+    assert log.redact("the mode x1 is live") == "the mode x1 is live"
+
+
+def test_a_short_secret_is_hidden_as_a_word_and_is_left_in_the_middle_of_one(out: io.StringIO) -> None:
+    log.hide("short7")
+    assert log.redact("password=short7, shortest, short78") == "password=[hidden], shortest, short78"
+
+
+def test_a_secret_with_quotes_in_it_is_hidden_in_a_line_of_json_too(out: io.StringIO) -> None:
+    log.hide('semi"quaver"s')
+    an_event('it is semi"quaver"s')
+    assert "quaver" not in out.getvalue()
 
 
 @pytest.mark.parametrize("tell", [an_exception, an_exception_of_a_library])

@@ -12,7 +12,7 @@ from tests.support.exchange_floor import WallClock
 from worker import parts
 from worker.errors import WorkerError
 from worker.handlers.lookback import Lookback
-from worker.settings import Mode
+from worker.orders.terms import Mode
 from worker.supervision import Stopping
 from worker.verbs import backfill
 from worker.verbs.backfill_report import Report, Tally

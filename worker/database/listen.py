@@ -8,16 +8,18 @@ which takes LISTEN and never delivers. A direct connection and a session pooler 
 
 import asyncio
 import random
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import psycopg
 import structlog
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from worker.errors import ConfigError, DatabaseUnreachable
 from worker.orders.terms import FtOrderId
@@ -27,6 +29,18 @@ _log = structlog.get_logger(__name__)
 CHANNEL: Final = "lt_signals"
 # A peer that vanished without a word is noticed by the kernel, should it come before our own probe.
 _KEEPALIVES: Final = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
+
+_NOT_A_DSN: Final = (
+    "SUPABASE_DB_URL is not a connection string: it looks like postgresql://user:password@host:5432/postgres, and "
+    "whatever is neither a letter nor a digit in the password is percent-encoded there (@ is %40, / is %2F)."
+)
+_NO_WAY: Final = (
+    "SUPABASE_DB_URL: its host is not found, or an option of it has no such value: check both, and that the password "
+    "is percent-encoded (@ is %40, / is %2F)."
+)
+_REACHED: Final = "connection to server"  # so begins what libpq says of a host that it has found
+_WRITTEN: Final = re.compile(r"://[^:/@?]*:([^@]*)@|password=([^&\s]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ class SignalListener:
         timing: ListenTiming | None = None,
     ) -> None:
         """Raises `ConfigError` where `dsn` is no connection string."""
-        self._dsn = _checked(dsn)
+        self._dsn = make_conninfo(**_parsed(dsn) | _KEEPALIVES)
         self._on_signal = on_signal
         self._on_listening = on_listening
         self._timing = timing or ListenTiming()
@@ -113,6 +127,8 @@ class SignalListener:
                 f"SUPABASE_DB_URL: no connection within {self._timing.connect_s:g} s."
             ) from error
         except psycopg.Error as error:
+            if error.sqlstate is None and _REACHED not in str(error):
+                raise DatabaseUnreachable(_NO_WAY) from None
             raise _lost(error) from error
 
     async def _hear(self, connection: psycopg.AsyncConnection[Any]) -> bool:
@@ -147,13 +163,29 @@ class SignalListener:
             raise _lost(error) from error
 
 
-def _checked(dsn: str) -> str:
+def secrets_of(dsn: str) -> set[str]:
+    """What of a connection string nobody may read, as it is and as it is written. Raises `ConfigError`."""
+    parts = _parsed(dsn)
+    plain = {str(parts[name]) for name in ("password", "sslpassword") if parts.get(name)}
+    written = {part for match in _WRITTEN.finditer(dsn) for part in match.groups() if part}
+    return {dsn, *plain, *(quote(one, safe="") for one in plain), *written}
+
+
+def _parsed(dsn: str) -> dict[str, Any]:
+    """A password that is not percent-encoded ends at its first odd character, and its rest passes for what follows.
+
+    libpq would print that rest as the name of a host, a port or a database.
+    """
     try:
-        return make_conninfo(dsn, **_KEEPALIVES)
+        parts = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        raise ConfigError(
-            "SUPABASE_DB_URL is not a connection string: it looks like postgresql://user:password@host:5432/postgres."
-        ) from None
+        raise ConfigError(_NOT_A_DSN) from None
+    ports = str(parts.get("port") or "").split(",")
+    if any("@" in str(parts.get(name) or "") for name in ("host", "hostaddr", "dbname")) or not all(
+        port.isdecimal() for port in ports if port
+    ):
+        raise ConfigError(_NOT_A_DSN)
+    return parts
 
 
 def _lost(error: psycopg.Error) -> DatabaseUnreachable:

@@ -4,6 +4,7 @@ Everything goes to stderr: stdout belongs to the data that a command prints. No 
 with `hide` are replaced wherever they stand, and so is anything that looks like a JSON Web Token.
 """
 
+import json
 import logging
 import re
 import sys
@@ -17,17 +18,26 @@ from worker.settings import LogFormat, LogSettings
 
 _TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _HIDDEN = "[hidden]"
-_secrets: set[str] = set()
+_WORD_BELOW = 8  # a shorter secret may well be a part of an innocent word
+_SHORTEST = 4
+_secrets: dict[str, re.Pattern[str]] = {}
 
 
 def hide(*values: str) -> None:
-    """Never print these again, from anywhere in the process."""
-    _secrets.update(value for value in values if len(value) >= 8)
+    """Never print these again, from anywhere in the process; a short one where it stands as a word.
+
+    Fewer than four characters keep nobody out, and would take every figure from the log.
+    """
+    for value in values:
+        if len(value) >= _SHORTEST:
+            edge = r"{}" if len(value) >= _WORD_BELOW else r"(?<!\w){}(?!\w)"
+            for written in {value, json.dumps(value)[1:-1]}:
+                _secrets[written] = re.compile(edge.format(re.escape(written)))
 
 
 def redact(text: str) -> str:
-    for secret in _secrets:
-        text = text.replace(secret, _HIDDEN)
+    for secret in sorted(_secrets, key=len, reverse=True):  # what contains another one first
+        text = _secrets[secret].sub(_HIDDEN, text)
     return _TOKEN.sub(_HIDDEN, text)
 
 
