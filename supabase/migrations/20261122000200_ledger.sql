@@ -36,6 +36,9 @@ create table if not exists public.lt_scopes (
   constraint lt_scopes_end_after_start check (scope_to >= scope_from)
 );
 create index if not exists lt_scopes_strategy_idx on public.lt_scopes (strategy_id, ft_wallet_id);
+create index if not exists lt_scopes_open_idx on public.lt_scopes (scope_id) where scope_to is null;
+create index if not exists lt_scopes_lately_idx
+  on public.lt_scopes (greatest(coalesce(scope_to, 'infinity'), opened_at));
 
 -- One row per (strategy, signal, mode). No foreign key: a decision outlives what it was about.
 create table if not exists public.lt_decisions (
@@ -66,7 +69,7 @@ create table if not exists public.lt_decisions (
   constraint lt_decisions_deferral_ends check (state <> 'deferred' or least(retry_at, expires_at) is not null)
 );
 create index if not exists lt_decisions_deferred_idx
-  on public.lt_decisions (mode, least(retry_at, expires_at)) where state = 'deferred';
+  on public.lt_decisions (mode, least(retry_at, expires_at), strategy_id, ft_order_id) where state = 'deferred';
 create index if not exists lt_decisions_strategy_signal_at_idx
   on public.lt_decisions (strategy_id, mode, signal_at, ft_order_id) include (state);
 create index if not exists lt_decisions_ft_order_idx on public.lt_decisions (ft_order_id);

@@ -29,8 +29,9 @@ from (
       s.scope_id, s.strategy_id, s.ft_wallet_id, s.scope_to,
       case when s.opened_at >= horizon.starts then s.scope_from
            else greatest(s.scope_from, horizon.starts) end as scope_from
-    from public.lt_scopes s
-    cross join horizon
+    from horizon
+    -- Scopes are kept for ever, and read every second: by index, those that are open, or were not long ago.
+    join public.lt_scopes s on greatest(coalesce(s.scope_to, 'infinity'), s.opened_at) >= horizon.starts
   ) s
   where s.scope_to is null or s.scope_to > s.scope_from
   group by s.strategy_id, s.ft_wallet_id
@@ -43,6 +44,19 @@ returns jsonb
 language sql stable security invoker set search_path = ''
 as $$
   select public.lt_exact(to_jsonb(signal))
+$$;
+
+-- What the pairs of a signal were put off for: {strategy_id: {tries, reason}}.
+create or replace function public.lt_deferrals_of(in_ft_order_id uuid, in_mode text)
+returns jsonb
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_object_agg(d.strategy_id, jsonb_build_object('tries', d.tries, 'reason', d.reason)), '{}')
+    from public.lt_decisions d
+    where d.ft_order_id = in_ft_order_id and d.mode = in_mode and d.state = 'deferred');
+end
 $$;
 
 -- The signals of one scope window that have no decision, from one place of (created_at, order_id) on and up to, but
@@ -88,19 +102,46 @@ begin
 end
 $$;
 
--- Deferrals whose time has come. They are bound by no horizon: each must come to its end.
-create or replace function public.lt_deferred_due(in_mode text, at timestamptz)
-returns table (strategy_id text, ft_order_id uuid, signal_at timestamptz)
-language plpgsql stable security invoker set search_path = ''
+-- The next deferrals whose time has come, those that are due for longest first, until `places` were found. They are
+-- bound by no horizon, nor by a signal that is still there: each must come to its end. A turn goes from its bookmark
+-- on to what was due when it began, so each deferral comes once in a turn, and whatever is held up holds up no other.
+-- -> {found: [{strategy_id, ft_order_id, signal_at}], bookmark | null at the end of the turn}
+create or replace function public.lt_work_deferred(
+  in_mode text, only_strategy text, without jsonb, places integer, bookmark jsonb, at timestamptz)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
-#variable_conflict use_column
+declare
+  until_at timestamptz := coalesce((bookmark ->> 'until')::timestamptz, at);
+  from_at  timestamptz := coalesce((bookmark ->> 'at')::timestamptz, '-infinity');
+  from_strategy text := coalesce(bookmark ->> 'strategy_id', '');
+  from_id  uuid := coalesce((bookmark ->> 'id')::uuid, '00000000-0000-0000-0000-000000000000');
+  turn     record;
 begin
-  return query
-  select d.strategy_id, o.order_id, o.created_at
-  from public.lt_decisions d
-  join public.ft_orders o on o.order_id = d.ft_order_id
-  where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= at
-    and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id);
+  select
+    coalesce(jsonb_agg(jsonb_build_object(
+      'strategy_id', due.strategy_id, 'ft_order_id', due.ft_order_id, 'signal_at', due.signal_at))
+      filter (where nth <= places), '[]') as found,
+    count(*) > places as has_more,
+    jsonb_agg(jsonb_build_object(
+      'until', until_at, 'at', due.due_at, 'strategy_id', due.strategy_id, 'id', due.ft_order_id))
+      filter (where nth = places) -> 0 as last
+  into turn
+  from (
+    select waiting.*, row_number() over (order by waiting.due_at, waiting.strategy_id, waiting.ft_order_id) as nth
+    from (
+      select d.strategy_id, d.ft_order_id, coalesce(d.signal_at, d.created_at) as signal_at,
+        least(d.retry_at, d.expires_at) as due_at
+      from public.lt_decisions d
+      where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= until_at
+        and (least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id) > (from_at, from_strategy, from_id)
+        and (only_strategy is null or d.strategy_id = only_strategy) and not without ? d.strategy_id
+        and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
+      order by least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id
+      limit places + 1
+    ) waiting
+  ) due;
+  return jsonb_build_object('found', turn.found, 'bookmark', case when turn.has_more then turn.last end);
 end
 $$;
 
@@ -109,9 +150,11 @@ $$;
 -- were found. -> {found: [{strategy_id, ft_order_id, signal_at}], more, bookmark | null at the end of the round}
 --
 -- A bookmark is no watermark: nothing behind it is taken for done, the next round looks at it again. Wallets come
--- in the order of their newest scope, and a scope that was opened since begins the round anew, so it is first.
+-- in the order of their newest scope, and a scope that was opened since begins the round anew, so it is first. Their
+-- order is the same for every asker: what is not served now must not move the rest to where the bookmark has passed.
+-- `oldest`: nothing that was inserted before is looked for.
 create or replace function public.lt_work_round(
-  in_mode text, only_strategy text, without jsonb, pairs integer, places integer, bookmark jsonb)
+  in_mode text, only_strategy text, without jsonb, pairs integer, places integer, bookmark jsonb, oldest timestamptz)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
@@ -131,10 +174,10 @@ begin
   for followed in
     select
       w.ft_wallet_id, max(w.newest_scope_id) as scope_id,
-      array_agg(w) filter (where only_strategy is null or w.strategy_id = only_strategy) as parts,
-      min(w.window_from) as starts, max(coalesce(w.window_to, 'infinity')) as ends
+      array_agg(w) filter (where (only_strategy is null or w.strategy_id = only_strategy)
+                           and not without ? w.strategy_id) as parts,
+      greatest(min(w.window_from), oldest) as starts, max(coalesce(w.window_to, 'infinity')) as ends
     from public.lt_scope_windows w
-    where not without ? w.strategy_id
     group by w.ft_wallet_id
     having not resumes or max(w.newest_scope_id) <= (bookmark ->> 'scope_id')::bigint
     order by max(w.newest_scope_id) desc
@@ -206,17 +249,23 @@ begin
       union all
       select 'c' || c.control_id from public.lt_controls c where c.cleared_at is null
       union all
-      select 'o' || o.ctid || o.xmin from public.lt_scopes o
+      -- A scope is opened, and closed once: the newest and those that are open tell of both.
+      (select 'o' || o.scope_id from public.lt_scopes o order by o.scope_id desc limit 1)
+      union all
+      select 'o' || o.scope_id from public.lt_scopes o where o.scope_to is null
     ) version);
 end
 $$;
 
--- {mode, limit, window_s?, pairs?, bookmark?, strategy_id?, without?: [strategy_id]}
+-- {mode, limit, window_s?, pairs?, oldest_s?, bookmark?, strategy_id?, without?: [strategy_id]}
 --   -> {now, work: [{signal, strategy_ids, deferrals: {strategy_id: {tries, reason}}}], more, bookmark,
 --       strategies_version}
--- Always: deferrals that are due. With `window_s`, all signals that are younger, and of the rest of the horizon the
--- next stretch of about `pairs` pairs, from `bookmark` on (none without `pairs`). Without `window_s`, the horizon
--- from `bookmark` on, all of it or a stretch of `pairs`. `more`: there is work that found no place in this answer.
+-- Three parts, each with places of its own among the `limit` (2 to 1000), so that none can starve another: deferrals
+-- that are due, at most half of them. With `window_s`, all signals that are younger. And of the whole horizon the next
+-- stretch of about `pairs` pairs, at least a quarter (none beside a window without `pairs`; all of it without either).
+-- Deferrals and horizon go on from `bookmark`. With a window each begins anew at its end; without, the answer has no
+-- bookmark when both have come to their ends, and no pair came twice. `more`: work found no place in this answer.
+-- `oldest_s`: no signal that is older, but for deferrals; in seconds, because the clock is this one.
 -- `without`: strategies that the asker cannot serve now; their work must not take the places of work that it can do.
 -- Planned once for a session, by index alone and without a compilation: planning would take longer than the work.
 create or replace function public.lt_work(p jsonb)
@@ -230,62 +279,74 @@ declare
   in_mode   text := p ->> 'mode';
   only_strategy text := p ->> 'strategy_id';
   without   jsonb := coalesce(p -> 'without', '[]');
-  page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
-  since     timestamptz := asked_at - make_interval(secs => (p ->> 'window_s')::numeric);
-  urgent    jsonb;
-  signals   integer;
-  -- A call that has no place for the round leaves it where it stands, and that is not its end.
-  stretch   jsonb := jsonb_build_object(
-    'found', '[]'::jsonb, 'more', false, 'bookmark', coalesce(nullif(p -> 'bookmark', 'null'), '{}'));
+  places    integer := greatest(least(coalesce((p ->> 'limit')::integer, 200), 1000), 2);
+  oldest    timestamptz := asked_at - make_interval(secs => (p ->> 'oldest_s')::numeric);
+  since     timestamptz := greatest(asked_at - make_interval(secs => (p ->> 'window_s')::numeric), oldest);
+  sweeps    boolean := p ->> 'window_s' is not null;
+  marks     jsonb := coalesce(nullif(p -> 'bookmark', 'null'), '{}');
+  -- In a walk, a part that has come to its end has the mark null; one that has not begun has none.
+  defers    boolean := sweeps or marks -> 'deferred' is distinct from 'null';
+  rounds    boolean := case when sweeps then p ? 'pairs' else marks -> 'round' is distinct from 'null' end;
+  due       jsonb := '{"found": [], "bookmark": null}';
+  young     jsonb := '[]';
+  signals   integer := 0;
+  most      integer;
+  stretch   jsonb := '{"found": [], "more": false, "bookmark": null}';
   work      jsonb;
 begin
-  select
-    coalesce(jsonb_agg(jsonb_build_object(
-      'strategy_id', strategy_id, 'ft_order_id', ft_order_id, 'signal_at', signal_at)) filter (where nth <= page_size), '[]'),
-    coalesce(max(nth), 0)
-  into urgent, signals
-  from (
-    select found.*, dense_rank() over (order by signal_at desc nulls last, ft_order_id) as nth
-    from (
-      select u.* from public.lt_scope_windows w
-      cross join lateral public.lt_undecided(in_mode, w, since, least_id, 'infinity', least_id) u
-      where since is not null and coalesce(w.window_to, 'infinity') > since
-      union
-      select * from public.lt_deferred_due(in_mode, asked_at)
-    ) found
-    where (only_strategy is null or strategy_id = only_strategy) and not without ? strategy_id
-  ) ranked;
+  if defers then
+    due := public.lt_work_deferred(
+      in_mode, only_strategy, without, places / 2, nullif(marks -> 'deferred', 'null'), asked_at);
+    places := places - jsonb_array_length(due -> 'found');
+  end if;
 
-  if signals <= page_size and (p ? 'pairs' or since is null) then
+  if sweeps then
+    most := places - case when rounds then greatest(places / 4, 1) else 0 end;
+    select
+      coalesce(jsonb_agg(jsonb_build_object(
+        'strategy_id', strategy_id, 'ft_order_id', ft_order_id, 'signal_at', signal_at)) filter (where nth <= most), '[]'),
+      coalesce(max(nth), 0)
+    into young, signals
+    from (
+      select u.*, dense_rank() over (order by u.signal_at desc, u.ft_order_id desc) as nth
+      from public.lt_scope_windows w
+      cross join lateral public.lt_undecided(in_mode, w, since, least_id, 'infinity', least_id) u
+      where coalesce(w.window_to, 'infinity') > since
+        and (only_strategy is null or w.strategy_id = only_strategy) and not without ? w.strategy_id
+    ) ranked;
+    places := places - least(signals, most);
+  end if;
+
+  if rounds then
     stretch := public.lt_work_round(
-      in_mode, only_strategy, without, (p ->> 'pairs')::integer, page_size - signals, p -> 'bookmark');
+      in_mode, only_strategy, without, (p ->> 'pairs')::integer, places, nullif(marks -> 'round', 'null'), oldest);
   end if;
 
   select coalesce(jsonb_agg(
     jsonb_build_object(
-      'signal', public.lt_signal_row(o), 'strategy_ids', due.strategy_ids,
-      'deferrals', coalesce((
-        select jsonb_object_agg(d.strategy_id, jsonb_build_object('tries', d.tries, 'reason', d.reason))
-        from public.lt_decisions d
-        where d.ft_order_id = due.ft_order_id and d.mode = in_mode and d.state = 'deferred'), '{}'))
-    order by due.signal_at desc nulls last, o.order_id), '[]')
+      -- Of a signal that is gone all that is known: its deferral still has to end.
+      'signal', coalesce(public.lt_signal_row(o), jsonb_build_object('order_id', found.ft_order_id, 'created_at', found.signal_at)),
+      'strategy_ids', found.strategy_ids, 'deferrals', public.lt_deferrals_of(found.ft_order_id, in_mode))
+    order by found.signal_at desc nulls last, found.ft_order_id), '[]')
   into work
   from (
-    select ft_order_id, signal_at, jsonb_agg(distinct strategy_id order by strategy_id) as strategy_ids
-    from jsonb_to_recordset(urgent || (stretch -> 'found'))
+    select ft_order_id, max(signal_at) as signal_at, jsonb_agg(distinct strategy_id order by strategy_id) as strategy_ids
+    from jsonb_to_recordset(young || (due -> 'found') || (stretch -> 'found'))
       as pair (strategy_id text, ft_order_id uuid, signal_at timestamptz)
-    group by ft_order_id, signal_at
-  ) due
-  join public.ft_orders o on o.order_id = due.ft_order_id;
+    group by ft_order_id
+  ) found
+  left join public.ft_orders o on o.order_id = found.ft_order_id;
 
   return jsonb_build_object(
-    'now', asked_at, 'work', work, 'bookmark', stretch -> 'bookmark',
-    'more', signals > page_size or (stretch ->> 'more')::boolean,
+    'now', asked_at, 'work', work,
+    'bookmark', nullif(
+      jsonb_build_object('deferred', due -> 'bookmark', 'round', stretch -> 'bookmark'), '{"deferred": null, "round": null}'),
+    'more', coalesce(signals > most, false) or due -> 'bookmark' <> 'null' or (stretch ->> 'more')::boolean,
     'strategies_version', public.lt_strategies_version());
 end
 $$;
 
--- {mode, ft_order_id} -> {now, signal | null, strategy_ids with work left on it}
+-- {mode, ft_order_id} -> {now, signal | null, strategy_ids with work left on it, deferrals: as of lt_work}
 create or replace function public.lt_signal(p jsonb)
 returns jsonb
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -293,6 +354,7 @@ as $$
   select jsonb_build_object(
     'now', clock_timestamp(),
     'signal', (select public.lt_signal_row(o) from public.ft_orders o where o.order_id = public.lt_uuid(p ->> 'ft_order_id')),
+    'deferrals', public.lt_deferrals_of(public.lt_uuid(p ->> 'ft_order_id'), p ->> 'mode'),
     'strategy_ids', coalesce((
       select jsonb_agg(w.strategy_id order by w.strategy_id)
       from public.ft_orders o
@@ -310,7 +372,9 @@ $$;
 -- {mode, decisions: [...]} -> {now, written, ignored: unknown or in no scope}
 -- Skips and deferrals, in batches. A decision that is final is left alone, so a late skip never overwrites an
 -- execution; told twice, the same decision is one. A pair that is in no scope gets none - nobody is owed it, and it
--- would stand in the equation as a stray - unless it is deferred already: a deferral comes to its end.
+-- would stand in the equation as a stray - unless it is deferred already: a deferral comes to its end, and if its
+-- signal is gone, to one in the words of the claim. Until a deferral is due only a final word is heard: whoever puts
+-- it off once more then does not know that it was, nor how often.
 create or replace function public.lt_decide(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
@@ -331,15 +395,20 @@ begin
     select * from public.lt_scope_windows
   ), spoken as (
     -- The last word on a pair counts; one order of locking for all callers keeps two batches from a deadlock.
-    select distinct on (d.strategy_id, o.order_id)
-      d.strategy_id, o.order_id, o.created_at, d.state, d.reason, d.value, d."limit", d.retry_at, d.expires_at,
+    select distinct on (d.strategy_id, asked.id)
+      d.strategy_id, asked.id as order_id, o.created_at, d.retry_at, d.expires_at,
+      case when o.order_id is null then 'skipped' else d.state end as state,
+      case when o.order_id is null then 'ft_not_open' else d.reason end as reason,
+      case when o.order_id is null then 'missing' else d.value end as value,
+      case when o.order_id is null then 'OPEN' else d."limit" end as "limit",
       d.snapshot, d.received_at, d.decided_at
     from rows from (jsonb_to_recordset(p -> 'decisions') as (
       strategy_id text, ft_order_id text, state text, reason text, value text, "limit" text,
       retry_at timestamptz, expires_at timestamptz, snapshot jsonb, received_at timestamptz, decided_at timestamptz
     )) with ordinality d (strategy_id, ft_order_id, state, reason, value, "limit", retry_at, expires_at,
                           snapshot, received_at, decided_at, position)
-    join public.ft_orders o on o.order_id = public.lt_uuid(d.ft_order_id)
+    cross join lateral (select public.lt_uuid(d.ft_order_id) as id) asked
+    left join public.ft_orders o on o.order_id = asked.id
     join public.lt_strategies s on s.strategy_id = d.strategy_id
     where exists (
         select from windows w
@@ -347,9 +416,9 @@ begin
           and o.created_at >= w.window_from and o.created_at < coalesce(w.window_to, 'infinity'))
       or exists (
         select from public.lt_decisions deferred
-        where deferred.strategy_id = d.strategy_id and deferred.ft_order_id = o.order_id
+        where deferred.strategy_id = d.strategy_id and deferred.ft_order_id = asked.id
           and deferred.mode = p ->> 'mode' and deferred.state = 'deferred')
-    order by d.strategy_id, o.order_id, d.position desc
+    order by d.strategy_id, asked.id, d.position desc
   ), put as (
     insert into public.lt_decisions as kept (
       strategy_id, ft_order_id, mode, state, reason, value, limit_value, retry_at, expires_at, snapshot,
@@ -365,6 +434,7 @@ begin
       received_at = coalesce(kept.received_at, excluded.received_at), decided_at = excluded.decided_at,
       tries = kept.tries + 1
     where kept.state = 'deferred'
+      and (excluded.state <> 'deferred' or least(kept.retry_at, kept.expires_at) <= clock_timestamp())
       and (kept.state, kept.reason, kept.retry_at, kept.decided_at)
           is distinct from (excluded.state, excluded.reason, excluded.retry_at, excluded.decided_at)
     returning 1

@@ -163,17 +163,17 @@ begin
   begin
     perform public.lt_scope_open(p -> 'scope');
     -- Scopes that are taken back have other ids each time, so a bookmark of ours goes by the wallet.
-    if p #>> '{bookmark,ft_wallet_id}' is not null then
-      p := jsonb_set(p, '{bookmark}', p -> 'bookmark' || jsonb_build_object(
+    if p #>> '{bookmark,round,ft_wallet_id}' is not null then
+      p := jsonb_set(p, '{bookmark,round}', p #> '{bookmark,round}' || jsonb_build_object(
         'newest', (select max(s.scope_id) from public.lt_scopes s),
         'scope_id', (select max(w.newest_scope_id) from public.lt_scope_windows w
-                     where w.ft_wallet_id = p #>> '{bookmark,ft_wallet_id}')));
+                     where w.ft_wallet_id = p #>> '{bookmark,round,ft_wallet_id}')));
     end if;
     seen := public.lt_work(p);
-    if seen #>> '{bookmark,scope_id}' is not null then
-      seen := jsonb_set(seen, '{bookmark,ft_wallet_id}', to_jsonb((
+    if seen #>> '{bookmark,round,scope_id}' is not null then
+      seen := jsonb_set(seen, '{bookmark,round,ft_wallet_id}', to_jsonb((
         select w.ft_wallet_id from public.lt_scope_windows w
-        group by w.ft_wallet_id having max(w.newest_scope_id) = (seen #>> '{bookmark,scope_id}')::bigint)));
+        group by w.ft_wallet_id having max(w.newest_scope_id) = (seen #>> '{bookmark,round,scope_id}')::bigint)));
     end if;
     raise exception using errcode = 'LT001', message = 'seen enough';
   exception when sqlstate 'LT001' then
