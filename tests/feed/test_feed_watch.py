@@ -216,14 +216,27 @@ def test_what_was_inserted_before_the_feed_was_live_or_long_ago_says_nothing_of_
     assert stand.count("missed") == 0
 
 
-def test_missed_signals_far_apart_make_nobody_deaf() -> None:
+def test_signals_missed_in_a_row_are_a_deaf_feed_however_far_apart_they_are() -> None:
+    stand = Stand().live()
+    for _ in range(FEED.missed_most):
+        assert stand.watch.flows
+        stand.clock.elapsed_s += 10 * FEED.missed_within_s
+        stand.found()
+        stand.after(FEED.late_after_s)
+    assert not stand.watch.flows
+    assert len(stand.renewals) == 1
+
+
+def test_what_was_missed_long_before_a_signal_that_came_late_is_forgiven() -> None:
     stand = Stand().live()
     for _ in range(3):
         stand.clock.elapsed_s += FEED.missed_within_s + 1
-        stand.found()
+        ft_order_id, inserted_at = stand.found()
         stand.after(FEED.late_after_s)
-    assert stand.count("missed") == 3
-    assert stand.watch.flows
+        assert stand.watch.flows
+        stand.clock.elapsed_s += FEED.missed_within_s + 1
+        stand.watch.brought(ft_order_id, inserted_at)
+    assert (stand.count("missed"), stand.count("late")) == (3, 3)
 
 
 def test_a_deaf_feed_gets_one_fresh_session_at_once_and_the_next_ones_ever_more_seldom() -> None:

@@ -111,6 +111,7 @@ class FeedWatch:
         if ft_order_id in self._missed:
             del self._missed[ft_order_id]
             self._metrics.feed_late.inc()
+            self._forgive_old()
         elif inserted_at is not None and self._clock.now() - inserted_at <= self._late_after:
             self._missed_in_a_row.clear()
             self._canary.excuse(inserted_at)
@@ -176,11 +177,15 @@ class FeedWatch:
         """Empty: it is not, as far as anybody can tell."""
         if self._canary.overdue:
             return "a canary is not heard"
-        horizon_s = self._clock.monotonic() - self._settings.missed_within_s
-        lately = [missed_s for missed_s in self._missed_in_a_row if missed_s >= horizon_s]
-        if len(lately) >= self._settings.missed_most:
-            return f"{len(lately)} signals in a row were not brought"
+        if len(self._missed_in_a_row) >= self._settings.missed_most:
+            return f"{len(self._missed_in_a_row)} signals in a row were not brought"
         return ""
+
+    def _forgive_old(self) -> None:
+        """Something was brought, though late: what was missed long before it says nothing any more."""
+        horizon_s = self._clock.monotonic() - self._settings.missed_within_s
+        while self._missed_in_a_row and self._missed_in_a_row[0] < horizon_s:
+            self._missed_in_a_row.popleft()
 
     def _count_missed(self) -> None:
         now_s = self._clock.monotonic()
