@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
+from urllib.parse import parse_qs
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.support.eventually import eventually
@@ -216,6 +218,112 @@ async def test_every_order_that_an_earlier_process_may_have_sent_is_resolved_how
     order_ids = [(await room.executed(plan)).envelope.order_id for plan in [await room.plan() for _ in "123"]]
     assert await pending(room, page=2).recover() == 3
     assert await found(room) == order_ids
+
+
+# --- an exchange or a database that is silent ----------------------------------------------------------------------
+
+
+async def in_doubt(room: TradingRoom, count: int) -> None:
+    """Has orders filled whose answers are lost."""
+    await room.desk.execute("update public.ft_wallets set bet_size = 10")
+    room.floor.venue.faults.add(Fault(action=Action.DROP_AFTER, times=count))
+    for plan in [await room.plan() for _ in range(count)]:
+        await room.executed(plan)
+
+
+async def test_a_wallet_whose_look_ups_stay_unanswered_is_left_to_the_next_turn(room: TradingRoom) -> None:
+    await in_doubt(room, 14)
+    room.floor.venue.faults.add(
+        Fault(action=Action.ANSWER_INSTEAD, method="GET", path="/", status=503, times=None)
+    )
+    desk = pending(room)
+    assert 3 <= await desk.recover() <= 10
+    assert _refused_reads(room) <= 10
+    room.floor.venue.faults.clear()
+    async with running(desk):
+        await eventually(lambda: settled(room, 14))
+
+
+async def test_a_start_does_not_wait_long_for_an_exchange_that_is_silent(room: TradingRoom) -> None:
+    await in_doubt(room, 2)
+    room.floor.venue.faults.add(Fault(action=Action.HANG_BEFORE, method="GET", path="/", times=None))
+    desk = pending(room, replace(QUICK, recover_within_s=0.2))
+    with capture_logs() as log:
+        assert await desk.recover() == 0
+    assert "recovery.cut_short" in {entry["event"] for entry in log}
+    room.floor.venue.faults.clear()
+    async with running(desk):
+        await eventually(lambda: settled(room, 2))
+
+
+async def test_every_look_up_shows_that_the_loop_is_alive(room: TradingRoom) -> None:
+    await in_doubt(room, 3)
+    beats: list[str] = []
+    await pending(room, on_turn=beats.append).recover()
+    assert beats == ["pending"] * 3
+
+
+async def test_a_resend_whose_answer_cannot_be_written_down_holds_up_no_turn(
+    supabase: SupabaseSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.execution.resolve._RESEND_WITHIN_S", 0.2)
+    eager = DoubtPolicy(timedelta(minutes=2), sends_most=3, lost=LostRule())
+    async with open_room(supabase, doubt=eager) as room:
+        room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE))
+        await room.executed()
+        written = room.line.hold("lt_record")
+        beats: list[str] = []
+        async with running(pending(room, on_turn=beats.append)):
+            await eventually(lambda: room.posts() == 2)
+            turns = len(beats)
+            await eventually(lambda: len(beats) > turns + 3)
+            written.set()
+            await eventually(lambda: settled(room))
+        assert room.posts() == 2
+
+
+# --- trades that hang ----------------------------------------------------------------------------------------------
+
+
+class OlderThanItIs:
+    """The ledger, but for one attempt: it was made two hours before."""
+
+    def __init__(self, room: TradingRoom, order_id: OrderId) -> None:
+        self._ledger = room.ledger
+        self._order_id = order_id
+
+    async def open_attempts(
+        self, *wallets: WalletAddress, limit: int, without: Collection[OrderId] = ()
+    ) -> Sequence[Attempt]:
+        found = await self._ledger.open_attempts(*wallets, limit=limit, without=without)
+        return [
+            replace(one, created_at=one.created_at - timedelta(hours=2))
+            if one.envelope.order_id == self._order_id
+            else one
+            for one in found
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+
+async def test_an_old_trade_that_hangs_makes_no_reading_of_the_others_reach_back_to_it(
+    room: TradingRoom,
+) -> None:
+    old, young = [(await room.executed()).envelope.order_id for _ in range(2)]
+    aged = replace(room, ledger=cast(SupabaseLedger, OlderThanItIs(room, old)))
+    earliest_s = (room.clock.now() - timedelta(hours=1)).timestamp()
+    async with running(pending(aged)):
+        await eventually(lambda: settled(room, 2))
+    asked = [
+        parse_qs(receipt.query)
+        for receipt in room.floor.venue.journal.latest_others
+        if (receipt.method, receipt.path) == ("GET", "/data/trades")
+    ]
+    assert asked
+    assert all("id" in query or float(query["after"][0]) > earliest_s for query in asked)
+    booked = {row["exchange_order_id"] for row in await room.desk.rows("select * from public.lt_fills")}
+    assert booked == {old, young}
 
 
 # --- trades that do not add up -------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The look-ups of open orders as a test runs them: quick, and until there is nothing left to learn."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -12,7 +12,13 @@ from worker.handlers.pending import Pending, PendingTiming
 QUICK = PendingTiming(tick_s=0.02, first_s=0.05, refresh_every_s=0.3, most_s=0.2, books_within_s=600)
 
 
-def pending(room: TradingRoom, timing: PendingTiming = QUICK, *, page: int = 1000) -> Pending:
+def pending(
+    room: TradingRoom,
+    timing: PendingTiming = QUICK,
+    *,
+    page: int = 1000,
+    on_turn: Callable[[str], None] = lambda _: None,
+) -> Pending:
     return Pending(
         resolver=room.resolver,
         under_way=room.sender.in_flight,
@@ -21,6 +27,7 @@ def pending(room: TradingRoom, timing: PendingTiming = QUICK, *, page: int = 100
         clock=room.clock,
         metrics=room.metrics,
         timing=timing,
+        on_turn=on_turn,
         page=page,
     )
 

@@ -5,12 +5,14 @@ down and proves nothing: while the signal is fresh the identical body goes again
 `unknown`, is looked up on and on, shown to the operator, and given up as `lost` only by the rule.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
+from worker.errors import DatabaseRefused
 from worker.execution.send import Sender, Withheld
 from worker.execution.submit import Lane
 from worker.orders.findings import Booked, Finding, absent, found
@@ -43,6 +45,8 @@ _GIVEN_UP = {
 }
 # The exchange drops a GTD order a minute before its time, and the answer takes a while.
 _EXPIRY_MARGIN = timedelta(seconds=90)
+# A resend waits for its place, its answer, and for a database that is away: the other look-ups do not wait with it.
+_RESEND_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,12 @@ class Resolver:
         self._told_late: dict[OrderId, frozenset[Fill]] = {}
 
     async def settle(
-        self, wallet: WalletAddress, attempts: Sequence[Attempt]
+        self, wallet: WalletAddress, attempts: Sequence[Attempt], *, on_step: Callable[[], None]
     ) -> Mapping[OrderId, Resolution]:
         """Book the trades of matched attempts, all of a wallet's in one reading; what is new is recorded.
 
-        Raises `ExchangeUnreachable`.
+        What the database refuses to book is left out of the answer. `on_step`: called after each attempt.
+        Raises `ExchangeUnreachable` or `DatabaseUnreachable`.
         """
         fills = await self._exchange.fills(
             wallet,
@@ -95,23 +100,29 @@ class Resolver:
         resolutions = {}
         for attempt in attempts:
             order_id = attempt.envelope.order_id
-            booked = Booked.of(fills.get(order_id, ()), attempt.stated_shares)
-            if booked != Booked(attempt.filled_shares, attempt.final_shares, closed=attempt.closed):
-                await self._ledger.record(
-                    AttemptRecord(
-                        order_id=order_id,
-                        state=attempt.state,
-                        note="trades read",
-                        fills=tuple(fills.get(order_id, ())),
-                        closed=booked.closed,
-                        lookup=LookupFinding.FOUND,
-                        answered_at=self._clock.now(),
-                    )
-                )
-            settled = booked.closed and booked.filled_shares == booked.final_shares
-            unbooked = not (booked.closed or attempt.closed)
-            resolutions[order_id] = Resolution(attempt.state, settled, unbooked)
+            try:
+                resolutions[order_id] = await self._book(attempt, fills.get(order_id, ()))
+            except DatabaseRefused as error:
+                log.error("order.trades_refused", order_id=order_id, error=str(error))
+            on_step()
         return resolutions
+
+    async def _book(self, attempt: Attempt, fills: Sequence[Fill]) -> Resolution:
+        booked = Booked.of(fills, attempt.stated_shares)
+        if booked != Booked(attempt.filled_shares, attempt.final_shares, closed=attempt.closed):
+            await self._ledger.record(
+                AttemptRecord(
+                    order_id=attempt.envelope.order_id,
+                    state=attempt.state,
+                    note="trades read",
+                    fills=tuple(fills),
+                    closed=booked.closed,
+                    lookup=LookupFinding.FOUND,
+                    answered_at=self._clock.now(),
+                )
+            )
+        settled = booked.closed and booked.filled_shares == booked.final_shares
+        return Resolution(attempt.state, settled, unbooked=not (booked.closed or attempt.closed))
 
     async def resolve(self, attempt: Attempt) -> Resolution:
         """One look-up, recorded, and what follows from it.
@@ -125,7 +136,12 @@ class Resolver:
             return await self._adopt(attempt, view)
         if not view.fills and attempt.state in IN_DOUBT and self._may_resend(attempt):
             resending = self._resend(attempt)
-            state = await self._sender.in_flight.shielded(resending, name=attempt.envelope.order_id)
+            try:
+                async with asyncio.timeout(_RESEND_WITHIN_S):
+                    state = await self._sender.in_flight.shielded(resending, name=attempt.envelope.order_id)
+            except TimeoutError:
+                # It goes on by itself, and nobody looks the order up until its answer is written down.
+                return Resolution(attempt.state, settled=False)
             if state is not None:
                 return Resolution(state, settled=False)
         return await self._note_absence(attempt, view)

@@ -6,14 +6,15 @@ each has its turn.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
-from worker.errors import WorkerError
+from worker.errors import DatabaseUnreachable, ExchangeMalformed, ExchangeUnreachable, WorkerError
 from worker.execution.inflight import InFlight
 from worker.execution.resolve import IN_DOUBT, Resolution, Resolver
 from worker.execution.wallets import Wallets
@@ -26,6 +27,10 @@ log = structlog.get_logger(__name__)
 
 _PAGE = 1000
 _CONCURRENCY = 8
+# Of one wallet, in one turn: when so many look-ups stayed unanswered, the others wait for the next turn.
+_UNANSWERED_MOST = 3
+# Matched orders no older than this share a reading; an older one, whose trade hangs, would make it reach ever further.
+_TOGETHER_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class PendingTiming:
     """Look-ups of one order: `first_s` after its answer, then doubling to `most_s`.
 
     Trades that do not add up to an order that is over are alarmed once that has lasted for `books_within_s`.
+    `recover_within_s`: what is still in doubt then holds up the start no longer.
     """
 
     tick_s: float
@@ -40,6 +46,7 @@ class PendingTiming:
     refresh_every_s: float
     most_s: float
     books_within_s: float
+    recover_within_s: float = 15.0
 
 
 @dataclass(slots=True)
@@ -69,6 +76,7 @@ class Pending:
     ) -> None:
         """`under_way`: what this process is sending, by the ids of the orders; it is left alone.
 
+        `on_turn` hears of every turn and of every look-up: each is bounded, a turn with thousands of them is not.
         At most `page` orders are read at once.
         """
         self._resolver = resolver
@@ -82,6 +90,7 @@ class Pending:
         self._page = page
         self._followed: dict[OrderId, _Followed] = {}
         self._may_be_more = False
+        self._looked_up = 0
         self._woken = asyncio.Event()
 
     def follow(self, order_id: OrderId) -> None:
@@ -101,23 +110,30 @@ class Pending:
         """At start: resolve what an earlier process may have sent. Returns how many were looked up.
 
         A look-up that fails leaves its attempt open for the loop: a case, never a crash. Orders that are known to
-        exist hold up no start, however many rest on the book: the loop looks them up first thing.
+        exist hold up no start, however many rest on the book, and an exchange that is silent does not for long: the
+        loop looks them up first thing, and what an order in doubt holds stays reserved.
         """
+        before = self._looked_up
+        try:
+            async with asyncio.timeout(self._timing.recover_within_s):
+                await self._look_up_doubts()
+        except TimeoutError:
+            log.warning("recovery.cut_short", after_s=self._timing.recover_within_s)
+        return self._looked_up - before
+
+    async def _look_up_doubts(self) -> None:
         seen: set[OrderId] = set()
-        looked_up = 0
         while True:
             attempts = await self._open_attempts(without=seen)
-            in_doubt = [attempt for attempt in attempts if attempt.state in IN_DOUBT]
-            await self._look_up_all(in_doubt)
-            looked_up += len(in_doubt)
+            await self._look_up_all([attempt for attempt in attempts if attempt.state in IN_DOUBT])
             seen.update(attempt.envelope.order_id for attempt in attempts)
             if not (attempts and self._may_be_more):
-                return looked_up
+                return
 
     async def run(self) -> None:
         while True:
             await self._wait()
-            self._on_turn("pending")
+            self._beat()
             now_s = self._clock.monotonic()
             later = {order_id for order_id, one in self._followed.items() if one.due_s > now_s}
             try:
@@ -168,23 +184,34 @@ class Pending:
         """Matched orders of a wallet in one reading of its trades; every other order by itself."""
         matched: defaultdict[WalletAddress, list[Attempt]] = defaultdict(list)
         others: list[Attempt] = []
+        together_since = self._clock.now() - _TOGETHER_FOR
         for attempt in attempts:
             known = (
                 attempt.state is AttemptState.MATCHED
                 and attempt.stated_shares is not None
                 and not attempt.envelope.order_type.rests
                 and not attempt.ended_by_human
+                and attempt.created_at > together_since
             )
             (matched[attempt.envelope.wallet] if known else others).append(attempt)
         places = asyncio.Semaphore(_CONCURRENCY)
+        unanswered: Counter[WalletAddress] = Counter()
 
         async def one(attempt: Attempt) -> None:
+            wallet = attempt.envelope.wallet
             async with places:
-                await self._noting([attempt], self._look_up(attempt))
+                if unanswered[wallet] >= _UNANSWERED_MOST:
+                    self._leave(attempt)
+                else:
+                    answered = await self._noting([attempt], self._look_up(attempt))
+                    unanswered[wallet] += not answered
+
+        async def together(wallet: WalletAddress, attempts: list[Attempt]) -> None:
+            await self._noting(attempts, self._resolver.settle(wallet, attempts, on_step=self._beat))
 
         async with asyncio.TaskGroup() as group:
             for wallet, of_wallet in matched.items():
-                group.create_task(self._noting(of_wallet, self._resolver.settle(wallet, of_wallet)))
+                group.create_task(together(wallet, of_wallet))
             for attempt in others:
                 group.create_task(one(attempt))
         followed = self._followed.values()
@@ -194,14 +221,29 @@ class Pending:
     async def _look_up(self, attempt: Attempt) -> Mapping[OrderId, Resolution]:
         return {attempt.envelope.order_id: await self._resolver.resolve(attempt)}
 
+    def _beat(self) -> None:
+        self._on_turn("pending")
+
+    def _leave(self, attempt: Attempt) -> None:
+        """Not looked up in this turn: due in the next one."""
+        self._followed.setdefault(
+            attempt.envelope.order_id, _Followed(self._clock.monotonic(), self._timing.first_s)
+        )
+
     async def _noting(
         self, attempts: list[Attempt], work: Coroutine[Any, Any, Mapping[OrderId, Resolution]]
-    ) -> None:
-        """Do the look-up, and see that what is not settled by it comes up again, later each time."""
+    ) -> bool:
+        """Do the look-up, and see that what is not settled by it comes up again, later each time.
+
+        False: nobody answered.
+        """
         resolutions: Mapping[OrderId, Resolution] = {}
+        answered = True
         try:
             resolutions = await work
         except WorkerError as error:
+            silent = isinstance(error, ExchangeUnreachable | DatabaseUnreachable)
+            answered = isinstance(error, ExchangeMalformed) or not silent
             log.warning("order.lookup_failed", orders=len(attempts), error=str(error))
         except Exception:
             # One odd answer must not end the look-ups of every other order.
@@ -209,6 +251,9 @@ class Pending:
             self._metrics.task_failures.labels("pending").inc()
         for attempt in attempts:
             self._schedule(attempt, resolutions.get(attempt.envelope.order_id))
+        self._looked_up += len(attempts)
+        self._beat()
+        return answered
 
     def _schedule(self, attempt: Attempt, resolution: Resolution | None) -> None:
         """`resolution` None: the look-up failed."""
