@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.support.trading_room import TradingRoom
 from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.intake import Bounds, Intake, Item
 from worker.observe.health import Health, Level
+from worker.orders.ports import WorkBatch
 from worker.orders.terms import StrategyId
 
 
@@ -19,10 +21,33 @@ def ago(**delta: float) -> datetime:
     return datetime.now(UTC) - timedelta(**delta)
 
 
+class Horizon:
+    """A ledger in which nothing is left to do, and how it was asked: so many stretches deep."""
+
+    def __init__(self, *, stretches: int) -> None:
+        self.stretches = stretches
+        self.asked: list[dict[str, Any]] = []
+        self.rounds = 0
+
+    async def work(self, **keys: Any) -> WorkBatch:
+        self.asked.append(keys)
+        passed = (keys["bookmark"] or {"stretch": 0})["stretch"] + 1
+        self.rounds += passed == self.stretches
+        return WorkBatch((), False, None if passed == self.stretches else {"stretch": passed}, "v")
+
+
 class Broom:
     """A sweep and what it has brought in."""
 
-    def __init__(self, room: TradingRoom, *, every_s: float, batch: int = 50, waiting: int = 100) -> None:
+    def __init__(
+        self,
+        room: TradingRoom,
+        *,
+        every_s: float,
+        batch: int = 50,
+        waiting: int = 100,
+        ledger: Any = None,
+    ) -> None:
         self.every_s = every_s
         self.found: list[Item] = []
         self.without: list[StrategyId] = []
@@ -34,7 +59,7 @@ class Broom:
         )
         self.health = Health(room.clock)
         self.sweep = Sweep(
-            ledger=room.ledger,
+            ledger=ledger or room.ledger,
             intake=self.intake,
             clock=room.clock,
             health=self.health,
@@ -208,6 +233,31 @@ async def test_a_start_without_backfill_finds_only_what_comes_after_it(
     after = await room.signal()
     assert await broom.sweep.once("sweep") == 1
     assert broom.ids() == [after]
+
+
+async def test_a_start_without_backfill_asks_for_as_little_as_any_other_however_long_ago_it_was(
+    room: TradingRoom,
+) -> None:
+    horizon = Horizon(stretches=3)
+    broom = Broom(room, every_s=3600, ledger=horizon)
+    await broom.sweep.once("start")
+    broom.sweep.leave_what_came_before()
+    for _ in range(3):
+        await broom.sweep.once("sweep")
+    before, *after = horizon.asked
+    assert before["oldest_s"] is None
+    assert all(0 <= one["oldest_s"] < 60 for one in after)
+    assert {(one["window_s"], one["pairs"]) for one in horizon.asked} == {(900, 5000)}
+
+
+async def test_whoever_asks_for_sweeps_all_the_time_keeps_no_round_from_its_end(room: TradingRoom) -> None:
+    horizon = Horizon(stretches=20)
+    broom = Broom(room, every_s=3600, ledger=horizon)
+    async with broom.running():
+        for sweeps in range(1, 42):
+            broom.sweep.ask()  # as a feed does that flaps
+            await eventually(lambda wanted=sweeps: len(horizon.asked) >= wanted)  # type: ignore[misc]
+    assert horizon.rounds == 2
 
 
 async def test_a_stand_by_offers_nothing(room: TradingRoom, broom: Broom) -> None:

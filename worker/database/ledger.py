@@ -96,6 +96,7 @@ class SupabaseLedger:
         limit: int,
         window_s: float | None = None,
         pairs: int | None = None,
+        oldest_s: float | None = None,
         bookmark: Mapping[str, Any] | None = None,
         strategy_id: StrategyId | None = None,
         without: Collection[StrategyId] = (),
@@ -103,6 +104,7 @@ class SupabaseLedger:
         params = {
             "limit": limit,
             "window_s": window_s,
+            "oldest_s": oldest_s,
             **({} if pairs is None else {"pairs": pairs}),
             "bookmark": bookmark,
             "strategy_id": strategy_id,

@@ -74,7 +74,10 @@ class Sweep:
         self._not_before = self._clock.now()
 
     def ask(self, *, after_s: float = 0.0) -> None:
-        """Sweep soon, whatever the interval, and begin a new round of the horizon."""
+        """Sweep soon, whatever the interval.
+
+        The round of the horizon goes on where it is, however often this is asked: each sweep sees the newest anyway.
+        """
         if after_s <= 0:
             self._asked.set()
         else:
@@ -84,8 +87,9 @@ class Sweep:
         """Queue what is left to do, as far as one sweep sees; returns how many signals were new to the queue."""
         batch = await self._ledger.work(
             limit=self._timing.batch,
-            window_s=self._window_s(),
-            pairs=self._timing.pairs if self._not_before is None else None,
+            window_s=self._timing.window_s,
+            pairs=self._timing.pairs,
+            oldest_s=self._oldest_s(),
             bookmark=self._bookmark,
             without=self._out_of_the_way(),
         )
@@ -99,8 +103,6 @@ class Sweep:
         """Sweep at once, and from then on at every interval, until cancelled; a failure is reported and tried again."""
         while True:
             began_s = self._clock.monotonic()
-            if self._asked.is_set():
-                self._bookmark = None
             self._asked.clear()
             self._on_turn("sweep")
             try:
@@ -130,9 +132,9 @@ class Sweep:
         every_s = self._every_s()
         return max(began_s + every_s - self._clock.monotonic(), every_s * _REST_LEAST)
 
-    def _window_s(self) -> float:
+    def _oldest_s(self) -> float | None:
         if self._not_before is None:
-            return self._timing.window_s
+            return None
         return (self._clock.now() - self._not_before).total_seconds()
 
     def _out_of_the_way(self) -> set[StrategyId]:

@@ -113,15 +113,17 @@ class Ledger(Protocol):
         limit: int,
         window_s: float | None = None,
         pairs: int | None = None,
+        oldest_s: float | None = None,
         bookmark: Mapping[str, Any] | None = None,
         strategy_id: StrategyId | None = None,
         without: Collection[StrategyId] = (),
     ) -> WorkBatch:
         """Newest first; the anti-join over scopes and horizon, no watermark. At most `limit` signals.
 
-        Every deferral that is due, all signals younger than `window_s`, and of the rest of the horizon the next
-        stretch of about `pairs` pairs from `bookmark` on. `pairs` None: no stretch beside a window, and the whole
-        rest without one. `strategy_id`: its work alone. `without`: strategies that this worker cannot serve now.
+        Deferrals that are due, all signals younger than `window_s`, and of the horizon the next stretch of about
+        `pairs` pairs, each with places of its own; deferrals and horizon go on from `bookmark`. `pairs` None: no
+        stretch beside a window, and all of the horizon without one. `oldest_s`: no older signal, but for deferrals.
+        `strategy_id`: its work alone. `without`: strategies that this worker cannot serve now.
         """
         ...
 
