@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.trading_room import QUICK_LEASE, TradingRoom
+from worker.exchange.lanes import Lane
+from worker.execution.doors import Closed
 from worker.execution.submit import Executed, NotSent
 from worker.orders.lifecycle import AttemptState
 from worker.orders.outcomes import AnswerReason
@@ -17,6 +19,16 @@ from worker.orders.ports import Lease, Refused
 from worker.orders.reasons import SkipReason
 from worker.sandbox.exchange.faults import Action, Fault
 from worker.sandbox.exchange.modes import Mode as VenueMode
+
+
+class CountedLane(Lane):
+    """How many places of it were taken."""
+
+    taken = 0
+
+    async def take(self) -> None:
+        await super().take()
+        self.taken += 1
 
 
 async def test_a_granted_plan_is_posted_once_and_its_answer_recorded(room: TradingRoom) -> None:
@@ -188,8 +200,7 @@ async def test_an_order_that_comes_back_under_another_id_halts_its_wallet(room: 
     assert stranger in room.sender.halted[room.floor.wallet]
     assert executed.envelope.order_id in room.sender.halted[room.floor.wallet]
 
-    result = await room.execute(await room.plan())
-    assert isinstance(result, NotSent)
+    assert isinstance(await room.execute(await room.plan()), Closed)
     assert room.posts() == 1
 
 
@@ -205,8 +216,11 @@ async def test_a_wallet_that_the_exchange_does_not_want_is_halted_and_its_order_
     executed = await room.executed()
     assert executed.state is AttemptState.ABANDONED
     assert error in room.sender.halted[room.floor.wallet]
-    assert isinstance(await room.execute(await room.plan()), NotSent)
+    closed = await room.execute(await room.plan())
+    assert isinstance(closed, Closed)
+    assert closed.reason is (SkipReason.CREDENTIALS_REFUSED if status == 401 else SkipReason.GEOBLOCKED)
     assert room.accepted() == []
+    assert len(await room.attempts()) == 1
 
 
 async def test_a_takeover_between_decision_and_claim_is_noticed_by_the_database(room: TradingRoom) -> None:
@@ -316,3 +330,28 @@ async def test_a_wait_that_would_outlast_the_freshness_is_not_even_begun(room: T
     assert (executed.answer, executed.state) == (AnswerReason.POST_ONLY, AttemptState.ABANDONED)
     assert time.monotonic() - began_s < 30
     assert room.posts() == 1
+
+
+async def test_a_storm_of_refusals_stays_within_the_budget_of_the_lane(room: TradingRoom) -> None:
+    plans = [await room.plan() for _ in range(60)]
+    room.floor.venue.engine.modes.enter(VenueMode.RESTARTING)
+    results = await asyncio.gather(*(room.execute(plan, fresh_for=timedelta(seconds=6)) for plan in plans))
+    turned_away = [result for result in results if isinstance(result, Executed)]
+    put_off = [result for result in results if isinstance(result, Closed)]
+    assert {result.state for result in turned_away} == {AttemptState.ABANDONED}
+    assert {result.reason for result in put_off} == {SkipReason.EXCHANGE_RESTARTING}
+    assert len(turned_away) + len(put_off) == len(plans)
+    assert len(await room.attempts()) == len(turned_away)  # nobody else held capital
+    # Each order once at the very most, and one that knocks: when they all knocked, it was eight times as many.
+    assert room.posts() < 2 * len(plans)
+    assert room.accepted() == []
+
+
+async def test_orders_that_wait_at_the_door_go_through_the_lane_when_it_opens(room: TradingRoom) -> None:
+    room.lanes._submit[room.floor.wallet] = lane = CountedLane(room.floor.settings.orders_per_s, 56)
+    late = Fault(action=Action.ANSWER_INSTEAD, status=425, body='{"error":"restarting"}', times=3)
+    room.floor.venue.faults.add(late)
+    results = await asyncio.gather(*[room.execute(await room.plan()) for _ in range(4)])
+    assert {type(result) for result in results} == {Executed}
+    assert len(room.accepted()) == 4
+    assert lane.taken >= room.posts()

@@ -23,6 +23,7 @@ from worker.database.keys import DatabaseAccess
 from worker.database.ledger import SupabaseLedger
 from worker.exchange.lanes import Lanes
 from worker.exchange.polymarket.exchange import PolymarketExchange
+from worker.execution.doors import Closed
 from worker.execution.resolve import DoubtPolicy, Resolver
 from worker.execution.send import Sender
 from worker.execution.submit import Executed, NotSent, Received, Submitter
@@ -201,7 +202,7 @@ class TradingRoom:
 
     async def execute(
         self, plan: Plan, *, fresh_for: timedelta = timedelta(minutes=2)
-    ) -> Executed | Refused | NotSent:
+    ) -> Executed | Refused | NotSent | Closed:
         now = self.clock.now()
         return await self.submitter.execute(
             plan, Received.now(self.clock), decided_at=now, fresh_until=now + fresh_for

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from worker.errors import DatabaseRefused, OrderIdMismatch, WorkerError
+from worker.execution.doors import Doors
 from worker.execution.inflight import InFlight
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
@@ -78,18 +79,18 @@ class Sender:
         self._wallets = wallets
         self._clock = clock
         self._metrics = metrics
-        self._halted: dict[WalletAddress, str] = {}
+        self.doors = Doors(clock)
         self.in_flight = InFlight()
 
     @property
     def halted(self) -> Mapping[WalletAddress, str]:
         """Wallets that this process sends nothing for any more, and why. Only a restart by a human clears it."""
-        return self._halted
+        return self.doors.halted
 
     def may_send(self, wallet: WalletAddress, *, under: Fence | None = None) -> Lease | Withheld:
         """The lease that allows to send for the wallet now; `under`: only if it has not changed hands since."""
-        if wallet in self._halted:
-            return Withheld(self._halted[wallet])
+        if (problem := self.halted.get(wallet)) is not None:
+            return Withheld(problem)
         lease = self._wallets.lease(wallet)
         if lease is None:
             return Withheld("this worker holds no lease on the wallet")
@@ -106,6 +107,7 @@ class Sender:
         self._metrics.answers.labels(outcome.kind).inc()
         self._metrics.stage_s.labels("answer").observe(answer_s)
         sent = Sent(answer, outcome, sent_at, self._clock.now(), answer_s)
+        self.doors.heard(envelope.wallet, outcome, sent_s=sent_s, words=sent.note)
         self._check(envelope, sent)
         return sent
 
@@ -141,7 +143,7 @@ class Sender:
             problem = f"The exchange refuses every order of the wallet: {sent.note}."
         else:
             return
-        self._halted[envelope.wallet] = problem
+        self.doors.halt(envelope.wallet, sent.outcome.venue, problem)
         log.critical("trading.halted", wallet=envelope.wallet, order_id=envelope.order_id, problem=problem)
 
 

@@ -1,18 +1,19 @@
-"""The only money path: lane → prepare → claim → POST → record.
+"""The only money path: door → lane → prepare → claim → POST → record.
 
 The signed order and its id are committed by the claim before the first byte goes out; what was claimed is posted
-shielded from cancellation; every answer, and every lack of one, is recorded. Nothing here signs twice.
+shielded from cancellation; every answer, and every lack of one, is recorded. Nothing here signs twice, nothing is
+claimed before a closed door, and nothing is posted without a place in the lane.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import structlog
 
-from worker.execution.send import Sender, Withheld, milliseconds
+from worker.execution.doors import SHORT_WAIT_S, Closed, Visit
+from worker.execution.send import Sender, Sent, Withheld, milliseconds
 from worker.execution.wallets import Wallets
 from worker.observe.metrics import Metrics
 from worker.orders.decide import Plan
@@ -32,10 +33,6 @@ from worker.orders.ports import (
 from worker.orders.terms import Fence, WalletAddress
 
 log = structlog.get_logger(__name__)
-
-# After an answer that proves that nothing was processed.
-_AGAIN_FIRST_S = 0.05
-_AGAIN_MOST_S = 2.0
 
 
 class Lane(Protocol):
@@ -120,16 +117,18 @@ class Submitter:
         decided_at: datetime,
         fresh_until: datetime,
         patient: bool = False,
-    ) -> Executed | Refused | NotSent:
+    ) -> Executed | Refused | NotSent | Closed:
         """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew.
 
-        `patient`: it lets the claims of those in a hurry go first.
+        `patient`: it lets the claims of those in a hurry go first. `Closed`: as `NotSent`, because of the exchange.
         """
         wallet = plan.strategy.wallet_address
+        if (closed := self.closed(wallet)) is not None:
+            return closed
         lane_from_s = self._clock.monotonic()
         await self._lane_of(wallet).take()
         lane_s = self._clock.monotonic() - lane_from_s
-        if isinstance(withheld := self._withheld(wallet, fresh_until), NotSent):
+        if isinstance(withheld := self._withheld(wallet, fresh_until), NotSent | Closed):
             return withheld
         prepare_from_s = self._clock.monotonic()
         envelope = await self._exchange.prepare(wallet, plan)
@@ -147,24 +146,37 @@ class Submitter:
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
         return await self._sender.in_flight.shielded(self._claim_and_post(order), name=envelope.order_id)
 
-    def _withheld(self, wallet: WalletAddress, fresh_until: datetime) -> Lease | NotSent:
+    def closed(self, wallet: WalletAddress) -> Closed | None:
+        """Why no order of the wallet would pass the exchange's door now, nor in a moment."""
+        return self._sender.doors.closed(wallet)
+
+    def _withheld(self, wallet: WalletAddress, fresh_until: datetime) -> Lease | NotSent | Closed:
         """The lease to claim under, or why nothing is claimed."""
+        if (closed := self.closed(wallet)) is not None:
+            return closed
         if self._clock.now() > fresh_until:
             return NotSent("the signal grew old while it waited for a place", stale=True)
         allowed = self._sender.may_send(wallet)
         return NotSent(allowed.why) if isinstance(allowed, Withheld) else allowed
 
-    async def _claim_and_post(self, order: _Order) -> Executed | Refused | NotSent:
+    async def _claim_and_post(self, order: _Order) -> Executed | Refused | NotSent | Closed:
+        with self._sender.doors.visit(order.envelope.wallet) as visit:
+            return await self._claim_and_post_at(visit, order)
+
+    async def _claim_and_post_at(self, visit: Visit, order: _Order) -> Executed | Refused | NotSent | Closed:
         envelope, asked_s = order.envelope, self._clock.monotonic()
         async with self._wallets.claims(envelope.wallet, patient=order.patient):
-            # The queue for the claim may have outlasted a lease or the signal's freshness: asked afresh.
+            if (closed := await visit.enter(within_s=SHORT_WAIT_S)) is not None:
+                return closed
+            # The waits may have outlasted a lease or the signal's freshness: asked afresh.
             lease = self._withheld(envelope.wallet, order.fresh_until)
-            if isinstance(lease, NotSent):
+            if isinstance(lease, NotSent | Closed):
                 return lease
             claim = await self._ledger.claim(order.plan, envelope, lease, order.stages)
         claim_s = self._clock.monotonic() - asked_s
         if isinstance(claim, Refused):
             return claim
+        visit.claimed()
         timing = {
             "own_ms": milliseconds(
                 self._clock.monotonic() - order.received.monotonic_s - order.lane_s - claim_s
@@ -175,35 +187,49 @@ class Submitter:
         }
         self._metrics.stage_s.labels("prepare").observe(order.prepare_s)
         self._metrics.stage_s.labels("claim").observe(claim_s)
-        answer, state = await self._post(order, lease.fence, timing)
+        answer, state = await self._post(visit, order, lease.fence, timing)
         return Executed(order.envelope, claim, answer, state)
 
     async def _post(
-        self, order: _Order, fence: Fence, timing: Mapping[str, str]
+        self, visit: Visit, order: _Order, fence: Fence, timing: Mapping[str, str]
     ) -> tuple[AnswerReason | None, AttemptState]:
         """Send the committed body; again, as long as its signal is fresh, while it is proved that nothing was done."""
         envelope = order.envelope
-        wait_s = _AGAIN_FIRST_S
+        sent: Sent | None = None
         while True:
+            kept_out = await self._kept_out(visit, order, has_place=sent is None and not visit.waited)
+            reason = sent.outcome.reason if sent else None
+            if kept_out is not None:
+                return reason, await self._abandon(envelope, sent.note if sent else kept_out)
+            # The waits may have outlasted the lease; from here to the send nothing is awaited.
             allowed = self._sender.may_send(envelope.wallet, under=fence)
             if isinstance(allowed, Withheld):
-                if envelope.wallet in self._sender.halted or self._clock.now() > order.fresh_until:
-                    return None, await self._abandon(envelope, allowed.why)
+                if self._clock.now() > order.fresh_until:
+                    return reason, await self._abandon(envelope, allowed.why)
                 # Whoever holds the wallet now looks it up and sends this same body while the signal is fresh.
                 log.warning("order.left", order_id=envelope.order_id, why=allowed.why)
-                return None, AttemptState.SUBMITTING
+                return reason, AttemptState.SUBMITTING
             sent = await self._sender.send(envelope, first_send=True)
-            outcome = sent.outcome
-            if outcome.kind is not OutcomeKind.NOT_SENT:
-                return outcome.reason, await self._sender.record(sent.record(envelope, timing))
-            pause_s = max(wait_s, float(outcome.retry_after_s or 0))
-            if outcome.halts or self._clock.now() + timedelta(seconds=pause_s) > order.fresh_until:
-                return outcome.reason, await self._abandon(envelope, sent.note)
-            log.warning("order.not_sent", order_id=envelope.order_id, why=outcome.reason, again_in_s=pause_s)
-            await asyncio.sleep(pause_s)
-            if self._clock.now() > order.fresh_until:  # the whole process may have slept longer than that
-                return outcome.reason, await self._abandon(envelope, sent.note)
-            wait_s = min(wait_s * 2, _AGAIN_MOST_S)
+            if sent.outcome.kind is not OutcomeKind.NOT_SENT:
+                return sent.outcome.reason, await self._sender.record(sent.record(envelope, timing))
+            log.warning("order.not_sent", order_id=envelope.order_id, why=sent.note)
+
+    async def _kept_out(self, visit: Visit, order: _Order, *, has_place: bool) -> str | None:
+        """Wait for the door, and for a place in the lane behind it; or why the order is not sent any more.
+
+        `has_place`: it stands in the lane already, and has waited for nothing since.
+        """
+        while True:
+            visit.waited = False
+            left_s = (order.fresh_until - self._clock.now()).total_seconds()
+            if (closed := await visit.enter(within_s=left_s)) is not None:
+                return closed.words
+            if has_place and not visit.waited:
+                return None
+            await self._lane_of(order.envelope.wallet).take()
+            if self._clock.now() > order.fresh_until:
+                return "the signal grew old at the exchange's door"
+            has_place = True
 
     async def _abandon(self, envelope: Envelope, why: str) -> AttemptState:
         """Only the process that did not send may say so."""

@@ -14,11 +14,12 @@ from enum import Enum, StrEnum, auto
 import structlog
 
 from worker.errors import WorkerError
+from worker.execution.doors import Closed
 from worker.execution.submit import Executed, Lane, NotSent, Submitter
 from worker.execution.wallets import Wallets
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.intake import Intake, Item, LaneName, Pair, PairKey, insert_time
-from worker.handlers.judge import Case, Judge
+from worker.handlers.judge import WORDS_MOST, Case, Judge
 from worker.handlers.strategies import Strategies
 from worker.observe.metrics import Metrics
 from worker.orders.decide import Plan, is_fresh
@@ -153,6 +154,12 @@ class SignalHandler:
             return await self._skip(pair, case, now)
         if desk.wallets.lease(case.strategy.wallet_address) is None:
             return End.LEFT  # to whoever holds the wallet
+        if (closed := desk.submitter.closed(case.strategy.wallet_address)) is not None:
+            return await self._put_off(pair, case, closed.reason, value=closed.words)
+        return await self._judge_and_execute(pair, case)
+
+    async def _judge_and_execute(self, pair: Pair, case: Case) -> End:
+        desk = self._desk
         patient = pair.lane is not LaneName.FRESH
         if patient:
             await desk.lane_of(case.strategy.wallet_address).give_way(_rank(pair))
@@ -168,16 +175,21 @@ class SignalHandler:
             result = await desk.submitter.execute(
                 verdict, pair.item.received, decided_at=now, fresh_until=fresh_until, patient=patient
             )
+            # Not recorded by the claim: the door may open, and until then the pair is not lost from view.
+            if isinstance(result, Closed):
+                return await self._put_off(pair, case, result.reason, value=result.words)
             if isinstance(result, Refused) and not result.reason.final:
-                # Not recorded by the claim: the door may open, and until then the pair is not lost from view.
-                return await self._skip(pair, self._put_off(case, result), now)
+                return await self._put_off(pair, case, result.reason, value=result.value, limit=result.limit)
             if not (isinstance(result, NotSent) and result.stale):
                 return self._concluded(pair, verdict, result)
         return End.FAILED
 
-    def _put_off(self, case: Case, refused: Refused) -> Skip:
+    async def _put_off(
+        self, pair: Pair, case: Case, reason: SkipReason, *, value: str, limit: str = ""
+    ) -> End:
         now = self._desk.clock.now()
-        return self._desk.judge.no(refused.reason, case, now, value=refused.value, limit=refused.limit)
+        no = self._desk.judge.no(reason, case, now, value=value[:WORDS_MOST], limit=limit)
+        return await self._skip(pair, no, now)
 
     async def _skip(self, pair: Pair, skip: Skip, now: datetime) -> End:
         stages = Stages(received_at=pair.item.received.at, decided_at=now)

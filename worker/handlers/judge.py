@@ -14,7 +14,7 @@ from worker.orders.skips import Deferral, Skip
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import WalletAddress
 
-_WORDS_MOST = 80  # of an error, beside the reason
+WORDS_MOST = 80  # of an error, beside the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,9 @@ class Judge:
         except MarketNotFound:
             return self.no(SkipReason.MARKET_NOT_FOUND, case, now, value=signal.condition_id)
         except ExchangeUnreachable as error:
-            return self.no(SkipReason.EXCHANGE_UNREACHABLE, case, now, value=str(error)[:_WORDS_MOST])
+            return self.no(SkipReason.EXCHANGE_UNREACHABLE, case, now, value=str(error)[:WORDS_MOST])
         except ExchangeError as error:
-            return self.no(SkipReason.MARKET_NOT_READY, case, now, value=str(error)[:_WORDS_MOST])
+            return self.no(SkipReason.MARKET_NOT_READY, case, now, value=str(error)[:WORDS_MOST])
         capital = strategy.capital or await self.ledger.capital(strategy.strategy_id)
         plan = decide(signal, strategy, market, book, capital, self.policy, now, before=case.before)
         if isinstance(plan, Skip) and _rests_on_money(plan.reason):

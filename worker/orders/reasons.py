@@ -270,7 +270,7 @@ class SkipReason(StrEnum):
     CREDENTIALS_REFUSED = (
         "credentials_refused",
         Stage.VENUE,
-        "The exchange refuses the wallet's API key.",
+        "The exchange refuses the wallet's orders until a human has acted.",
         Backoff.SLOW,
         Expiry.BACKFILL,
     )
