@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -80,3 +81,28 @@ def test_jitter_of_the_network_is_smoothed(clock: DatabaseClock, machine: Machin
         machine.pass_by(0.1)
         clock.learn(datetime.fromtimestamp(made_at, tz=UTC), sent_s=sent, received_s=clock.monotonic())
         assert abs(clock.offset_s) < 0.02
+
+
+def test_the_time_for_which_the_machine_was_suspended_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    since_boot_s = 100.0
+    monkeypatch.setattr(time, "CLOCK_BOOTTIME", 7, raising=False)
+    monkeypatch.setattr(time, "clock_gettime", lambda which: since_boot_s if which == 7 else -1.0)
+    clock = DatabaseClock(wall_s=START.timestamp)
+    before, began_s = clock.now(), clock.monotonic()
+    since_boot_s += 3600.0
+    assert clock.monotonic() - began_s == 3600.0
+    assert clock.now() - before == timedelta(hours=1)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_where_no_clock_counts_a_suspension_the_ordinary_one_serves(
+    monkeypatch: pytest.MonkeyPatch, *, missing: bool
+) -> None:
+    def refuse(_: int) -> float:
+        raise OSError("no such clock")
+
+    monkeypatch.setattr(time, "clock_gettime", refuse)
+    if missing:
+        monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
+    earliest_s = time.monotonic()
+    assert earliest_s <= DatabaseClock().monotonic() <= time.monotonic()

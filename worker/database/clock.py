@@ -1,15 +1,31 @@
 """The database's time on this machine: what ages and expiries are judged by.
 
 Every answer of the database says when it was made, and that moment lies between our send and our receive. So each
-answer is proof that bounds the offset by half its round trip. The clock runs on the monotonic clock: a step of the
-machine's wall clock does not move it.
+answer is proof that bounds the offset by half its round trip. The clock runs on a monotonic clock that counts the time
+for which the machine slept: neither a step of its wall clock nor a suspension moves it off the database's time.
 """
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 _GAIN = 0.2  # how far one answer pulls inside the bound that it proves; quiets the jitter of the network
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds that only grow, also while the machine is suspended: leases end in the database meanwhile.
+
+    Where the kernel has no such clock, the ordinary monotonic one, which stands still in a suspension.
+    """
+    since_boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it
+    if since_boot is None:
+        return time.monotonic
+    try:
+        time.clock_gettime(since_boot)
+    except OSError:
+        return time.monotonic
+    return partial(time.clock_gettime, since_boot)
 
 
 class DatabaseClock:
@@ -19,11 +35,11 @@ class DatabaseClock:
         self,
         *,
         wall_s: Callable[[], float] = time.time,
-        monotonic_s: Callable[[], float] = time.monotonic,
+        monotonic_s: Callable[[], float] | None = None,
     ) -> None:
         self._wall_s = wall_s
-        self._monotonic_s = monotonic_s
-        self._epoch_s = wall_s() - monotonic_s()  # database time at the monotonic clock's zero
+        self._monotonic_s = monotonic_s or steady_clock()
+        self._epoch_s = wall_s() - self._monotonic_s()  # database time at the monotonic clock's zero
         self._answers = 0
 
     def now(self) -> datetime:
