@@ -80,6 +80,7 @@ async def test_the_round_goes_on_where_it_was_whichever_strategies_can_be_served
     lost = await desk.signal(wallet_id="FT_A", created_at=ago(hours=23, minutes=30))
     await desk.decide(lost, "LT_NEW")
     bookmark: Row | None = None
+    answer: Row = {}
     for sweep in range(20):
         without = ["LT_NEW"] if sweep % 2 else []
         answer = await desk.work(limit=100, pairs=40, window_s=900, bookmark=bookmark, without=without)
@@ -186,7 +187,7 @@ async def test_a_deferral_whose_signal_is_gone_comes_to_its_end(desk: Desk) -> N
     await desk.execute("delete from public.ft_orders")
     (work,) = (await desk.work())["work"]
     assert (work["signal"]["order_id"], work["strategy_ids"]) == (signal, ["LT_ONE"])
-    assert datetime.fromisoformat(work["signal"]["created_at"])
+    assert datetime.fromisoformat(work["signal"]["created_at"]) < datetime.now(UTC)
     assert (await desk.decide(signal, state="deferred", reason="whatever", retry_at=ago()))["written"] == 1
     ended = await desk.decision(signal)
     assert ended is not None

@@ -12,6 +12,7 @@ from tests.support.exchange_floor import WallClock
 from worker import parts
 from worker.errors import WorkerError
 from worker.handlers.lookback import Lookback
+from worker.orders.ports import WorkBatch
 from worker.orders.terms import Mode
 from worker.supervision import Stopping
 from worker.verbs import backfill
@@ -96,3 +97,15 @@ async def test_a_stop_during_the_start_ends_it_and_hands_back_what_it_took(erran
     report = await working
     assert (report.interrupted, report.failure) == (True, None)
     assert errand.venue.released
+
+
+async def test_a_walk_ends_though_its_bookmark_does_not_move() -> None:
+    asked: list[backfill.Bookmark | None] = []
+
+    async def ask(bookmark: backfill.Bookmark | None) -> WorkBatch:
+        asked.append(bookmark)
+        return WorkBatch((), more=True, bookmark={}, strategies_version="v")
+
+    async with asyncio.timeout(20):
+        assert [page async for page in backfill.pages(ask)] == [(), ()]
+    assert asked == [None, {}]

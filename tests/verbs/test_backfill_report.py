@@ -57,6 +57,16 @@ def test_each_pair_counts_once_as_what_it_came_to_last() -> None:
     assert said["too_old"] == {"count": 1, "share": 0.25}
 
 
+def test_deferrals_are_counted_however_many_and_remembered_as_far_as_there_is_room() -> None:
+    tally = Tally(remembered=10)
+    for number in range(100):
+        tally.note(decided(str(number), Outcome.DEFERRED, SkipReason.MARKET_NOT_READY))
+    tally.note(decided("99", Outcome.DEFERRED, SkipReason.EXCHANGE_UNREACHABLE))
+    tally.note(decided("98", Outcome.EXECUTED))
+    assert tally.deferred == {SkipReason.MARKET_NOT_READY: 98, SkipReason.EXCHANGE_UNREACHABLE: 1}
+    assert (tally.decided, tally.executed) == (100, 1)
+
+
 def test_what_another_worker_decides_is_not_left_undone() -> None:
     report = a_report(left={ONE: 2, TWO: 3}, elsewhere=frozenset({TWO}))
     assert report.undone == 2

@@ -17,7 +17,7 @@ from worker import parts
 from worker.adapters import Adapters, open_adapters
 from worker.handlers.backfill import item_of
 from worker.handlers.ft_orders import Decided, Outcome
-from worker.handlers.intake import LaneName, Pair, PairKey
+from worker.handlers.intake import LaneName, Pair
 from worker.handlers.judge import Judge
 from worker.handlers.lookback import Lookback
 from worker.handlers.strategies import Strategies
@@ -30,13 +30,13 @@ from worker.settings import Settings
 from worker.supervision import Stopping
 from worker.trading import Trading, checked_schema
 from worker.verbs.backfill_report import Report, Tally
+from worker.verbs.offers import Offers
 
 log = structlog.get_logger(__name__)
 
 _PAGE = 500
 _PAIRS_PER_PAGE = 20_000
 _LOOK_AGAIN_S = 0.25
-_TRIES_MOST = 3  # of one pair, in one run
 _JUDGED_AT_ONCE = 8
 
 Bookmark = Mapping[str, Any]
@@ -82,14 +82,17 @@ async def work_off(settings: Settings, errand: Errand, tally: Tally) -> Report:
 
 
 async def pages(ask: Callable[[Bookmark | None], Awaitable[WorkBatch]]) -> AsyncIterator[tuple[Work, ...]]:
-    """All work there is, page after page, newest first within a paper wallet."""
+    """All work there is, each pair once, page after page, newest first within a paper wallet.
+
+    It ends in any case: a bookmark that does not move would bring the same page for ever.
+    """
     bookmark: Bookmark | None = None
     while True:
         batch = await ask(bookmark)
         yield batch.work
-        bookmark = batch.bookmark
-        if bookmark is None:
+        if batch.bookmark is None or batch.bookmark == bookmark:
             return
+        bookmark = batch.bookmark
 
 
 class _Run:
@@ -101,8 +104,7 @@ class _Run:
         self._errand = errand
         self._tally = tally
         self._trading = Trading(ground, on_decided=self._decided)
-        # How often each pair was offered. A page that was asked for before a pair was decided may still bring it.
-        self._offers: Counter[PairKey] = Counter()
+        self._offers = Offers()
         self.finished = False
         self.since: datetime | None = None
         self.left: Counter[StrategyId] = Counter()
@@ -164,18 +166,16 @@ class _Run:
         taken = 0
         for strategy_id in work.strategy_ids:
             key = (strategy_id, item.ft_order_id)
-            if self._offers[key] >= _TRIES_MOST:
+            if not self._offers.may(key):
                 continue
             if self._trading.intake.offer(replace(item, strategy_ids=(strategy_id,)), fresh=False):
-                if not self._offers[key]:
+                if self._offers.offered(key):
                     self._tally.find(1)
-                self._offers[key] += 1
                 taken += 1
         return taken
 
     def _decided(self, decided: Decided) -> None:
-        if decided.outcome is not Outcome.DEFERRED:
-            self._offers[decided.pair.key] = _TRIES_MOST
+        self._offers.decided(decided.pair.key, final=decided.outcome is not Outcome.DEFERRED)
         self._tally.note(decided)
 
 

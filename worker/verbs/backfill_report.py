@@ -3,7 +3,7 @@
 Counts are of pairs of a signal and a strategy. They are this run's own; the database keeps the whole truth.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,22 +22,28 @@ from worker.orders.reasons import SkipReason
 from worker.orders.terms import Mode, StrategyId
 
 _PLAIN_LINE_EVERY_S = 5.0
+_REMEMBERED = 100_000
 
 
 @dataclass(slots=True)
 class Tally:
-    """Every pair that was found, once, by what it came to last."""
+    """Every pair that was found, once, by what it came to last.
+
+    Which pairs were put off is remembered of the latest: one that comes to its end much later counts as both.
+    """
 
     found: int = 0
     executed: int = 0
     abandoned: int = 0
     skipped: Counter[SkipReason] = field(default_factory=Counter)
-    deferred: dict[PairKey, SkipReason] = field(default_factory=dict)
+    deferred: Counter[SkipReason] = field(default_factory=Counter)
+    remembered: int = _REMEMBERED
+    _put_off: OrderedDict[PairKey, SkipReason] = field(default_factory=OrderedDict)
     on_change: Callable[["Tally"], None] = lambda _: None
 
     @property
     def decided(self) -> int:
-        return self.executed + self.abandoned + self.skipped.total() + len(self.deferred)
+        return self.executed + self.abandoned + self.skipped.total() + self.deferred.total()
 
     @property
     def too_old(self) -> int:
@@ -49,7 +55,8 @@ class Tally:
 
     def note(self, decided: Decided) -> None:
         key, reason = decided.pair.key, decided.reason
-        self.deferred.pop(key, None)
+        if (before := self._put_off.pop(key, None)) is not None:
+            self.deferred[before] -= 1
         match decided.outcome:
             case Outcome.EXECUTED:
                 self.executed += 1
@@ -58,7 +65,10 @@ class Tally:
             case Outcome.SKIPPED if reason is not None:
                 self.skipped[reason] += 1
             case Outcome.DEFERRED if reason is not None:
-                self.deferred[key] = reason
+                self.deferred[reason] += 1
+                self._put_off[key] = reason
+                if len(self._put_off) > self.remembered:
+                    self._put_off.popitem(last=False)
             case Outcome.SKIPPED | Outcome.DEFERRED:
                 raise ValueError(f"Expected a reason with {decided.outcome}, was none")
         self.on_change(self)
@@ -103,7 +113,7 @@ class Report:
             "executed": tally.executed,
             "abandoned": tally.abandoned,
             "skipped": _by_count(tally.skipped),
-            "deferred": _by_count(Counter(tally.deferred.values())),
+            "deferred": _by_count(tally.deferred),
             "too_old": {"count": tally.too_old, "share": self.too_old_share},
             "left": dict(self.left),
             "left_to_other_workers": sorted(self.elsewhere & self.left.keys()),
@@ -120,9 +130,9 @@ class Report:
             table.add_row(str(tally.abandoned), "abandoned", "claimed, and proved never sent")
         for outcome, counts in (
             ("skipped", tally.skipped),
-            ("deferred", Counter(tally.deferred.values())),
+            ("deferred", tally.deferred),
         ):
-            for reason, count in counts.most_common():
+            for reason, count in (+counts).most_common():
                 table.add_row(str(count), f"{would}{outcome}", f"{reason}: {reason.sentence}")
         for strategy_id, count in self.left.items():
             whose = (
@@ -141,7 +151,7 @@ class Report:
                 f"too old: {tally.too_old} of {tally.decided} ({self.too_old_share:.0%}), older than "
                 "`signal.max_age_s`: recorded as signal_too_old, never traded."
             )
-        if tally.deferred:
+        if tally.deferred.total():
             yield "deferred: asked again, ever less often, by the next `run`, until they expire."
         if self.dry_run:
             yield "dry run: nothing was written and nothing was sent; each pair was judged on the capital of now."
@@ -181,7 +191,7 @@ def shown(tally: Tally, console: Console) -> Iterator[None]:
             bar,
             total=now.found,
             completed=now.decided,
-            description=f"{now.executed} executed, {now.skipped.total()} skipped, {len(now.deferred)} deferred",
+            description=f"{now.executed} executed, {now.skipped.total()} skipped, {now.deferred.total()} deferred",
         )
         yield
 
