@@ -17,7 +17,9 @@ from worker.handlers.intake import Bounds, Intake, Item, LaneName, Pair
 from worker.handlers.judge import Judge
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
+from worker.orders.reasons import SkipReason
 from worker.orders.terms import FtOrderId, FtWalletId, OrderId, StrategyId
+from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
 from worker.sandbox.exchange.faults import Action, Fault
 from worker.sandbox.exchange.modes import Mode as VenueMode
 
@@ -261,3 +263,88 @@ async def test_a_signal_from_after_the_deactivation_gets_no_decision_from_the_fe
     assert await floor.decisions() == {"LT_ONE": "executed"}
     assert len(room.accepted()) == 1
     assert (await room.ledger.work(limit=10)).work == ()
+
+
+async def test_signals_behind_a_shut_door_hold_no_capital_and_execute_when_it_opens(floor: Floor) -> None:
+    room = floor.room
+    room.floor.venue.engine.modes.enter(VenueMode.RESTARTING)
+    knocking = asyncio.create_task(floor.serve(await floor.item(await room.signal(), "LT_ONE")))
+    await eventually(lambda: room.submitter.closed(room.floor.wallet))
+    free = await room.desk.capital("LT_TWO")
+    behind = [await room.signal() for _ in range(3)]
+    for signal in behind:
+        assert await floor.serve(await floor.item(signal, "LT_TWO")) == DECIDED
+    for signal in behind:
+        row = await room.desk.decision(signal, "LT_TWO")
+        assert row is not None
+        assert (row["state"], row["reason"]) == ("deferred", "exchange_restarting")
+        assert row["decided_at"] < row["retry_at"] < row["expires_at"]
+    assert await room.desk.capital("LT_TWO") == free
+    assert len(await room.attempts()) == 1
+
+    room.floor.venue.engine.modes.enter(VenueMode.OPEN)
+    assert await knocking == DECIDED
+    await room.desk.execute("update public.lt_decisions set retry_at = now() where state = 'deferred'")
+    batch = await room.ledger.work(limit=10, without=[StrategyId("LT_ONE")])
+    for work in batch.work:
+        assert await floor.serve(item_of(work, "sweep", room.clock)) == DECIDED
+    states = [await room.desk.decision(signal, "LT_TWO") for signal in behind]
+    assert [row["state"] for row in states if row] == ["executed"] * 3
+    assert len(room.accepted()) == 1 + len(batch.work)  # what knocked is a signal of LT_TWO as well
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        (VenueMode.POST_ONLY, "exchange_post_only"),
+        (VenueMode.CANCEL_ONLY, "exchange_cancel_only"),
+        (VenueMode.DISABLED, "exchange_disabled"),
+    ],
+)
+async def test_each_way_of_being_shut_is_a_reason_of_its_own(
+    floor: Floor, mode: VenueMode, reason: str
+) -> None:
+    floor.room.floor.venue.engine.modes.enter(mode)
+    knocking = asyncio.create_task(floor.serve(await floor.item(await floor.room.signal(), "LT_ONE")))
+    await eventually(lambda: floor.room.submitter.closed(floor.room.floor.wallet))
+    await floor.serve(await floor.item(await floor.room.signal(), "LT_TWO"))
+    assert (await floor.decisions())["LT_TWO"] == reason
+    floor.room.floor.venue.engine.modes.enter(VenueMode.OPEN)
+    await knocking
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(FaultName.UNAUTHORIZED, "credentials_refused"), (FaultName.CLOUDFLARE_BLOCK, "geoblocked")],
+)
+async def test_what_comes_for_a_halted_wallet_is_put_off_with_the_reason_and_nothing_is_undecided(
+    floor: Floor, fault: FaultName, reason: str
+) -> None:
+    room = floor.room
+    room.floor.venue.faults.add(scripted(fault))
+    await floor.serve(await floor.item(await room.signal(), "LT_ONE"))
+    assert room.floor.wallet in room.sender.halted
+    for _ in range(3):
+        await room.signal()
+    for work in (await room.ledger.work(limit=10)).work:
+        assert await floor.serve(item_of(work, "sweep", room.clock)) == DECIDED
+    total = (await room.ledger.equation()).total
+    assert total.balanced
+    assert (total.seen, total.executed, total.deferred, total.undecided) == (8, 1, 7, 0)
+    rows = await room.desk.rows("select distinct reason from public.lt_decisions where state = 'deferred'")
+    assert [row["reason"] for row in rows] == [reason]
+    assert room.posts() == 1
+
+
+async def test_a_signal_that_a_halted_wallet_outlived_ends_with_what_kept_it_waiting(floor: Floor) -> None:
+    room = floor.room
+    room.sender.doors.halt(room.floor.wallet, SkipReason.CREDENTIALS_REFUSED, "a human has to look")
+    signal = await room.signal()
+    assert await floor.serve(await floor.item(signal, "LT_ONE")) == DECIDED
+    await room.desk.execute("update public.ft_orders set created_at = created_at - interval '25 hours'")
+    await room.desk.execute("update public.lt_decisions set retry_at = now()")
+    (work,) = (await room.ledger.work(limit=10, without=[StrategyId("LT_TWO")])).work
+    assert await floor.serve(item_of(work, "sweep", room.clock)) == DECIDED
+    row = await room.desk.decision(signal)
+    assert row is not None
+    assert (row["state"], row["reason"]) == ("skipped", "credentials_refused")
