@@ -112,6 +112,7 @@ class Trading:
         the leases.
         """
         self.intake.close()
+        self.sender.close()
         log.info("daemon.draining", orders_under_way=len(self.sender.in_flight))
         given_up = await self._drain(hurry)
         await self.wallets.release()

@@ -71,6 +71,21 @@ async def test_the_same_plan_executed_thrice_at_once_is_posted_once(room: Tradin
     assert (room.posts(), len(room.accepted())) == (1, 1)
 
 
+async def test_what_waits_for_its_claim_when_the_worker_stops_is_not_claimed_any_more(
+    room: TradingRoom,
+) -> None:
+    plans = [await room.plan() for _ in range(3)]
+    gate = room.line.hold("lt_claim")
+    executing = [asyncio.create_task(room.execute(plan)) for plan in plans]
+    await eventually(lambda: len(room.sender.in_flight) == 3)
+    await eventually(lambda: room.line.calls["lt_claim"] == 1)
+    room.sender.close()
+    gate.set()
+    results = await asyncio.gather(*executing)
+    assert sorted(type(result).__name__ for result in results) == ["Executed", "NotSent", "NotSent"]
+    assert (room.posts(), len(await room.attempts())) == (1, 1)
+
+
 async def test_without_a_lease_nothing_is_claimed(room: TradingRoom) -> None:
     plan = await room.plan()
     await room.wallets.release()

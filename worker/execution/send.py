@@ -81,6 +81,15 @@ class Sender:
         self._metrics = metrics
         self.doors = Doors(clock)
         self.in_flight = InFlight()
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """From now on nothing is claimed; what was claimed before is brought to its end."""
+        self._closed = True
 
     @property
     def halted(self) -> Mapping[WalletAddress, str]:

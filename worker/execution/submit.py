@@ -152,6 +152,8 @@ class Submitter:
 
     def _withheld(self, wallet: WalletAddress, fresh_until: datetime) -> Lease | NotSent | Closed:
         """The lease to claim under, or why nothing is claimed."""
+        if self._sender.is_closed:
+            return NotSent("the worker is stopping")
         if (closed := self.closed(wallet)) is not None:
             return closed
         if self._clock.now() > fresh_until:
