@@ -9,11 +9,11 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from worker.database.client import CallTiming, SupabaseDatabase
 from worker.database.clock import DatabaseClock
-from worker.database.controls import SchemaCheck
+from worker.database.controls import ForeignOrders, SchemaCheck
 from worker.database.keys import DatabaseAccess
 from worker.database.ledger import SupabaseLedger
 from worker.errors import (
@@ -37,6 +37,8 @@ from worker.observe.log import hide
 from worker.orders.ports import Exchange
 from worker.orders.terms import FtOrderId, Mode, OrderId, WalletAddress, WorkerId
 from worker.settings import Settings, wallet_key
+
+FOREIGN_WINDOW_S: Final = 300.0
 
 
 class OpenListener(Protocol):
@@ -100,6 +102,10 @@ class Adapters:
                 f"What answers at {self.access.url} is no Supabase project with the worker's schema: check "
                 f"SUPABASE_URL, and apply supabase/migrations ({_inner(error)})."
             ) from error
+
+    async def foreign_orders(self) -> ForeignOrders:
+        """What another executor has written lately: two on one table would trade every signal twice."""
+        return await self.ledger.foreign_orders(window_s=FOREIGN_WINDOW_S)
 
     async def exchange_health(self) -> VenueHealth:
         """What the exchange says of itself. Raises `ExchangeUnreachable` naming the address that is silent, and

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from worker import parts
+from worker.adapters import FOREIGN_WINDOW_S
 from worker.errors import ForeignWriter, SchemaError
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, SignalHandler
@@ -26,7 +27,6 @@ log = structlog.get_logger(__name__)
 _STRATEGY_REFRESH_S = 30.0
 _WARM_CONNECTIONS = 4
 _WARM_EVERY_S = 60.0
-_FOREIGN_WINDOW_S = 300.0
 _HURRIED_DRAIN_S = 2.0  # for the record of an answer that is there already
 
 
@@ -138,11 +138,10 @@ class Trading:
         return await in_flight.drain(_HURRIED_DRAIN_S if hurry.is_set() else 0)
 
     async def _refuse_company(self) -> None:
-        """Two executors on one table would trade every signal twice."""
-        foreign = await self._adapters.ledger.foreign_orders(window_s=_FOREIGN_WINDOW_S)
+        foreign = await self._adapters.foreign_orders()
         if foreign.count:
             raise ForeignWriter(
-                f"{foreign.count} rows of lt_orders in the last {_FOREIGN_WINDOW_S / 60:.0f} minutes were written by "
+                f"{foreign.count} rows of lt_orders in the last {FOREIGN_WINDOW_S / 60:.0f} minutes were written by "
                 "another executor: stop it, and start this worker when they are older than that."
             )
 

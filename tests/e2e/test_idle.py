@@ -1,4 +1,8 @@
-"""A worker with nothing to do asks little of the database. `make idle` measures it for a minute."""
+"""A worker with nothing to do asks little of the database. `make idle` measures it for a minute.
+
+Calls are judged here and the database's time is not: how many calls a worker makes is its own doing, and how long the
+database takes for them is also that of whoever else uses the machine. `make idle` judges both.
+"""
 
 import pytest
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from worker.adapters import Adapters, OpenListener, make_listener, open_adapters
+from worker.adapters import FOREIGN_WINDOW_S, Adapters, OpenListener, make_listener, open_adapters
 from worker.errors import DatabaseUnreachable, ExitCode, ForeignWriter, WorkerError
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import Mode
@@ -84,9 +84,10 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
             case Strategy():
                 detail = f"{strategy.order_type}, follows {strategy.ft_wallet_id}"
                 yield Finding(strategy.strategy_id, Grade.OK, detail)
-    foreign = await adapters.ledger.foreign_orders(window_s=300)
+    foreign = await adapters.foreign_orders()
     if foreign.count:
-        detail = f"{foreign.count} rows of lt_orders in 5 minutes are not ours: stop the other executor"
+        minutes = f"{FOREIGN_WINDOW_S / 60:.0f} minutes"
+        detail = f"{foreign.count} rows of lt_orders in {minutes} are not ours: stop the other executor"
         if settings.mode is Mode.LIVE:
             yield Finding.failure("lt_orders", detail, ForeignWriter.exit_code)
         else:
