@@ -17,6 +17,7 @@ from worker.orders.lifecycle import AttemptState
 from worker.orders.outcomes import AnswerReason
 from worker.orders.ports import Lease, Refused
 from worker.orders.reasons import SkipReason
+from worker.orders.terms import OrderId
 from worker.sandbox.exchange.faults import Action, Fault
 from worker.sandbox.exchange.modes import Mode as VenueMode
 
@@ -302,6 +303,25 @@ async def test_the_same_body_goes_once_the_exchange_opens_while_the_signal_is_fr
     assert len(receipts) >= 2
     assert len({receipt.body for receipt in receipts}) == 1
     assert room.accepted() == [executed.envelope.order_id]
+
+
+async def test_an_order_that_a_human_ended_while_it_waited_for_long_is_not_sent(
+    room: TradingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.execution.submit._LEAVE_AFTER_S", 0.0)
+    plan = await room.plan()
+    leave = room.line.hold("lt_resend")
+    executing = asyncio.create_task(room.executed(plan))
+    await eventually(lambda: room.line.calls["lt_resend"])
+    await room.desk.execute(
+        "update public.lt_order_attempts set state_changed_at = now() - interval '61 seconds'"
+    )
+    (attempt,) = await room.attempts()
+    order_id = OrderId(attempt["exchange_order_id"])
+    await room.ledger.resolve(order_id, AttemptState.KILLED, reason="seen on chain", actor="operator")
+    leave.set()
+    assert (await executing).answer is None
+    assert room.posts() == 0
 
 
 async def test_nothing_is_sent_once_the_signal_is_old_and_what_was_never_sent_frees_its_capital(

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from worker.errors import WorkerError
 from worker.execution.doors import SHORT_WAIT_S, Closed, Visit
 from worker.execution.send import Sender, Sent, Withheld, milliseconds
 from worker.execution.wallets import Wallets
@@ -33,6 +34,9 @@ from worker.orders.ports import (
 from worker.orders.terms import Fence, WalletAddress
 
 log = structlog.get_logger(__name__)
+
+# A human may end an order that nobody has been seen to work on for a minute: well before, leave to send it is asked.
+_LEAVE_AFTER_S = 30.0
 
 
 class Lane(Protocol):
@@ -198,11 +202,14 @@ class Submitter:
         """Send the committed body; again, as long as its signal is fresh, while it is proved that nothing was done."""
         envelope = order.envelope
         sent: Sent | None = None
+        claimed_s = self._clock.monotonic()
         while True:
             kept_out = await self._kept_out(visit, order, has_place=sent is None and not visit.waited)
             reason = sent.outcome.reason if sent else None
             if kept_out is not None:
                 return reason, await self._abandon(envelope, sent.note if sent else kept_out)
+            if self._clock.monotonic() - claimed_s >= _LEAVE_AFTER_S and not await self._has_leave(envelope):
+                return reason, AttemptState.SUBMITTING
             # The waits may have outlasted the lease; from here to the send nothing is awaited.
             allowed = self._sender.may_send(envelope.wallet, under=fence)
             if isinstance(allowed, Withheld):
@@ -215,6 +222,16 @@ class Submitter:
             if sent.outcome.kind is not OutcomeKind.NOT_SENT:
                 return sent.outcome.reason, await self._sender.record(sent.record(envelope, timing))
             log.warning("order.not_sent", order_id=envelope.order_id, why=sent.note)
+
+    async def _has_leave(self, envelope: Envelope) -> bool:
+        """Whether nobody has ended the order since it was claimed. Without a word of it, the look-ups go on with it."""
+        try:
+            why = await self._ledger.allow_resend(envelope.order_id)
+        except WorkerError as error:
+            why = str(error)
+        if why is not None:
+            log.warning("order.left", order_id=envelope.order_id, why=why)
+        return why is None
 
     async def _kept_out(self, visit: Visit, order: _Order, *, has_place: bool) -> str | None:
         """Wait for the door, and for a place in the lane behind it; or why the order is not sent any more.
