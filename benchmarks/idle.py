@@ -1,20 +1,22 @@
-"""What an idle worker costs the database: `python -m benchmarks.idle --strategies 20 --seconds 60`.
+"""What an idle worker costs the database: `make idle ARGS="--strategies 20 --seconds 60"`.
 
 The production worker in paper mode, every strategy with a wallet of its own, and no signal at all. Calls are what
 PostgREST asked for it, time is what pg_stat_statements counted for them, set-up of their transactions included.
 Exit code 0: both are within the promise; 1: not.
 """
 
-import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import psycopg
 
+from tests.support.tool import SoFar, add_json, conduct, parser, positive, tell, whole
 from worker.sandbox.errors import SandboxError
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.worker_process import WorkerProcess
@@ -22,6 +24,10 @@ from worker.sandbox.world import Follower, open_world
 
 CALLS_PER_S_MOST: Final = 2.0
 DATABASE_MS_PER_S_MOST: Final = 5.0
+_ABOUT: Final = f"""\
+The production worker in paper mode, every strategy with a wallet of its own, and no signal at all. What it asks of the
+database meanwhile has to be at most {CALLS_PER_S_MOST:g} calls and {DATABASE_MS_PER_S_MOST:g} ms of database time a second, as PostgREST's
+statements are counted by pg_stat_statements."""
 # Statements of PostgREST run as the authenticator until they have become the role of the key. The statements are
 # counted per database, and nobody else has these roles here.
 _SPENT: Final = """
@@ -52,7 +58,12 @@ class Idle:
 
 
 async def measure(
-    *, strategies: int, seconds: float, postgres: Postgres | None = None, template: str | None = None
+    so_far: SoFar | None = None,
+    *,
+    strategies: int,
+    seconds: float,
+    postgres: Postgres | None = None,
+    template: str | None = None,
 ) -> Idle:
     """Raises `SandboxError` where the server cannot count statements."""
     followers = [
@@ -68,8 +79,12 @@ async def measure(
             await asyncio.sleep(min(seconds, 5))  # what a start asks for is not idleness
             await database.execute("select extensions.pg_stat_statements_reset()")
             began_s = asyncio.get_running_loop().time()
-            await asyncio.sleep(seconds)
-            elapsed_s = asyncio.get_running_loop().time() - began_s
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                elapsed_s = asyncio.get_running_loop().time() - began_s
+                if so_far is not None:
+                    so_far["seconds"] = round(elapsed_s, 1)
             spent = await (await database.execute(_SPENT.encode())).fetchone()
     if spent is None:
         raise SandboxError("pg_stat_statements says nothing: an aggregate always has a row.")
@@ -94,19 +109,45 @@ async def _require_statistics(database: psycopg.AsyncConnection) -> None:
         ) from error
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def main(given: Sequence[str] | None = None) -> int:
+    options = parser(
+        "idle",
+        _ABOUT,
+        module="benchmarks.idle",
+        lasts="--seconds and about 20 s more",
+        holds="both are within the promise",
+        examples=("--strategies 20 --seconds 60", "--strategies 2 --seconds 10 --json"),
     )
-    parser.add_argument("--strategies", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    asked = parser.parse_args()
-    try:
-        idle = asyncio.run(measure(strategies=asked.strategies, seconds=asked.seconds))
-    except SandboxError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(json.dumps({**asdict(idle), "holds": idle.holds}) + "\n")
+    options.add_argument(
+        "--strategies",
+        type=whole(least=1),
+        default=20,
+        metavar="N",
+        help="Have so many strategies, each with a wallet of its own (default: %(default)s).",
+    )
+    options.add_argument(
+        "--seconds",
+        type=positive("seconds"),
+        default=60.0,
+        metavar="SECONDS",
+        help="Count for so many seconds; what comes once a minute weighs too much in a shorter time "
+        "(default: %(default)g s).",
+    )
+    add_json(options)
+    asked = options.parse_args(given)
+    tell(f"{asked.strategies} strategies, {asked.seconds:g} s ...")
+    run = partial(measure, strategies=asked.strategies, seconds=asked.seconds)
+    idle = conduct(run, as_json=asked.json, strategies=asked.strategies, seconds=0)
+    said = {**asdict(idle), "holds": idle.holds}
+    if asked.json:
+        sys.stdout.write(json.dumps(said) + "\n")
+    else:
+        sys.stdout.write(
+            f"calls: {idle.calls_per_s:g} a second, the limit is {CALLS_PER_S_MOST:g}\n"
+            f"database time: {idle.database_ms_per_s:g} ms a second, the limit is {DATABASE_MS_PER_S_MOST:g}\n"
+            + "".join(f"  {name:<24} {n:>6} calls\n" for name, n in sorted(idle.calls.items()))
+            + f"{'ok' if idle.holds else 'FAILED'}: {idle.strategies} strategies, {idle.seconds:g} s\n"
+        )
     return 0 if idle.holds else 1
 
 

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.support.eventually import eventually
+from tests.support.tool import SoFar
 from worker.sandbox.signals import Trade, signal_row
 from worker.sandbox.worker_process import WorkerProcess
 from worker.sandbox.world import Follower, World
@@ -62,7 +63,10 @@ class Outcome:
 
 
 class Drill:
-    def __init__(self, world: World, database: psycopg.AsyncConnection[Row], plan: Plan) -> None:
+    def __init__(
+        self, world: World, database: psycopg.AsyncConnection[Row], plan: Plan, so_far: SoFar
+    ) -> None:
+        self._so_far = so_far
         self._world = world
         self._database = database
         self._plan = plan
@@ -72,10 +76,12 @@ class Drill:
         trades = [await self._trade(market) for market in (_POISONED, _SOUND)]
         await self._hang(trades[_POISONED])
         await self._fill(trades)
+        self._so_far["rows"] = self._plan.rows
         began_s = monotonic()
         settings = {**self._world.worker_environment(), **(self._plan.settings or {})}
         async with WorkerProcess.start(settings, "--live"):
             ready_s = monotonic() - began_s
+            self._so_far["ready_s"] = round(ready_s, 2)
             fresh = await self._insert_fresh(trades[_SOUND])
             await self._until_all_are_decided()
             return await self._judge(fresh, ready_s, monotonic() - began_s)
@@ -130,12 +136,15 @@ class Drill:
             await self._database.execute(statement.encode(), row)
             (told,) = await self._rows("select (extract(epoch from clock_timestamp()) * 1e9)::bigint as ns")
             committed[row["order_id"]] = told["ns"]
+            self._so_far["fresh"] = len(committed)
             await asyncio.sleep(self._plan.fresh_every_s)
         return committed
 
     async def _until_all_are_decided(self) -> None:
         async def none_is_left() -> bool:
-            return (await self._equation())["undecided"] == 0
+            undecided = (await self._equation())["undecided"]
+            self._so_far["undecided"] = undecided
+            return undecided == 0
 
         await eventually(none_is_left, within_s=self._plan.patience_s, every_s=_LOOK_EVERY_S)
 
@@ -190,8 +199,9 @@ class Drill:
         return await (await self._database.execute(query.encode(), values)).fetchall()
 
 
-async def drill(world: World, plan: Plan) -> Outcome:
+async def drill(world: World, plan: Plan, so_far: SoFar | None = None) -> Outcome:
+    """`so_far` is told what has been done."""
     async with await psycopg.AsyncConnection.connect(
         world.supabase.dsn, autocommit=True, row_factory=dict_row
     ) as database:
-        return await Drill(world, database, plan).run()
+        return await Drill(world, database, plan, {} if so_far is None else so_far).run()

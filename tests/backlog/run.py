@@ -1,26 +1,31 @@
-"""A start over a long backlog, measured: `python -m tests.backlog.run --rows 5000 --poison 50 --json`.
+"""A start over a long backlog, measured: `make backlog ARGS="--rows 5000 --poison 50"`.
 
 Exit code 0: ready within seconds, every fresh signal on the wire within a second, and the backlog complete.
 """
 
-import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
+from typing import Final
 
 from tests.backlog.drill import FOLLOWERS, Outcome, Plan, drill
+from tests.support.tool import SoFar, add_json, conduct, parser, tell, whole
 from worker.sandbox.world import open_world
 
 _READY_WITHIN_S = 15.0
 _WIRE_WITHIN_S = 1.0
+_ABOUT: Final = f"""\
+A strategy is switched on over a day of undecided signals, some of which fail whenever they are tried, and the
+production worker is started over them. It has to be ready within {_READY_WITHIN_S:g} s, send every signal that is
+inserted meanwhile within {_WIRE_WITHIN_S:g} s of its commit, and decide the whole backlog."""
 
 
-async def measure(plan: Plan) -> Outcome:
+async def measure(plan: Plan, so_far: SoFar) -> Outcome:
     async with open_world(markets=2, followers=FOLLOWERS, deposit_usd=Decimal(1_000_000), say=tell) as world:
         tell(f"{plan.rows} rows, {plan.poison} of which fail whenever they are tried ...")
-        return await drill(world, plan)
+        return await drill(world, plan, so_far)
 
 
 def verdict(outcome: Outcome, plan: Plan) -> dict[str, bool]:
@@ -35,31 +40,57 @@ def verdict(outcome: Outcome, plan: Plan) -> dict[str, bool]:
     }
 
 
-def main(given: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
+    options = parser(
+        "backlog",
+        _ABOUT,
+        module="tests.backlog.run",
+        lasts="2 to 5 min with 5000 rows (2 cores)",
+        holds="all of this held",
+        examples=("--rows 5000 --poison 50", "--rows 500 --poison 5 --json"),
     )
-    parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--poison", type=int, default=50, help="rows whose market never answers")
-    parser.add_argument("--fresh", type=int, default=10, help="signals inserted once the worker is ready")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    chosen = parser.parse_args(given)
-    plan = Plan(rows=chosen.rows, poison=chosen.poison, fresh=chosen.fresh)
-    outcome = asyncio.run(measure(plan))
+    options.add_argument(
+        "--rows",
+        type=whole(least=1),
+        default=5000,
+        metavar="N",
+        help="Have so many undecided signals before the start (default: %(default)s).",
+    )
+    options.add_argument(
+        "--poison",
+        type=whole(least=0),
+        default=50,
+        metavar="N",
+        help="Have so many of --rows be of a market that never answers (default: %(default)s).",
+    )
+    options.add_argument(
+        "--fresh",
+        type=whole(least=1),
+        default=10,
+        metavar="N",
+        help="Insert so many signals, one a second, once the worker is ready (default: %(default)s).",
+    )
+    add_json(options)
+    chosen = options.parse_args(given)
+    if chosen.poison > chosen.rows:
+        options.error(
+            f"argument --poison: '{chosen.poison}' is not allowed: it takes no more than --rows, {chosen.rows}"
+        )
+    return Plan(rows=chosen.rows, poison=chosen.poison, fresh=chosen.fresh), chosen.json
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    plan, as_json = _arguments(given)
+    outcome = conduct(partial(measure, plan), as_json=as_json, rows=0, fresh=0)
     judged = verdict(outcome, plan)
-    if chosen.json:
+    if as_json:
         sys.stdout.write(json.dumps({**outcome.as_json(), "verdict": judged}) + "\n")
     else:
         for name, value in outcome.as_json().items():
-            tell(f"{name:>22}  {value}")
+            sys.stdout.write(f"{name:>22}  {value}\n")
         for claim, holds in judged.items():
-            tell(f"{'ok' if holds else 'FAILED':>22}  {claim}")
+            sys.stdout.write(f"{'ok' if holds else 'FAILED':>22}  {claim}\n")
     return 0 if all(judged.values()) else 1
-
-
-def tell(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -1,21 +1,18 @@
-"""A chaos run: `python -m tests.chaos.run --signals 200 --kills 40 --workers 3 --seed 7 --json`.
+"""A chaos run: `make chaos ARGS="--signals 200 --kills 40 --workers 3 --seed 7 --json"`.
 
 A small world, workers that are killed and paused along their path, an exchange that fails in every known way; then
 peace, time to recover, and the verdict. Exit code 0: every expected order exists once and all books agree; 1: not.
 """
 
-import argparse
 import asyncio
 import json
 import logging
-import random
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -23,13 +20,14 @@ import psycopg
 from psycopg import sql
 
 from tests.chaos.judge import Limits, Verdict, judge
-from tests.chaos.plants import Plant
-from tests.chaos.schedule import FAULTS, POINTS, SUBMIT_TIMEOUT_S, Schedule
+from tests.chaos.plan import MEANINGS, Plan, read_plan
+from tests.chaos.schedule import POINTS, SUBMIT_TIMEOUT_S, Schedule
 from tests.chaos.stand_ins import Usurper
-from tests.chaos.troop import Pace, Tormentor, Troop, tell
+from tests.chaos.troop import Pace, Tormentor, Troop
 from tests.chaos.victim import PLANT
-from worker.sandbox.exchange.fault_catalogue import FaultName
+from tests.support.tool import SoFar, conduct, tell
 from worker.sandbox.signals import random_trades, signal_row
+from worker.sandbox.workspace import workspace
 from worker.sandbox.world import Follower, World, open_world
 
 FOLLOWERS = (
@@ -64,20 +62,6 @@ _INSERT_EVERY_S = 0.05
 _TRICKLE_S = 0.7
 _JUDGE_EVERY_S = 0.5
 _MARKET_MOVES_ON_S = 3.0  # of the peace: orders that rest may still trade
-_PATIENCE_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    signals: int
-    kills: int
-    workers: int
-    seed: int
-    patience_s: float = _PATIENCE_S  # without any progress
-    faults: tuple[FaultName, ...] = tuple(FAULTS)
-    plant: Plant | None = None
-    reign_s: float | None = None  # kill whoever submits after so long, instead of anybody anywhere
-    logs: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +89,11 @@ class Outcome:
         }
 
 
-async def torment(plan: Plan) -> Outcome:
+async def torment(plan: Plan, so_far: SoFar) -> Outcome:
     """The whole run."""
     schedule = Schedule(plan.seed, plan.faults)
-    with tempfile.TemporaryDirectory(prefix="polycopy-chaos-") as folder:
-        logs = plan.logs or Path(folder)
-        logs.mkdir(parents=True, exist_ok=True)
+    with workspace() as folder:
+        logs = plan.logs or folder
         async with open_world(seed=plan.seed, markets=8, followers=FOLLOWERS, say=tell) as world:
             await _shorten_doubts(world)
             await world.exchange.call("fates", seed=plan.seed, **_FATES)
@@ -132,7 +115,7 @@ async def torment(plan: Plan) -> Outcome:
                 )
             )
             try:
-                await _storm(world, plan, schedule, tormentor)
+                await _storm(world, plan, schedule, tormentor, so_far)
                 faults = {**await world.exchange.faults_struck(), "worker_paused": tormentor.pauses}
                 troop.kill()
                 await world.exchange.call("clear-faults")
@@ -142,6 +125,7 @@ async def torment(plan: Plan) -> Outcome:
                 codes = await troop.stop()
                 tell(f"the last workers stopped with {sorted(map(str, codes.values()))}")
             finally:
+                so_far.update(kills=tormentor.done, kill_points=dict(tormentor.kills))
                 troop.kill()
     return Outcome(plan, tormentor.kills, {name: n for name, n in faults.items() if n}, verdict)
 
@@ -154,13 +138,15 @@ async def _shorten_doubts(world: World) -> None:
         )
 
 
-async def _storm(world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor | Usurper) -> None:
+async def _storm(
+    world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor | Usurper, so_far: SoFar
+) -> None:
     """Signals, faults and kills together, until there were enough of each."""
     began_s = monotonic()
     async with asyncio.TaskGroup() as group:
         tormenting = group.create_task(tormentor.run())
         telling = group.create_task(_tell_progress(tormentor, plan))
-        await _insert_signals(world, plan, schedule, tormentor)
+        await _insert_signals(world, plan, schedule, tormentor, so_far)
         await tormenting
         telling.cancel()
     tell(f"{plan.signals} signals, {tormentor.done} kills in {monotonic() - began_s:.0f} s; now peace")
@@ -173,7 +159,7 @@ async def _tell_progress(tormentor: Tormentor | Usurper, plan: Plan) -> None:
 
 
 async def _insert_signals(
-    world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor | Usurper
+    world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor | Usurper, so_far: SoFar
 ) -> None:
     """In step with the kills, so that every kill finds work, and never slower than a trickle."""
     wallets = sorted({follower.ft_wallet_id for follower in FOLLOWERS})
@@ -192,6 +178,7 @@ async def _insert_signals(
             row = signal_row(trade, ft_wallet_id=wallets[inserted % len(wallets)], size_usd=Decimal(10))
             await _insert(database, row)
             inserted += 1
+            so_far["signals"] = inserted
             last_s = monotonic()
             if schedule.strikes(_FAULT_SHARE):
                 name, how = schedule.next_fault()
@@ -232,7 +219,9 @@ async def _peace(world: World, plan: Plan) -> Verdict:
 def _report(outcome: Outcome, *, as_json: bool) -> None:
     for complaint in outcome.verdict.complaints[:40]:
         tell(f"WRONG: {complaint}")
-    tell(f"executed, and rightly without an accepted order: {dict(outcome.verdict.excused)}")
+    tell("decided `executed`, and rightly without an accepted order, as the exchange's journal bears out:")
+    for excuse, meaning in MEANINGS.items():
+        tell(f"  {excuse:<10} {outcome.verdict.excused.get(excuse, 0):>5}  {meaning}")
     if as_json:
         sys.stdout.write(json.dumps(outcome.as_json()) + "\n")
         return
@@ -248,47 +237,12 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
-    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--signals", type=int, default=200)
-    parser.add_argument("--kills", type=int, default=40)
-    parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--seed", type=int, help="default: a random one, printed")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--patience", type=float, default=_PATIENCE_S, help="seconds to wait for progress")
-    parser.add_argument(
-        "--faults", type=FaultName, nargs="+", metavar="FAULT", default=tuple(FAULTS), help="only these"
-    )
-    parser.add_argument("--plant", type=Plant, choices=list(Plant), help="a bug that must be found")
-    parser.add_argument(
-        "--reign",
-        type=float,
-        metavar="SECONDS",
-        help="kill the worker that submits every so often, and nobody else",
-    )
-    parser.add_argument("--logs", type=Path, help="keep the workers' logs in this folder")
-    chosen = parser.parse_args(given)
-    seed = random.SystemRandom().randrange(2**31) if chosen.seed is None else chosen.seed
-    plan = Plan(
-        signals=chosen.signals,
-        kills=chosen.kills,
-        workers=chosen.workers,
-        seed=seed,
-        patience_s=chosen.patience,
-        faults=tuple(chosen.faults),
-        plant=chosen.plant,
-        reign_s=chosen.reign,
-        logs=chosen.logs,
-    )
-    return plan, chosen.json
-
-
 def main(given: Sequence[str] | None = None) -> int:
-    plan, as_json = _arguments(given)
+    plan, as_json = read_plan(given)
     # A worker that dies in the middle of a request is what this is about: the sandbox need not show where it noticed.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     tell(f"seed {plan.seed}")
-    outcome = asyncio.run(torment(plan))
+    outcome = conduct(partial(torment, plan), as_json=as_json, seed=plan.seed, signals=0, kills=0)
     _report(outcome, as_json=as_json)
     return 0 if outcome.verdict.holds else 1
 

@@ -53,8 +53,8 @@ def test_nothing_is_lost_or_doubled_while_workers_die_and_the_exchange_fails() -
 
 
 @pytest.mark.timeout(150)
-def test_a_run_with_a_planted_bug_fails() -> None:
-    code, said = short_run(Plant.DROP_A_SIGNAL, "--patience", "6")
+async def test_a_run_with_a_planted_bug_fails() -> None:
+    code, said = await short_run(Plant.DROP_A_SIGNAL, "--patience", "6")
     assert code == 1
     assert said["missed"] > 0
 

@@ -8,7 +8,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -190,9 +189,3 @@ class Tormentor:
             self._schedule.hand_back(misfortune)
         else:
             self.kills[str(misfortune.point)] += 1
-
-
-def tell(line: str) -> None:
-    """Progress goes to stderr: stdout is for the result."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()

@@ -34,11 +34,11 @@ where usename = 'authenticator' and application_name ilike 'postgrest%'
 
 
 class Outage(StrEnum):
-    POSTGREST_RESTARTED = "postgrest restarted"
-    POSTGRESQL_CRASHED = "postgresql restarted -m immediate"
-    POSTGRESQL_AWAY = "postgresql stopped"
-    POOL_HELD = "postgrest's pool held"
-    CONNECTIONS_USED_UP = "postgresql's connections used up"
+    POSTGREST_RESTARTED = "postgrest_restarted"
+    POSTGRESQL_CRASHED = "postgresql_crashed"
+    POSTGRESQL_AWAY = "postgresql_stopped"
+    POOL_HELD = "postgrest_pool_held"
+    CONNECTIONS_USED_UP = "postgresql_connections_used_up"
 
 
 DOWN_S: Mapping[Outage, float] = {

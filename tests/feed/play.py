@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
 
-from tests.chaos.troop import tell
 from tests.feed.books import Books
 from tests.feed.equation import MISSED_AFTER_S, Sample, Sampler
 from tests.feed.faults import FEED_TRIALS, dead_feed, dead_from_the_start
@@ -21,6 +20,7 @@ from tests.feed.outages import OUTAGE_TRIALS
 from tests.feed.scene import Away, WorkerLog, open_feed_world, open_scene
 from tests.feed.tampering import A_DECISION_DELETED, A_DECISION_INSERTED
 from tests.feed.trials import RECOVERED_WITHIN_S, Result, Span, Trial, judged, undergo
+from tests.support.tool import SoFar, tell
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.world import World
 
@@ -108,8 +108,18 @@ class Outcome:
         return each and counted and not self.books.missed and not self.books.duplicates
 
 
-async def play(plan: Plan, *, postgres: Postgres | None = None, template: str | None = None) -> Outcome:
-    """The whole run, on a PostgreSQL of its own unless one is lent; outages need one of its own."""
+async def play(
+    plan: Plan,
+    so_far: SoFar | None = None,
+    *,
+    postgres: Postgres | None = None,
+    template: str | None = None,
+) -> Outcome:
+    """The whole run, on a PostgreSQL of its own unless one is lent; outages need one of its own.
+
+    `so_far` is told of the trials that are over.
+    """
+    done: SoFar = {} if so_far is None else so_far
     log = WorkerLog()
     away: list[Away] = []
     spans: list[Span] = []
@@ -118,7 +128,7 @@ async def play(plan: Plan, *, postgres: Postgres | None = None, template: str | 
         async with asyncio.TaskGroup() as group:
             sampling = group.create_task(sampler.run())
             for act in plan.acts():
-                spans += await _perform(act, plan, world, log, away)
+                spans += await _perform(act, plan, world, log, away, done)
             sampling.cancel()
         books = await Books.read(world, log, away)
     return Outcome(
@@ -131,7 +141,9 @@ async def play(plan: Plan, *, postgres: Postgres | None = None, template: str | 
     )
 
 
-async def _perform(act: Act, plan: Plan, world: World, log: WorkerLog, away: list[Away]) -> list[Span]:
+async def _perform(
+    act: Act, plan: Plan, world: World, log: WorkerLog, away: list[Away], done: SoFar
+) -> list[Span]:
     spans: list[Span] = []
     async with AsyncExitStack() as stack:
         if act.feed_dead:
@@ -140,9 +152,19 @@ async def _perform(act: Act, plan: Plan, world: World, log: WorkerLog, away: lis
         flow = Flow(world, rate_per_s=plan.rate_per_s, seed=plan.seed)
         async with asyncio.TaskGroup() as group:
             flowing = group.create_task(flow.run())
-            for trial in act.trials:
-                tell(f"{trial.name} ...")
-                spans.append(await undergo(trial, scene, flow))
+            try:
+                for trial in act.trials:
+                    tell(f"{trial.name} ...")
+                    spans.append(span := await undergo(trial, scene, flow))
+                    done.setdefault("trials", []).append(
+                        {
+                            "name": trial.name,
+                            "lost_by_feed": span.lost_by_feed,
+                            "feed_back": span.back_at is not None,
+                        }
+                    )
+            finally:
+                done["signals"] = done.get("signals", 0) + len(flow.written)
             flowing.cancel()
         await _settled(world, _HOPELESS_S if plan.control else _SETTLE_WITHIN_S)
     return spans

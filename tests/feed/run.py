@@ -1,23 +1,34 @@
-"""Everything that can happen to the feed, while signals flow: `python -m tests.feed.run --rate 10 --seed 7 --json`.
+"""Everything that can happen to the feed, while signals flow: `make feed-faults ARGS="--rate 10 --seed 7"`.
 
 One line for each fault: how many rows the feed lost, how many the sweep found, none missed, none twice, and how long
 the slowest took from its commit to the exchange. Exit code 0: every line holds, and so did the equation at every
 sample; 1: not.
 """
 
-import argparse
-import asyncio
 import json
 import logging
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from tests.chaos.troop import tell
-from tests.feed.play import NAMES, Control, Outcome, Plan, play
+from tests.feed.faults import FEED_TRIALS
+from tests.feed.outages import Outage
+from tests.feed.play import DEAD_FROM_THE_START, NAMES, Control, Outcome, Plan, play
 from tests.feed.trials import Result
+from tests.support.tool import (
+    add_json,
+    add_list,
+    conduct,
+    not_negative,
+    one_of,
+    parser,
+    positive,
+    tell,
+    whole,
+)
 
 _COLUMNS = (
     "fault",
@@ -31,6 +42,15 @@ _COLUMNS = (
     "back s",
 )
 _WIDTH = 34
+_ABOUT: Final = """\
+Every known fault of the feed and every outage of the database strikes in turn while signals flow; the equation of seen
+and decided signals is counted all the while. One line for each fault: how many rows the feed lost, how many the sweep
+found, none missed, none twice, and how long the slowest took from its commit to the exchange."""
+_LISTED: Final[Mapping[str, Collection[str]]] = {
+    "faults of the feed (--only):": [DEAD_FROM_THE_START.name, *(trial.name for trial in FEED_TRIALS)],
+    "outages of the database (--only):": list(Outage),
+    "controls (--control):": list(Control),
+}
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
@@ -93,29 +113,74 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
-    parser = argparse.ArgumentParser(prog="make feed-faults", description=__doc__)
-    parser.add_argument("--rate", type=float, default=10.0, help="signals per second")
-    parser.add_argument("--seed", type=int, help="default: a random one, printed")
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="FAULT", help="may be given several times"
+    options = parser(
+        "feed-faults",
+        _ABOUT,
+        module="tests.feed.run",
+        lasts="about 5 min for all of them in turn, 1 to 2 min with --mixed 60 (2 cores)",
+        holds="every line holds, and so did the equation at every sample",
+        examples=(
+            "--rate 10 --seed 7",
+            "--only dead_channels --only postgrest_restarted",
+            "--mixed 60 --json",
+            "--control no-sweep",
+        ),
     )
-    parser.add_argument("--mixed", type=float, metavar="SECONDS", help="faults, pauses and outages at once")
-    parser.add_argument(
-        "--slack", type=float, default=0.0, metavar="SECONDS", help="for a machine that is busy"
+    option = options.add_argument
+    option(
+        "--rate",
+        type=positive("signals per second"),
+        default=10.0,
+        metavar="N",
+        help="Write so many signals per second (default: %(default)g).",
     )
-    parser.add_argument("--control", type=Control, choices=list(Control), help="what must make the run fail")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    chosen = parser.parse_args(given)
+    option(
+        "--seed",
+        type=whole(least=0),
+        metavar="N",
+        help="Draw markets, traders and the mixture from this (default: a random one, printed).",
+    )
+    option(
+        "--slack",
+        type=not_negative("seconds"),
+        default=0.0,
+        metavar="SECONDS",
+        help="Add so many seconds to every limit of time, for a machine that is busy with something else; 2 is "
+        "typical, 20 for a test suite beside it (default: %(default)g s).",
+    )
+    what = options.add_mutually_exclusive_group()
+    what.add_argument(
+        "--only",
+        action="append",
+        type=one_of(NAMES),
+        default=[],
+        metavar="NAME",
+        help="Let only this fault or outage strike; may be given several times (default: all that --list prints).",
+    )
+    what.add_argument(
+        "--mixed",
+        type=positive("seconds"),
+        metavar="SECONDS",
+        help="Faults, paused strategies and outages at once for so many seconds (default: one after the other).",
+    )
+    what.add_argument(
+        "--control",
+        type=one_of(list(Control)),
+        metavar="NAME",
+        help="Do what must make the run fail, or it proves nothing: without a sweep on a dead feed, or with a decision "
+        "deleted or inserted behind the worker's back (default: none).",
+    )
+    add_list(options, _LISTED)
+    add_json(options)
+    chosen = options.parse_args(given)
     plan = Plan(
         seed=random.SystemRandom().randrange(2**31) if chosen.seed is None else chosen.seed,
         rate_per_s=chosen.rate,
         only=frozenset(chosen.only),
         mixed_s=chosen.mixed,
-        control=chosen.control,
+        control=chosen.control and Control(chosen.control),
         slack_s=chosen.slack,
     )
-    if unknown := plan.only - NAMES:
-        parser.error(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(NAMES))}")
     return plan, chosen.json
 
 
@@ -124,7 +189,7 @@ def main(given: Sequence[str] | None = None) -> int:
     # Connections that break are what this is about: the sandbox need not show where it noticed.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     tell(f"seed {plan.seed}")
-    outcome = asyncio.run(play(plan))
+    outcome = conduct(partial(play, plan), as_json=as_json, seed=plan.seed, signals=0, trials=[])
     _report(outcome, as_json=as_json)
     return 0 if outcome.holds else 1
 
