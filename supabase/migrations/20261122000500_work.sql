@@ -147,11 +147,13 @@ $$;
 
 -- One stretch of the round through the whole horizon: from the bookmark on, wallet after wallet, newest first in
 -- each, until about `pairs` of strategy and signal were compared (null: all that there are) or `places` signals
--- were found. -> {found: [{strategy_id, ft_order_id, signal_at}], more, bookmark | null at the end of the round}
+-- were found. -> {found: [{strategy_id, ft_order_id, signal_at}], more, bookmark}. At the end of the round the
+-- bookmark has no `scope_id`, or is null.
 --
 -- A bookmark is no watermark: nothing behind it is taken for done, the next round looks at it again. Wallets come
 -- in the order of their newest scope, and a scope that was opened since begins the round anew, so it is first. Their
 -- order is the same for every asker: what is not served now must not move the rest to where the bookmark has passed.
+-- A wallet that nobody serves is passed, and keeps its place for the next round (`parked`: {ft_wallet_id: place}).
 -- `oldest`: nothing that was inserted before is looked for.
 create or replace function public.lt_work_round(
   in_mode text, only_strategy text, without jsonb, pairs integer, places integer, bookmark jsonb, oldest timestamptz)
@@ -161,7 +163,10 @@ as $$
 declare
   least_id constant uuid := '00000000-0000-0000-0000-000000000000';
   newest   bigint := (select max(s.scope_id) from public.lt_scopes s);
-  resumes  boolean := coalesce((bookmark ->> 'newest')::bigint = newest, false);
+  goes_on  boolean := coalesce((bookmark ->> 'newest')::bigint = newest, false);
+  resumes  boolean := goes_on and bookmark ? 'scope_id';
+  parked   jsonb := case when goes_on then bookmark -> 'parked' else '{}' end;
+  place    jsonb;
   found    jsonb := '[]';
   has_more boolean;
   followed record;
@@ -182,14 +187,16 @@ begin
     having not resumes or max(w.newest_scope_id) <= (bookmark ->> 'scope_id')::bigint
     order by max(w.newest_scope_id) desc
   loop
-    continue when followed.parts is null;
-    if resumes and followed.scope_id = (bookmark ->> 'scope_id')::bigint then
-      until_at := (bookmark ->> 'at')::timestamptz;
-      until_id := (bookmark ->> 'id')::uuid;
-    else
-      until_at := followed.ends;
-      until_id := least_id;
+    place := case when resumes and followed.scope_id = (bookmark ->> 'scope_id')::bigint
+                  then jsonb_build_object('at', bookmark -> 'at', 'id', bookmark -> 'id')
+                  else parked -> followed.ft_wallet_id end;
+    if followed.parts is null then
+      parked := parked || jsonb_strip_nulls(jsonb_build_object(followed.ft_wallet_id, place));
+      continue;
     end if;
+    parked := parked - followed.ft_wallet_id;
+    until_at := coalesce((place ->> 'at')::timestamptz, followed.ends);
+    until_id := coalesce((place ->> 'id')::uuid, least_id);
 
     -- How deep the pairs reach: the signals are counted once for all strategies that follow the wallet.
     most := case when pairs is not null then greatest(pairs / cardinality(followed.parts), 1) end;
@@ -224,12 +231,13 @@ begin
     pairs := pairs - deepest.signals * cardinality(followed.parts);
     if has_more or pairs <= 0 or deepest.signals = most then
       return jsonb_build_object('found', found, 'more', has_more, 'bookmark', jsonb_build_object(
-        'newest', newest, 'scope_id', followed.scope_id,
+        'newest', newest, 'scope_id', followed.scope_id, 'parked', parked,
         'at', case when has_more then coalesce(stretch.last_at, until_at) else deepest.created_at end,
         'id', case when has_more then coalesce(stretch.last_id, until_id) else deepest.order_id end));
     end if;
   end loop;
-  return jsonb_build_object('found', found, 'more', false, 'bookmark', null);
+  return jsonb_build_object('found', found, 'more', false, 'bookmark',
+    case when parked <> '{}' then jsonb_build_object('newest', newest, 'parked', parked) end);
 end
 $$;
 
@@ -320,6 +328,9 @@ begin
   if rounds then
     stretch := public.lt_work_round(
       in_mode, only_strategy, without, (p ->> 'pairs')::integer, places, nullif(marks -> 'round', 'null'), oldest);
+    if not sweeps and stretch #> '{bookmark,scope_id}' is null then
+      stretch := jsonb_set(stretch, '{bookmark}', 'null');   -- a walk has one round
+    end if;
   end if;
 
   select coalesce(jsonb_agg(

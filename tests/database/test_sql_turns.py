@@ -90,6 +90,24 @@ async def test_the_round_goes_on_where_it_was_whichever_strategies_can_be_served
     assert pairs_of(answer) == [("LT_OLD", lost)]
 
 
+@pytest.mark.parametrize("out_of", [2, 3])
+async def test_a_wallet_keeps_its_place_while_its_strategy_cannot_be_served(desk: Desk, out_of: int) -> None:
+    await desk.strategy("LT_B", ft_wallet_id="FT_B")
+    await desk.strategy()
+    await history(desk, 100)
+    await history(desk, 20, wallet_id="FT_B")
+    lost = await desk.signal(created_at=ago(hours=23, minutes=30))
+    bookmark: Row | None = None
+    found: list[Pair] = []
+    for sweep in range(30):
+        without = ["LT_ONE"] if sweep % out_of else []
+        answer = await desk.work(limit=100, pairs=25, window_s=900, bookmark=bookmark, without=without)
+        found += pairs_of(answer)
+        bookmark = answer["bookmark"]
+    assert ("LT_ONE", lost) in found
+    assert (await one_round(desk, limit=100, pairs=25, without=["LT_ONE"]))[-1]["bookmark"] is None
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_every_pair_that_can_be_served_is_found_within_a_bounded_number_of_sweeps(
     desk: Desk, seed: int
