@@ -57,7 +57,9 @@ class Daemon:
         try:
             async with stopping.cuts_off():
                 await self._start(lookback)
-            if not stopping.asked.is_set():
+            if stopping.asked.is_set():
+                log.info("daemon.start_cut_off")
+            else:
                 await self._serve(stopping)
         finally:
             await self._trading.stop(stopping.hurry)

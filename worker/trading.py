@@ -48,6 +48,7 @@ class Trading:
         self.sender = parts.make_sender(ground, self.wallets)
         self._pending = parts.make_pending(ground, self.sender, self.wallets)
         self._writer = DecisionWriter(adapters.ledger)
+        self._started = False
         self._handler = SignalHandler(
             parts.make_desk(
                 ground,
@@ -76,6 +77,7 @@ class Trading:
         await self.wallets.refresh()
         async with self.wallets.kept():  # to look everything up may take longer than a lease lasts
             looked_up = await self._pending.recover()
+        self._started = True
         log.info(
             "daemon.started",
             mode=self._settings.mode,
@@ -113,10 +115,11 @@ class Trading:
         """
         self.intake.close()
         self.sender.close()
-        log.info("daemon.draining", orders_under_way=len(self.sender.in_flight))
+        tell = log.info if self._started else log.debug  # of a start that fails its error tells
+        tell("daemon.draining", orders_under_way=len(self.sender.in_flight))
         given_up = await self._drain(hurry)
         await self.wallets.release()
-        log.info("daemon.stopped", orders_given_up=given_up)
+        tell("daemon.stopped", orders_given_up=given_up)
 
     def out_of_reach(self) -> list[StrategyId]:
         """Strategies whose wallet this worker may not decide for: another one holds it, or may."""
