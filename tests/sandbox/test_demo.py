@@ -15,9 +15,9 @@ import pytest
 from rich.console import Console
 
 from tests.support.eventually import eventually
+from worker.errors import UsageError
 from worker.sandbox.demo import DemoPlan, _replay, run_demo
 from worker.sandbox.demo_table import Line, Progress, picture_of
-from worker.sandbox.errors import SandboxError
 
 pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
@@ -123,13 +123,28 @@ async def test_nothing_runs_on_after_the_demo_was_killed() -> None:
     [
         ("nowhere.csv", "There is no .*nowhere.csv"),
         ("README.md", "README.md is not a recording"),
-        (".", "is not a recording"),
+        (".", "there is no .*events.csv.gz: put"),
+        ("tape", "there is no .*tokens.json: put"),
+        ("broken", "that can be read"),
     ],
 )
 async def test_what_is_not_a_recording_is_named(given: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# not a recording\n")
-    with pytest.raises(SandboxError, match=sentence):
+    for name in ("tape", "broken"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "events.csv.gz").write_bytes(b"not gzip")
+    (tmp_path / "broken" / "tokens.json").write_text("{}")
+    with pytest.raises(UsageError, match=sentence):
         await run_demo(DemoPlan(recording=tmp_path / given), Console(quiet=True))
+
+
+async def test_a_demo_of_what_is_not_a_recording_ends_as_a_wrong_command_line_does() -> None:
+    async with demo("--recording", "/nope") as process:
+        async with asyncio.timeout(60):
+            stdout, stderr = await process.communicate()
+    assert (process.returncode, stdout) == (2, b"")
+    assert b"give --recording" in stderr
+    assert b"Traceback" not in stderr
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.live import Live
 from supabase import AsyncClient, acreate_client
 
+from worker.errors import UsageError
 from worker.sandbox.demo_table import Progress, latest_orders, picture_of, rows_of, tally
-from worker.sandbox.errors import SandboxError
 from worker.sandbox.exchange.recording import Recording
 from worker.sandbox.gateway.pacing import DeliveryMode
 from worker.sandbox.interrupts import Interrupts
@@ -51,8 +51,8 @@ class DemoPlan:
 async def run_demo(plan: DemoPlan, console: Console) -> Report:
     """Run the whole of it; Ctrl-C or SIGTERM ends the stream, a second one everything.
 
-    Raises `SandboxError` with one clear sentence if this machine cannot, CancelledError if it was interrupted
-    before there was anything to report.
+    Raises `UsageError` for what is not a recording, `SandboxError` with one clear sentence if this machine cannot run
+    it, CancelledError if it was interrupted before there was anything to report.
     """
     with Interrupts.listening() as interrupts:
         folder, speed = _replay(plan)
@@ -152,16 +152,27 @@ def _replay(plan: DemoPlan) -> tuple[Path | None, float]:
         return None, 1.0
     given = plan.recording
     if not given.exists():
-        raise SandboxError(f"There is no {given}: --recording wants an events.csv.gz or the folder of one.")
+        raise UsageError(
+            f"There is no {given}: give --recording an {Recording.EVENTS} that exists, or the folder it lies in."
+        )
     folder = given if given.is_dir() else given.parent
     if given != folder and given.name != Recording.EVENTS:
-        raise SandboxError(f"{given} is not a recording: its file must be named {Recording.EVENTS}.")
+        raise UsageError(
+            f"{given} is not a recording: give --recording a file that is named {Recording.EVENTS}, or its folder."
+        )
+    for name in (Recording.EVENTS, Recording.TOKENS):
+        if not (folder / name).is_file():
+            raise UsageError(
+                f"{given} is not a recording, for there is no {folder / name}: put {Recording.EVENTS} and "
+                f"{Recording.TOKENS} into one folder."
+            )
     try:
         recording = Recording.load(folder)
         rate_per_s = recording.prints_per_s
     except (OSError, EOFError, ValueError, LookupError, TypeError, StopIteration, ArithmeticError) as error:
-        raise SandboxError(
-            f"{given} is not a recording ({Recording.EVENTS} with {Recording.TOKENS} beside it): {error}."
+        raise UsageError(
+            f"{given} is not a recording that can be read ({error!r}): give --recording an {Recording.EVENTS} with the "
+            f"{Recording.TOKENS} that was recorded with it."
         ) from error
     # The exchange is a child that starts in another directory.
     return folder.absolute(), plan.rate_per_s / rate_per_s
