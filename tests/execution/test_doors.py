@@ -177,3 +177,14 @@ async def test_a_halted_wallets_door_opens_for_nobody_any_more(street: Street) -
         )
     assert street.doors.closed(WALLET) is not None
     assert dict(street.doors.halted) == {WALLET: "a human has to look"}
+
+
+async def test_nobody_waits_long_for_the_knock_of_another(street: Street) -> None:
+    street.hear(RESTARTING)
+    with street.doors.visit(WALLET) as knocker:
+        street.hands.at_s += 0.1
+        assert await enters_at_once(knocker)
+        assert street.doors.closed(WALLET) is None
+        street.hands.at_s += 1  # no answer yet
+        assert street.doors.closed(WALLET) is not None
+    assert street.doors.closed(WALLET) is None

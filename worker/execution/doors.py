@@ -120,6 +120,7 @@ class _Door:
         self._closed: Closed | None = None
         self.halted = False
         self.claimed = 0  # orders that hold capital and are not answered yet
+        self._shut_since_s = 0.0
         self._shut_s = 0.0  # when the last answer that shut it came
         self._knock_s = 0.0  # when somebody may knock
         self._risk_s = 0.0  # when an order may be claimed to knock
@@ -141,8 +142,9 @@ class _Door:
     def closed_for(self, wait_s: float) -> Closed | None:
         if self._closed is None or self.halted:
             return self._closed
-        if self.claimed:  # they knock; once that has failed for long, nobody waits for them
-            is_long = max(self._knock_wait_s, self._knock_s - self.now_s) > wait_s
+        if self.claimed or self._knocker is not None:
+            # Others knock; once that has taken long, nobody waits for them.
+            is_long = max(self.now_s - self._shut_since_s, self._knock_s - self.now_s) > wait_s
         else:
             is_long = max(self._knock_s, self._risk_s) - self.now_s > wait_s
         return self._closed if is_long else None
@@ -179,6 +181,8 @@ class _Door:
             return
         if self._closed is None or self._closed.reason is not closed.reason:
             log.warning("door.shut", wallet=self._wallet, reason=closed.reason, words=closed.words)
+        if self._closed is None:
+            self._shut_since_s = self.now_s
         pause_s = at_least_s
         # Of orders that went out together the first answer shuts the door; the others are no further knocks.
         if self._closed is None or sent_s >= self._shut_s:

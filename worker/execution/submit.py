@@ -127,12 +127,12 @@ class Submitter:
         `patient`: it lets the claims of those in a hurry go first. `Closed`: as `NotSent`, because of the exchange.
         """
         wallet = plan.strategy.wallet_address
-        if (closed := self.closed(wallet)) is not None:
-            return closed
         lane_from_s = self._clock.monotonic()
         await self._lane_of(wallet).take()
         lane_s = self._clock.monotonic() - lane_from_s
-        if isinstance(withheld := self._withheld(wallet, fresh_until), NotSent | Closed):
+        if (closed := self.closed(wallet)) is not None:
+            return closed
+        if isinstance(withheld := self._withheld(wallet, fresh_until), NotSent):
             return withheld
         prepare_from_s = self._clock.monotonic()
         envelope = await self._exchange.prepare(wallet, plan)
@@ -154,12 +154,10 @@ class Submitter:
         """Why no order of the wallet would pass the exchange's door now, nor in a moment."""
         return self._sender.doors.closed(wallet)
 
-    def _withheld(self, wallet: WalletAddress, fresh_until: datetime) -> Lease | NotSent | Closed:
+    def _withheld(self, wallet: WalletAddress, fresh_until: datetime) -> Lease | NotSent:
         """The lease to claim under, or why nothing is claimed."""
         if self._sender.is_closed:
             return NotSent("the worker is stopping")
-        if (closed := self.closed(wallet)) is not None:
-            return closed
         if self._clock.now() > fresh_until:
             return NotSent("the signal grew old while it waited for a place", stale=True)
         allowed = self._sender.may_send(wallet)
@@ -172,11 +170,12 @@ class Submitter:
     async def _claim_and_post_at(self, visit: Visit, order: _Order) -> Executed | Refused | NotSent | Closed:
         envelope, asked_s = order.envelope, self._clock.monotonic()
         async with self._wallets.claims(envelope.wallet, patient=order.patient):
-            if (closed := await visit.enter(within_s=SHORT_WAIT_S)) is not None:
+            closed = self.closed(envelope.wallet) or await visit.enter(within_s=SHORT_WAIT_S)
+            if closed is not None:
                 return closed
             # The waits may have outlasted a lease or the signal's freshness: asked afresh.
             lease = self._withheld(envelope.wallet, order.fresh_until)
-            if isinstance(lease, NotSent | Closed):
+            if isinstance(lease, NotSent):
                 return lease
             claim = await self._ledger.claim(order.plan, envelope, lease, order.stages)
         claim_s = self._clock.monotonic() - asked_s
