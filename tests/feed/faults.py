@@ -22,6 +22,9 @@ _DEAD_S = 15.0
 _DEGRADED_WITHIN_S = 10.0
 # At ten signals a second a limit of thousands would not be met.
 _HOW: Mapping[Fault, Mapping[str, Any]] = {Fault.RATE_LIMITED_ROWS: {"rows": 20}}
+# The quietest of all: rows stay away and nothing else is wrong. Two signals must be missed, each for 1.5 s after the
+# sweep has found it, and be judged.
+_NOTICED_WITHIN_S: Mapping[Fault, float] = {Fault.DEAD_CHANNELS: 5.0}
 # These take PostgREST away as well.
 _WITHOUT_DATABASE = frozenset({Fault.SERVER_DOWN})
 
@@ -74,6 +77,6 @@ def dead_from_the_start(for_s: float = _DEAD_S) -> Trial:
 FEED_TRIALS = tuple(
     Trial(fault, partial(strike, fault), worst_delay_s=RECOVERED_WITHIN_S)
     if fault in _WITHOUT_DATABASE
-    else Trial(fault, partial(strike, fault))
+    else Trial(fault, partial(strike, fault), noticed_within_s=_NOTICED_WITHIN_S.get(fault))
     for fault in CATALOGUE
 )

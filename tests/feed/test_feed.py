@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from tests.feed.books import Books, Pair
 from tests.feed.equation import count
 from tests.feed.faults import FEED_TRIALS
 from tests.feed.flow import Line
 from tests.feed.outages import Outage
 from tests.feed.play import Outcome, Plan, play
+from tests.feed.scene import WorkerLog
 from tests.feed.tampering import DELETE_ONE, INSERT_ONE
+from tests.feed.trials import Span, judged
 from tests.support.desk import Desk
 from worker.sandbox.gateway.fault import Fault
 from worker.sandbox.gateway.fault_catalogue import CATALOGUE
@@ -98,6 +101,19 @@ def _run(module: str, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 def test_no_known_fault_is_left_out() -> None:
     assert {trial.name for trial in FEED_TRIALS} == set(Fault) == set(CATALOGUE)
+
+
+@pytest.mark.parametrize(("slack_s", "holds"), [(0.0, False), (BUSY_S, True)])
+def test_a_quiet_fault_that_nobody_notices_fails_a_run_without_slack(slack_s: float, *, holds: bool) -> None:
+    (dead,) = [trial for trial in FEED_TRIALS if trial.name == Fault.DEAD_CHANNELS]
+    span = Span(dead, struck_at=0, over_at=5, back_at=6, ended_at=7, lost_by_feed=9, degraded_at=None)
+    swept = Pair("LT_ONE", "one", 1.0, "executed", "executed", on_wire_at=2.0, accepted=1)
+    books = Books([swept], duplicates=0, log=WorkerLog(), away=[])
+    assert judged(span, books, slack_s=slack_s).holds is holds
+
+
+def test_no_slack_is_granted_unless_it_is_asked_for() -> None:
+    assert Plan(seed=1).slack_s == 0
 
 
 @pytest.fixture

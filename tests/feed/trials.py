@@ -21,13 +21,15 @@ class Trial:
     """`play` returns when it is over.
 
     `worst_delay_s`: from commit to wire, while there is a database to ask. `degraded_within_s`: so soon health must
-    say that the feed is.
+    say that the feed is. `noticed_within_s`: the same of a fault that is over soon after, so it is judged only where
+    no slack is granted.
     """
 
     name: str
     play: Callable[[Scene], Awaitable[None]]
     worst_delay_s: float = SWEEP_EVERY_S + 0.5
     degraded_within_s: float | None = None
+    noticed_within_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,11 @@ def _wrong(result: Result, trial: Trial, part: Books, slack_s: float) -> Iterabl
         yield _late("on the wire", result.worst_ms / 1000, trial.worst_delay_s + slack_s)
     if result.back_s is None:
         yield "the feed did not come back"
-    if trial.degraded_within_s is not None:
-        limit_s = trial.degraded_within_s + slack_s
+    within_s = trial.degraded_within_s
+    if within_s is None and not slack_s:
+        within_s = trial.noticed_within_s
+    if within_s is not None:
+        limit_s = within_s + slack_s
         if result.degraded_s is None:
             yield f"never said to be degraded; the limit is {limit_s:g} s"
         elif result.degraded_s > limit_s:
