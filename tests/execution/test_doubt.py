@@ -20,6 +20,7 @@ from worker.orders.ports import AttemptRecord, Envelope, Granted, LostRule, Stag
 from worker.orders.terms import OrderId
 from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
 from worker.sandbox.exchange.handling import Handling
+from worker.sandbox.exchange.modes import Mode
 from worker.sandbox.supabase import SupabaseSandbox
 
 DOUBT = DoubtPolicy(
@@ -68,6 +69,16 @@ async def test_an_order_that_never_arrived_goes_again_in_the_same_bytes_while_it
     assert len(room.floor.venue.journal.bodies_of(order_id)) == 1
     assert room.accepted() == [order_id]
     assert await booked(room) == traded(room)
+
+
+async def test_nothing_is_sent_again_to_a_door_that_is_known_to_be_shut(room: TradingRoom) -> None:
+    room.floor.venue.engine.modes.enter(Mode.POST_ONLY, 3600)
+    assert (await room.executed()).state is AttemptState.ABANDONED
+    await claimed(room, await room.plan())
+    posts = room.posts()
+    resolution = await room.resolver.resolve(await room.open_attempt())
+    assert (resolution.state, resolution.settled) == (AttemptState.UNKNOWN, False)
+    assert room.posts() == posts
 
 
 async def test_an_order_of_an_old_signal_is_not_sent_again(room: TradingRoom) -> None:

@@ -230,8 +230,16 @@ class Resolver:
     async def _resend(self, attempt: Attempt) -> AttemptState | None:
         """Send the committed body once more; None if nothing went out, which uses up none of its sends.
 
-        Its answer proves nothing about the send before: trades decide.
+        Its answer proves nothing about the send before: trades decide. It does not wait at a shut door: it is looked
+        up again anyway.
         """
+        with self._sender.doors.visit(attempt.envelope.wallet) as visit:
+            if (closed := await visit.enter(within_s=0)) is not None:
+                log.warning("order.not_resent", order_id=attempt.envelope.order_id, why=closed.words)
+                return None
+            return await self._resend_at_the_door(attempt)
+
+    async def _resend_at_the_door(self, attempt: Attempt) -> AttemptState | None:
         envelope = attempt.envelope
         await self._lane_of(envelope.wallet).take()
         # A human may have ended it since it was read, and the wait may have outlasted its freshness or the lease.
