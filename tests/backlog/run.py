@@ -45,7 +45,7 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
         "backlog",
         _ABOUT,
         module="tests.backlog.run",
-        lasts="2 to 5 min with 5000 rows (2 cores)",
+        lasts="4 to 5 min with 5000 rows (2 cores)",
         holds="all of this held",
         examples=("--rows 5000 --poison 50", "--rows 500 --poison 5 --json"),
     )

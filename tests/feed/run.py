@@ -117,7 +117,7 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
         "feed-faults",
         _ABOUT,
         module="tests.feed.run",
-        lasts="about 5 min for all of them in turn, 1 to 2 min with --mixed 60 (2 cores)",
+        lasts="about 7 min for all of them in turn, 1.5 min with --mixed 60 (2 cores)",
         holds="every line holds, and so did the equation at every sample",
         examples=(
             "--rate 10 --seed 7",

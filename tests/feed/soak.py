@@ -204,7 +204,7 @@ def main(given: Sequence[str] | None = None) -> int:
         "soak",
         _ABOUT,
         module="tests.feed.soak",
-        lasts="10 to 20 min with 100000 signals, 1 min with 5000 (2 cores)",
+        lasts="4 to 5 min with 100000 signals, 1 min with 5000 (2 cores)",
         holds="every signal was decided once and memory stood still",
         examples=("--signals 100000", "--signals 5000 --strategies 20 --json"),
     )

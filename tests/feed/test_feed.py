@@ -22,7 +22,7 @@ from tests.feed.outages import Outage
 from tests.feed.play import Outcome, Plan, play
 from tests.feed.scene import WorkerLog
 from tests.feed.tampering import DELETE_ONE, INSERT_ONE
-from tests.feed.trials import Span, judged
+from tests.feed.trials import Span, _late, judged
 from tests.support.desk import Desk
 from worker.sandbox.gateway.fault import Fault
 from worker.sandbox.gateway.fault_catalogue import CATALOGUE
@@ -97,6 +97,11 @@ def _run(module: str, *arguments: str) -> tuple[int, dict[str, Any]]:
         text=True,
     )
     return done.returncode, json.loads(done.stdout or "{}")
+
+
+def test_a_verdict_of_lateness_names_the_limit_and_what_helps_a_busy_machine() -> None:
+    sentence = _late("on the wire", 3.25, 1.5)
+    assert sentence == "on the wire after 3.25 s, 1.75 s over the limit of 1.5 s (a busy machine: --slack)"
 
 
 def test_no_known_fault_is_left_out() -> None:
