@@ -149,13 +149,14 @@ async def _pour(scene: Scene, plan: Plan, memory: list[Memory], so_far: SoFar) -
         while True:
             decided = (await line.insist(_DECIDED))[0]["number"]
             memory.append(Memory(decided, _rss_mib(scene.worker.pid)))
-            so_far.update(signals=written, decided=decided, rss_mib=round(memory[-1].rss_mib, 1))
+            so_far.update(decided=decided, rss_mib=round(memory[-1].rss_mib, 1))
             if decided >= plan.signals or monotonic() > deadline_s:
                 return
             while written < plan.signals and written - decided < _UNDECIDED_MOST:
                 batch = range(written, min(written + _BATCH, plan.signals))
                 await insert(line, *(_row(plan, trades, number) for number in batch))
                 written += len(batch)
+                so_far["signals"] = written
             if written == plan.signals and deadline_s == float("inf"):
                 deadline_s = monotonic() + _SETTLE_WITHIN_S
             await asyncio.sleep(_LOOK_EVERY_S)
