@@ -6,6 +6,7 @@ feed live or declared degraded. Trading begins before that, with the first signa
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
@@ -112,11 +113,14 @@ async def serve(
     """The whole life of `polycopy-worker run`: open, start, serve until SIGTERM or SIGINT, drain.
 
     The first one cuts a start short. A second stops waiting for the exchange: what is under way may stay in doubt,
-    and is looked up at the next start. `observer` hears of every step that crosses to the database or the exchange (`execution/steps.py`).
+    and is looked up at the next start. `observer` hears of every step that crosses to the database or the exchange
+    (`execution/steps.py`).
     """
-    async with open_adapters(settings) as opened:
-        stopping = (
-            Stopping.on_signals()
-        )  # before, a signal ends the process as any other: nothing is held yet
-        daemon = Daemon(settings, opened.stepped(observer), ServiceManager(), backfill=backfill)
-        await daemon.run(lookback or Lookback(), stopping)
+    stopping = Stopping.on_signals()
+    async with AsyncExitStack() as stack:
+        daemon: Daemon | None = None
+        async with stopping.cuts_off():
+            opened = await stack.enter_async_context(open_adapters(settings))
+            daemon = Daemon(settings, opened.stepped(observer), ServiceManager(), backfill=backfill)
+        if daemon is not None:
+            await daemon.run(lookback or Lookback(), stopping)

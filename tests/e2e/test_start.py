@@ -1,6 +1,7 @@
 """A start that is told to stop stops, and one that fails leaves no wallet locked."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Mapping
@@ -11,8 +12,10 @@ import pytest
 from tests.e2e.conftest import Town
 from worker.daemon import serve
 from worker.execution.steps import Moment
+from worker.orders.terms import Mode
 from worker.sandbox.keys import ProjectKeys
 from worker.sandbox.processes import LOOPBACK
+from worker.sandbox.world import Wallet
 from worker.settings import Settings, load_settings
 
 
@@ -34,13 +37,16 @@ class Load:
         return load_settings()
 
 
-async def test_a_signal_ends_a_start_that_waits_for_a_silent_database(load: Load) -> None:
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_a_signal_ends_a_start_that_waits_for_a_silent_network(load: Load, mode: Mode) -> None:
+    """On paper it is the database that does not answer, live it is the exchange, which is opened before."""
+    wallet = Wallet.new()
     asked = asyncio.Event()
+    callers: list[asyncio.StreamWriter] = []
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        callers.append(writer)
         asked.set()
-        await reader.read(-1)
-        writer.close()
 
     server = await asyncio.start_server(say_nothing, LOOPBACK, 0)
     async with server:
@@ -50,6 +56,12 @@ async def test_a_signal_ends_a_start_that_waits_for_a_silent_database(load: Load
                 "SUPABASE_URL": f"http://{host}:{port}",
                 "SUPABASE_SERVICE_ROLE_KEY": ProjectKeys().service_role,
                 "POLYCOPY_START_PATIENCE_S": "3600",
+                "POLYCOPY_EXCHANGE__CLOB_URL": f"http://{host}:{port}",
+                "POLYCOPY_MODE": mode,
+                "POLYCOPY_WALLETS": json.dumps(
+                    [{"address": wallet.address, "type": "eoa", "key": "env:WALLET_KEY"}]
+                ),
+                "WALLET_KEY": wallet.key,
             }
         )
         serving = asyncio.create_task(serve(settings))
@@ -62,6 +74,9 @@ async def test_a_signal_ends_a_start_that_waits_for_a_silent_database(load: Load
         finally:
             serving.cancel()
             await asyncio.wait([serving])
+            for caller in callers:
+                caller.close()
+                await caller.wait_closed()
 
 
 async def test_a_start_that_fails_hands_back_the_leases_that_it_took(town: Town, load: Load) -> None:

@@ -57,9 +57,8 @@ async def work_off(settings: Settings, errand: Errand, tally: Tally) -> Report:
         began_s = adapters.clock.monotonic()
         ground = parts.Ground.of(settings, adapters, ServiceManager())
         run = _DryRun(ground, errand, tally) if errand.dry_run else _Run(ground, errand, tally)
-        stopping = (
-            Stopping.on_signals()
-        )  # before, a signal ends the process as any other: nothing is held yet
+        # Before this, a signal ends the process as it ends any other: nothing is held yet.
+        stopping = Stopping.on_signals()
         failure: Exception | None = None
         try:
             await run.work(stopping)
