@@ -275,6 +275,14 @@ async def test_any_other_no_is_refused_at_once_with_its_code(answer: httpx.Respo
     assert not error.retryable
 
 
+async def test_a_no_without_any_reason_is_a_server_that_died_while_it_answered() -> None:
+    """As PostgREST 12 said it when the database crashed under a call."""
+    empty = {"code": "", "details": None, "hint": None, "message": ""}
+    error = await error_of(httpx.Response(400, json=empty))
+    assert isinstance(error, DatabaseUnreachable)
+    assert error.retryable
+
+
 async def test_a_refusal_carries_the_databases_hint() -> None:
     error = await error_of(no(400, "P0001", "matched may not become live", "look it up"))
     assert "matched may not become live (look it up)" in str(error)

@@ -111,7 +111,9 @@ def refusal(status: int, body: bytes, *, thing: str) -> WorkerError:
             "set SUPABASE_SERVICE_ROLE_KEY to the service_role key of the project at SUPABASE_URL."
         )
     sentence = f"{thing}: {code or f'HTTP {status}'}: {said}".rstrip(": ")
-    if status in _RETRYABLE_STATUS or (status >= 500 and status not in _NOT_OURS_STATUS and not code):
+    # PostgREST's words for a server that died while it answered: whoever refuses says why.
+    died = status == 400 and not code and not message
+    if died or status in _RETRYABLE_STATUS or (status >= 500 and status not in _NOT_OURS_STATUS and not code):
         return DatabaseUnreachable(sentence)
     return DatabaseRefused(sentence, code=code or str(status))
 
