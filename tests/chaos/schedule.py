@@ -129,29 +129,32 @@ class Schedule:
 
     def __init__(self, seed: int, faults: Sequence[FaultName] = tuple(FAULTS)) -> None:
         self._source = random.Random(seed)
-        self._dealt = list(faults)
-        self._points: deque[Point] = deque()
+        self._dealt_faults = list(faults)
+        self._dealt_at: Counter[Point] = Counter()  # kills dealt and not handed back
+        self._missed: set[Point] = set()
         self._faults: deque[FaultName] = deque()
         self._lives = 0
-        self.struck: Counter[Point] = Counter()
 
     def next_life(self) -> Misfortune:
         self._lives += 1
         if self._lives % _PAUSE_EVERY == 0:
             return Misfortune(self._source.choice(PAUSE_POINTS), 1, Blow.PAUSE)
-        if not self._points:
-            self._points.extend(self._source.sample(POINTS, len(POINTS)))
-        point = self._points.popleft()
-        return Misfortune(point, self._source.randint(1, STEPS[point.step]))
+        least = min(self._dealt_at[point] for point in POINTS)
+        point = self._source.choice([point for point in POINTS if self._dealt_at[point] == least])
+        self._dealt_at[point] += 1
+        nth = 1 if point in self._missed else self._source.randint(1, STEPS[point.step])
+        self._missed.discard(point)
+        return Misfortune(point, nth)
 
     def hand_back(self, misfortune: Misfortune) -> None:
         """Its worker never came by: another one shall, at the first pass."""
         if misfortune.blow is Blow.KILL:
-            self._points.insert(min(len(self._points), self._source.randint(0, 3)), misfortune.point)
+            self._dealt_at[misfortune.point] -= 1
+            self._missed.add(misfortune.point)
 
     def next_fault(self) -> tuple[FaultName, Mapping[str, Any]]:
         if not self._faults:
-            self._faults.extend(self._source.sample(self._dealt, len(self._dealt)))
+            self._faults.extend(self._source.sample(self._dealt_faults, len(self._dealt_faults)))
         name = self._faults.popleft()
         return name, FAULTS[name]
 
