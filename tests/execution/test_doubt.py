@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.eventually import eventually
-from tests.support.pending_desk import booked, looking_up, order_row, pending, traded
+from tests.support.pending_desk import booked, looking_up, order_row, pending, traded, was_said
 from tests.support.trading_room import TradingRoom, open_room
 from worker.errors import DatabaseRefused
 from worker.execution.resolve import DoubtPolicy, Resolver
@@ -208,6 +208,7 @@ async def test_the_trades_of_an_order_that_a_human_ended_are_booked_and_told_lou
     with capture_logs() as log:
         async with looking_up(room):
             await eventually(lambda: looked_up_after_its_trades_are_final(room))
+            await eventually(lambda: was_said(log, "fill.late"))
     assert await state(room, "killed")
     assert await booked(room) == traded(room) != {}
     assert (await order_row(room))["status"] == "FILLED"
@@ -235,6 +236,7 @@ async def test_an_order_that_a_human_ended_and_that_is_alive_is_called_off(room:
     with capture_logs() as log:
         async with looking_up(room):
             await eventually(lambda: called_off(room, order_id))
+            await eventually(lambda: was_said(log, "order.called_off"))
     assert ("order.called_off", "critical") in {(entry["event"], entry["log_level"]) for entry in log}
     assert await state(room, "rejected")
 
@@ -270,6 +272,7 @@ async def test_a_fill_of_an_order_that_was_given_up_is_booked_and_told_loudly(ro
             room.floor.venue.engine.sight._orders_hidden_until_ns.clear()
             room.floor.venue.engine.sight._trades_hidden_until_ns.clear()
             await eventually(lambda: state(room, "matched"))
+            await eventually(lambda: was_said(log, "fill.late"))
     assert await booked(room) == traded(room) != {}
     assert order_id in {entry["order_id"] for entry in log if entry["event"] == "fill.late"}
     assert (await order_row(room))["status"] == "FILLED"

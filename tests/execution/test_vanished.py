@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.eventually import eventually
-from tests.support.pending_desk import booked, locked_usd, looking_up, order_row, traded
+from tests.support.pending_desk import booked, locked_usd, looking_up, order_row, traded, was_said
 from tests.support.trading_room import TradingRoom, open_room
 from worker.execution.resolve import DoubtPolicy
 from worker.orders.lifecycle import AttemptState
@@ -93,6 +93,7 @@ async def test_a_remainder_that_is_never_found_again_is_over_and_its_trades_stay
         async with looking_up(room):
             order_id = (await room.executed()).envelope.order_id
             await eventually(lambda: state(room, "cancelled"))
+            await eventually(lambda: was_said(log, "order.remainder_lost"))
     assert await booked(room) == traded(room) == {order_id: Decimal(5)}
     assert (await order_row(room))["status"] == "PARTIAL"
     assert await locked_usd(room) == 0
@@ -121,6 +122,7 @@ async def test_an_order_that_was_given_up_and_is_alive_after_all_is_called_off(r
         with capture_logs() as log:
             room.floor.venue.faults.clear()
             await eventually(lambda: state(room, "cancelled"))
+            await eventually(lambda: was_said(log, "order.called_off"))
     (alarm,) = [entry for entry in log if entry["event"] == "order.called_off"]
     assert (alarm["log_level"], alarm["order_id"], alarm["was"], alarm["cancelled"]) == (
         "critical",

@@ -1,9 +1,10 @@
 """The look-ups of open orders as a test runs them: quick, and until there is nothing left to learn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from typing import Any
 
 from tests.support.desk import Row
 from tests.support.trading_room import TradingRoom
@@ -77,3 +78,8 @@ async def locked_usd(room: TradingRoom) -> Decimal:
     """What open orders hold of the strategy's capital."""
     row = await room.desk.row("select coalesce(sum(reserved_usd), 0) as usd from public.lt_attempt_totals")
     return Decimal(row["usd"])
+
+
+def was_said(log: Sequence[Mapping[str, Any]], event: str) -> bool:
+    """What follows from an answer is said a moment after the database has it."""
+    return any(entry["event"] == event for entry in log)
