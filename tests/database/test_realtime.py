@@ -324,6 +324,7 @@ async def test_a_refused_key_is_said_loudly(server: Phoenix) -> None:
     with capture_logs() as logs:
         async with feed_of(server, heard):
             await eventually(lambda: heard.times(FeedState.LOST) == 1)
+            await eventually(lambda: any(entry["event"] == "stream.refused" for entry in logs))
     refused = [entry for entry in logs if entry["event"] == "stream.refused"]
     assert refused[0]["log_level"] == "error"
     assert "SUPABASE_SERVICE_ROLE_KEY" in refused[0]["reason"]
