@@ -82,12 +82,16 @@ async def _hold_pool(world: World, held_s: float) -> None:
         await line.ask(_HOLD)
         await line.ask(_GRANT_HOLD)
     await supabase.postgrest.reload_schema()
-    headers = {"apikey": supabase.service_role_key, "Authorization": f"Bearer {supabase.service_role_key}"}
-    async with aiohttp.ClientSession(headers=headers) as session, asyncio.TaskGroup() as group:
+    headers = {"Authorization": f"Bearer {supabase.service_role_key}"}
+    # Past the gateway, which may be down meanwhile.
+    connector = aiohttp.UnixConnector(str(supabase.postgrest.socket))
+    async with (
+        aiohttp.ClientSession("http://postgrest", headers=headers, connector=connector) as session,
+        asyncio.TaskGroup() as group,
+    ):
 
         async def hold() -> None:
-            url = f"{supabase.url}/rest/v1/rpc/hold"
-            async with session.post(url, json={"seconds": held_s}) as response:
+            async with session.post("/rpc/hold", json={"seconds": held_s}) as response:
                 await response.read()
 
         for _ in range(_POOL_HOLDERS):

@@ -18,6 +18,7 @@ from tests.chaos import controls
 from tests.chaos import run as chaos
 from tests.feed import run as feed_faults
 from tests.feed import soak
+from tests.support.tool import SoFar, conduct
 
 ROOT = Path(__file__).parents[2]
 MAINS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -124,6 +125,22 @@ async def test_an_interrupted_run_is_taken_down_and_tells_what_it_had_done(numbe
     assert (code, said) == (130, {"seed": 3, "signals": 7, "interrupted": True})
     assert "taken down" in talk
     assert "Traceback" not in talk
+
+
+def test_a_run_that_fails_by_itself_is_not_called_interrupted() -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ConnectionError("nobody there")
+
+    async def run(_: SoFar) -> None:
+        async with asyncio.TaskGroup() as outer:
+            outer.create_task(fail())
+            async with asyncio.TaskGroup() as inner:
+                inner.create_task(fail())
+
+    with pytest.raises(ExceptionGroup) as failure:
+        conduct(run, as_json=True)
+    assert failure.group_contains(ConnectionError)
 
 
 @pytest.fixture

@@ -170,13 +170,11 @@ def conduct(run: Callable[[SoFar], Awaitable[T]], *, as_json: bool, **known: obj
     so_far: SoFar = dict(known)
 
     async def heard() -> T:
-        program = asyncio.current_task()
-        assert program is not None
-        with Interrupts.listening():
+        with Interrupts.listening() as interrupts:
             try:
                 return await run(so_far)
             except Exception as error:
-                if not program.cancelling():
+                if not interrupts.heard:
                     raise
                 tell(f"while stopping: {error!r}")
                 raise asyncio.CancelledError from error

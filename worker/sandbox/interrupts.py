@@ -18,6 +18,7 @@ class Interrupts:
     def __init__(self, program: asyncio.Task[object]) -> None:
         self._program = program
         self._part: asyncio.Task[object] | None = None
+        self.heard = False
 
     @classmethod
     @contextmanager
@@ -41,6 +42,7 @@ class Interrupts:
         self._part = part
 
     def _arrived(self) -> None:
+        self.heard = True
         part, self._part = self._part, None
         if part is not None and not part.done():
             part.cancel()
