@@ -19,16 +19,11 @@ declare
   wallet     text := lower(p ->> 'wallet_address');
   side       text := p #>> '{order,side}';
   buys       boolean := side is distinct from 'SELL';   -- an exit is never blocked by a limit
-  reserve    numeric := (p #>> '{order,reserve_usd}')::numeric;
   lease      public.lt_leases;
   switch     public.lt_controls;
   decision   public.lt_decisions;
-  signal     public.ft_orders;
-  difference jsonb;
+  refusal    jsonb;
   twin       text;
-  in_market  numeric;
-  balance    public.lt_wallets;
-  spendable  numeric;
   sellable   numeric;
   unsold     numeric;
 begin
@@ -93,36 +88,9 @@ begin
     return jsonb_build_object('reason', 'already_executed', 'value', twin, 'final', true, 'state', 'executed');
   end if;
 
-  -- What was decided on came over a socket; only the table's own row may move money.
-  select * into signal from public.ft_orders o where o.order_id = (p ->> 'ft_order_id')::uuid;
-  if signal.order_id is null or signal.outcome is distinct from 'OPEN' then
-    return jsonb_build_object('reason', 'ft_not_open', 'value', coalesce(signal.outcome, 'missing'),
-                              'limit', 'OPEN', 'final', signal.order_id is not null);
-  end if;
-  select jsonb_object_agg(now_has.key, now_has.value) into difference
-  from jsonb_each(jsonb_build_object(
-    'wallet_id', signal.wallet_id, 'side', signal.side, 'condition_id', signal.condition_id,
-    'token_label', signal.token_label, 'entry_price', signal.entry_price, 'size', signal.size)) now_has
-  where case when now_has.key in ('entry_price', 'size')
-    then (now_has.value #>> '{}')::numeric is distinct from (p -> 'expected' ->> now_has.key)::numeric
-    else now_has.value #>> '{}' is distinct from p -> 'expected' ->> now_has.key end;
-  if difference is not null then
-    return jsonb_build_object('reason', 'signal_changed', 'value', public.lt_exact(difference)::text,
-                              'limit', (p -> 'expected')::text, 'final', false);
-  end if;
-  if side is distinct from signal.side then
-    raise exception 'a % order for the % signal %', side, signal.side, signal.order_id
-      using hint = 'An order takes the side of its signal.';
-  end if;
-  if signal.wallet_id <> strategy.ft_wallet_id then
-    return jsonb_build_object('reason', 'strategy_inactive', 'value', signal.wallet_id,
-                              'limit', strategy.ft_wallet_id, 'final', true);
-  end if;
-  if p ->> 'lt_order_id' is null then
-    twin := public.lt_duplicate_of(signal, strategy.strategy_id, in_mode);
-    if twin is not null then
-      return jsonb_build_object('reason', 'duplicate_signal', 'value', twin, 'final', true);
-    end if;
+  refusal := public.lt_signal_refusal(p, strategy);
+  if refusal is not null then
+    return refusal;
   end if;
   if lower(strategy.wallet_address) is distinct from wallet then
     return jsonb_build_object('reason', 'wallet_mismatch', 'value', wallet,
@@ -145,106 +113,8 @@ begin
     return null;
   end if;
 
-  if spent_usd + reserve > strategy.max_order_size_usd then
-    return jsonb_build_object('reason', 'above_max_order_size', 'value', public.lt_text(spent_usd + reserve),
-                              'limit', public.lt_text(strategy.max_order_size_usd), 'final', true, 'money', true);
-  end if;
-  if strategy.max_position_size_usd is not null then
-    -- A position is what is held in one market, however many signals built it.
-    select coalesce(sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd), 0) into in_market
-    from public.lt_positions h
-    where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.condition_id = signal.condition_id;
-    if in_market + reserve > strategy.max_position_size_usd then
-      return jsonb_build_object('reason', 'max_position_size', 'value', public.lt_text(in_market + reserve),
-                                'limit', public.lt_text(strategy.max_position_size_usd), 'final', true, 'money', true);
-    end if;
-  end if;
-  if capital.exposure_usd + reserve > strategy.max_total_exposure_usd then
-    return jsonb_build_object('reason', 'max_total_exposure', 'value', public.lt_text(capital.exposure_usd + reserve),
-                              'limit', public.lt_text(strategy.max_total_exposure_usd), 'final', true, 'money', true);
-  elsif reserve > capital.available_usd then
-    return jsonb_build_object('reason', 'insufficient_capital', 'value', public.lt_text(reserve),
-                              'limit', public.lt_text(capital.available_usd), 'final', true, 'money', true);
-  end if;
-
-  select * into balance from public.lt_wallets w where w.wallet_address = wallet and w.mode = in_mode;
-  if balance.as_of is null
-     or balance.as_of < now_is - make_interval(secs => coalesce((p ->> 'balance_max_age_s')::numeric, 60))
-  then
-    return jsonb_build_object('reason', 'wallet_balance_unknown', 'value', balance.as_of,
-                              'limit', p ->> 'balance_max_age_s', 'final', false);
-  end if;
-  spendable := balance.collateral_usd - public.lt_wallet_claims_usd(wallet, in_mode, balance.as_of);
-  if reserve > spendable then
-    return jsonb_build_object('reason', 'wallet_insufficient_balance', 'value', public.lt_text(reserve),
-                              'limit', public.lt_text(spendable), 'final', true, 'money', true);
-  end if;
-  return null;
-end
-$$;
-
--- How a source_trade_id was made: the platform's two intakes name one trade differently.
-create or replace function public.lt_id_scheme(source_trade_id text)
-returns text
-language sql immutable security invoker set search_path = ''
-as $$
-  select case
-    when source_trade_id ~* '^0x[0-9a-f]{64}$' then 'transaction'
-    when source_trade_id like 'agg-%' then 'aggregate'
-    when source_trade_id like '%-%' then 'synthetic'
-    else 'trade' end
-$$;
-
--- The signal that the strategy has executed for the same trade under an id of another scheme, or null. Under
--- one scheme two rows are two trades, however alike: one transaction may hold several fills.
-create or replace function public.lt_duplicate_of(signal public.ft_orders, for_strategy_id text, in_mode text)
-returns text
-language plpgsql stable security invoker set search_path = ''
-as $$
-begin
-  return (select twin.order_id::text
-  from public.ft_orders twin
-  where twin.wallet_id = signal.wallet_id
-    and twin.order_time between signal.order_time - interval '5 seconds' and signal.order_time + interval '5 seconds'
-    -- Not by the index of condition_id: a popular market has a signal a second, ten seconds of a wallet few.
-    and coalesce(twin.condition_id, '') = signal.condition_id
-    and twin.order_id <> signal.order_id and twin.side = signal.side and twin.token_label = signal.token_label
-    and lower(twin.trader_address) = lower(signal.trader_address) and twin.entry_price = signal.entry_price
-    and public.lt_id_scheme(twin.source_trade_id) <> public.lt_id_scheme(signal.source_trade_id)
-    and exists (
-      select from public.lt_decisions d
-      where d.strategy_id = for_strategy_id and d.ft_order_id = twin.order_id and d.mode = in_mode
-        and d.state = 'executed')
-  limit 1);
-end
-$$;
-
--- What a balance seen at `as_of` does not show yet: open reservations, and fills that had not settled then.
--- Of an open attempt's reservation the part that had settled is in the balance already.
-create or replace function public.lt_wallet_claims_usd(wallet text, in_mode text, as_of timestamptz)
-returns numeric
-language plpgsql stable security invoker set search_path = ''
-as $$
-begin
-  return (select coalesce(sum(greatest(
-    case when a.closed_at is null then a.reserve_usd - filled.seen_usd else 0 end, filled.unseen_usd)), 0)
-  from public.lt_order_attempts a
-  cross join lateral (
-    select
-      coalesce(sum(f.price * f.shares + f.fee_usd) filter (where f.settled_at <= lt_wallet_claims_usd.as_of), 0) as seen_usd,
-      coalesce(sum(f.price * f.shares + f.fee_usd)
-        filter (where f.settled_at is null or f.settled_at > lt_wallet_claims_usd.as_of), 0)                     as unseen_usd
-    from public.lt_fills f where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
-  ) filled
-  where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.side = 'BUY'
-    -- Three small index scans, not a walk through the history of the wallet.
-    and a.exchange_order_id in (
-      select open.exchange_order_id from public.lt_order_attempts open
-      where open.wallet_address = lt_wallet_claims_usd.wallet and open.mode = in_mode and open.closed_at is null
-      union
-      select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'
-      union
-      select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of));
+  return coalesce(
+    public.lt_limits_refusal(p, strategy, capital, spent_usd), public.lt_wallet_refusal(p));
 end
 $$;
 

@@ -165,6 +165,10 @@ class Desk:
             "token_label": "Yes",
             "entry_price": "0.5015",
             "size": "6",
+            "trader_win_rate": None,
+            "edge_pct": None,
+            "conviction": None,
+            "model_probability": None,
         } | changes.pop("expected", {})
         exchange_order_id = changes.pop("exchange_order_id", None) or order_id()
         return {

@@ -30,6 +30,10 @@ def claim_params(
             "token_label": signal.token_label,
             "entry_price": number_text(signal.entry_price),
             "size": number_text(signal.size_usd),
+            "trader_win_rate": number_text(signal.trader_win_rate),
+            "edge_pct": number_text(signal.edge_pct),
+            "conviction": number_text(signal.conviction),
+            "model_probability": number_text(signal.model_probability),
         },
         "order": _order(plan, envelope),
         "attempt": {
@@ -59,6 +63,7 @@ def _order(plan: Plan, envelope: Envelope) -> dict[str, Any]:
         "shares": number_text(plan.amounts.shares),
         "reserve_usd": number_text(plan.reservation.usd),
         "reserve_shares": number_text(plan.reservation.shares),
+        "unsold_shares": number_text(plan.holdings.unsold_shares) if plan.holdings else None,
         "expires_at": moment_text(envelope.expires_at),
     }
 

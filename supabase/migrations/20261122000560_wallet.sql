@@ -1,0 +1,57 @@
+-- The wallet of a claim: strategies share it, and its balance on the exchange is the last word on what they may spend.
+
+-- Why the wallet cannot pay for an entry, or null. Called with the wallet's row locked; as lt_claim_refusal.
+create or replace function public.lt_wallet_refusal(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  wallet    text := lower(p ->> 'wallet_address');
+  reserve   numeric := (p #>> '{order,reserve_usd}')::numeric;
+  balance   public.lt_wallets;
+  spendable numeric;
+begin
+  select * into balance from public.lt_wallets w where w.wallet_address = wallet and w.mode = p ->> 'mode';
+  if balance.as_of is null
+     or balance.as_of < clock_timestamp() - make_interval(secs => coalesce((p ->> 'balance_max_age_s')::numeric, 60))
+  then
+    return jsonb_build_object('reason', 'wallet_balance_unknown', 'value', balance.as_of,
+                              'limit', p ->> 'balance_max_age_s', 'final', false);
+  end if;
+  spendable := balance.collateral_usd - public.lt_wallet_claims_usd(wallet, balance.mode, balance.as_of);
+  if reserve > spendable then
+    return jsonb_build_object('reason', 'wallet_insufficient_balance', 'value', public.lt_text(reserve),
+                              'limit', public.lt_text(spendable), 'final', true, 'money', true);
+  end if;
+  return null;
+end
+$$;
+
+-- What a balance seen at `as_of` does not show yet: open reservations, and fills that had not settled then.
+-- Of an open attempt's reservation the part that had settled is in the balance already.
+create or replace function public.lt_wallet_claims_usd(wallet text, in_mode text, as_of timestamptz)
+returns numeric
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return (select coalesce(sum(greatest(
+    case when a.closed_at is null then a.reserve_usd - filled.seen_usd else 0 end, filled.unseen_usd)), 0)
+  from public.lt_order_attempts a
+  cross join lateral (
+    select
+      coalesce(sum(f.price * f.shares + f.fee_usd) filter (where f.settled_at <= lt_wallet_claims_usd.as_of), 0) as seen_usd,
+      coalesce(sum(f.price * f.shares + f.fee_usd)
+        filter (where f.settled_at is null or f.settled_at > lt_wallet_claims_usd.as_of), 0)                     as unseen_usd
+    from public.lt_fills f where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
+  ) filled
+  where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.side = 'BUY'
+    -- Three small index scans, not a walk through the history of the wallet.
+    and a.exchange_order_id in (
+      select open.exchange_order_id from public.lt_order_attempts open
+      where open.wallet_address = lt_wallet_claims_usd.wallet and open.mode = in_mode and open.closed_at is null
+      union
+      select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'
+      union
+      select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of));
+end
+$$;
