@@ -52,8 +52,11 @@ class Plan:
 
     @property
     def warm_up(self) -> int:
-        """Signals after which memory should stand still: pools are filled, caches warm, code paths walked."""
-        return max(self.signals // 10, min(_WARM_UP_LEAST, self.signals // 2))
+        """Signals after which memory should stand still: pools are filled, caches warm, code paths walked.
+
+        In a long run also what the worker remembers for a quarter of a minute, at a thousand signals a second.
+        """
+        return max(self.signals // 5, min(_WARM_UP_LEAST, self.signals // 2))
 
     def followers(self) -> Sequence[Follower]:
         active = Follower("SOAK_ACTIVE", "FT_ACTIVE", 0, "FAK", Decimal("5.0"))

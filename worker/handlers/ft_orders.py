@@ -35,8 +35,8 @@ log = structlog.get_logger(__name__)
 
 # A plan made on a look at the book is good for so long.
 _BOOK_GOOD_FOR = timedelta(seconds=5)
-# How long a sweep that was asked before a decision was committed may take to come back with its pair.
-_SETTLED_FOR_S = 30.0
+# How long a sweep that was asked before a decision was committed may take to come back with its pair: a few calls' time.
+_SETTLED_FOR_S = 15.0
 # Puts every deferred pair behind all backlog, whatever their ages.
 _LAST_S = 1e10
 
