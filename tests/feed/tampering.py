@@ -17,7 +17,7 @@ delete from public.lt_decisions where ctid = (
 """
 INSERT_ONE = b"""
 insert into public.lt_decisions (strategy_id, ft_order_id, mode, state, reason, signal_at, decided_at)
-select strategy_id, gen_random_uuid(), 'live', 'skipped', 'sells_unsupported', now(), now()
+select strategy_id, gen_random_uuid(), 'live', 'skipped', 'price_moved', now(), now()
 from public.lt_strategies limit 1
 """
 

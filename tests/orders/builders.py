@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from worker.orders.capital import Capital
+from worker.orders.holdings import Holdings
 from worker.orders.market import Book, Level, Market, Token
 from worker.orders.signal import Signal, parse_signal
 from worker.orders.strategy import Strategy, parse_strategy
@@ -121,6 +122,24 @@ def a_capital(
         awaiting_redeem_usd=zero,
         available_usd=Decimal(available),
         exposure_usd=Decimal(exposure),
+    )
+
+
+def a_holding(
+    unsold: str,
+    *,
+    settled: str | None = None,
+    under_way: bool = False,
+    paper_bought: str = "1",
+    paper_sold: str = "0",
+) -> Holdings:
+    """Settled as a whole, of a trader who sells all that he has: the signal is for more than the one paper share."""
+    return Holdings(
+        unsold_shares=Decimal(unsold),
+        settled_shares=Decimal(unsold if settled is None else settled),
+        under_way=under_way,
+        paper_bought_shares=Decimal(paper_bought),
+        paper_sold_shares=Decimal(paper_sold),
     )
 
 

@@ -14,6 +14,7 @@ from tests.orders.builders import (
     YES,
     a_book,
     a_capital,
+    a_holding,
     a_market,
     a_signal,
     a_strategy,
@@ -22,9 +23,10 @@ from tests.orders.builders import (
     strategy_row,
 )
 from worker.orders.capital import Capital
-from worker.orders.decide import Holdings, Plan, decide, defer, is_fresh, screen
+from worker.orders.decide import Plan, decide, defer, is_fresh, screen
 from worker.orders.evidence import evidence_of
 from worker.orders.guards import edge_after_fees
+from worker.orders.holdings import Holdings
 from worker.orders.market import Book, Market
 from worker.orders.policy import DecisionPolicy, RetryPace
 from worker.orders.reasons import SkipReason
@@ -118,7 +120,7 @@ def test_a_label_that_two_outcomes_share_is_refused() -> None:
         ({"strategy": a_strategy(circuit_breaker_active=True)}, SkipReason.BREAKER_ACTIVE),
         ({"signal": aged(hours=25)}, SkipReason.SIGNAL_TOO_OLD),
         ({"signal": aged(minutes=3)}, SkipReason.SIGNAL_STALE),
-        ({"signal": a_signal(side="SELL")}, SkipReason.SELLS_UNSUPPORTED),
+        ({"signal": a_signal(side="SELL"), "holdings": a_holding("0")}, SkipReason.SELL_NO_POSITION),
         (
             {
                 "signal": a_signal(trader_win_rate=None, edge_pct=None),
@@ -210,14 +212,14 @@ def test_a_raise_that_any_limit_refuses_leaves_the_bet_too_small(case: dict[str,
 
 
 def test_dust_is_never_raised_to_more_than_is_held() -> None:
-    dust = skip(SELL, small(), holdings=Holdings(D("4.99")))
+    dust = skip(SELL, small(), holdings=a_holding("4.99"))
     assert dust.reason is SkipReason.BELOW_MIN_SIZE
     assert "raise_to_usd" not in dust.snapshot
 
 
 def test_no_edge_is_asked_of_an_exit() -> None:
     policy = replace(POLICY, min_edge_after_fees=D("0.9"))
-    assert plan(SELL, policy=policy, holdings=Holdings(D(20))).amounts.shares == D(20)
+    assert plan(SELL, policy=policy, holdings=a_holding("20")).amounts.shares == D(20)
 
 
 def test_an_unknown_method_blocks_its_own_strategy_and_no_other() -> None:
@@ -347,40 +349,44 @@ SELL = a_signal(side="SELL")
 
 
 def test_a_sell_without_a_position_is_never_a_buy() -> None:
-    for holdings, reason in (
-        (None, SkipReason.SELLS_UNSUPPORTED),
-        (Holdings(D(0)), SkipReason.SELL_NO_POSITION),
-    ):
-        refused = skip(SELL, holdings=holdings)
-        assert refused.reason is reason
-        assert not refused.deferred
+    refused = skip(SELL, holdings=a_holding("0"))
+    assert refused.reason is SkipReason.SELL_NO_POSITION
+    assert not refused.deferred
 
 
-def test_a_sell_waits_for_shares_that_are_not_confirmed() -> None:
-    waiting = skip(SELL, holdings=Holdings(D(0), unsettled_shares=D(7)))
+def test_a_sell_is_not_judged_without_a_look_at_the_holdings() -> None:
+    with pytest.raises(ValueError, match="holdings"):
+        judge(SELL)
+    assert skip(a_signal(side="SELL", token_label="?")).reason is SkipReason.TOKEN_LABEL_MISMATCH
+
+
+def test_a_sell_waits_for_shares_that_are_not_settled() -> None:
+    waiting = skip(SELL, holdings=a_holding("7", settled="6.99"))
     assert waiting.reason is SkipReason.POSITION_UNSETTLED
     assert waiting.deferred
 
 
-def test_a_sell_gives_the_traders_fraction_of_the_confirmed_shares_and_no_dollars() -> None:
-    made = plan(SELL, holdings=Holdings(D(20), unsettled_shares=D(5), sell_fraction=D("0.5")))
+def test_a_sell_gives_the_traders_part_of_the_shares_at_a_bounded_price_and_no_dollars() -> None:
+    # $12.00 at 0.5015 are half of $24.00 at the same price.
+    made = plan(SELL, holdings=a_holding("20", settled="16", paper_bought=str(D(24) / D("0.5015"))))
     assert made.side is Side.SELL
     assert made.amounts.shares == made.reservation.shares == D(10)
     assert made.reservation.usd == made.bet_usd == 0
     assert made.limit_price == D("0.49")
-    assert plan(SELL, holdings=Holdings(D(20), sell_fraction=D(3))).amounts.shares == D(20)
+    assert (made.snapshot["part"], made.snapshot["unsold_shares"]) == ("0.50000000", "20")
+    assert plan(SELL, holdings=a_holding("20")).amounts.shares == D(20)
 
 
 def test_limits_and_breakers_never_block_an_exit() -> None:
     strategy = a_strategy(circuit_breaker_active=True, max_position_size_usd="0", max_total_exposure_usd="0")
     exit_plan = plan(
-        SELL, strategy, capital=a_capital(available="-1", exposure="50"), holdings=Holdings(D(20))
+        SELL, strategy, capital=a_capital(available="-1", exposure="50"), holdings=a_holding("20")
     )
     assert exit_plan.amounts.shares == D(20)
 
 
 def test_pause_and_kill_block_exits_too() -> None:
-    held = Holdings(D(20))
+    held = a_holding("20")
     assert skip(SELL, a_strategy(is_paused=True), holdings=held).reason is SkipReason.STRATEGY_PAUSED
     assert skip(SELL, a_strategy(controls=["kill"]), holdings=held).reason is SkipReason.KILL_SWITCH
 

@@ -154,7 +154,7 @@ def test_the_picture_fits_the_terminal_and_keeps_its_columns(width: int) -> None
         "momentum_whole",
         "SELL Yanke… 0.5416",
         "Will it rain in Oslo before " * 4,
-        "sells_unsupported",
+        "sell_no_position",
         "$1000.00@0.5416",
         "1234",
     )
@@ -168,7 +168,7 @@ def test_the_picture_fits_the_terminal_and_keeps_its_columns(width: int) -> None
         assert max(map(len, shown)) <= width
         headings.add(shown[1].rstrip())
         if full in lines:
-            assert all(part in shown[3] for part in ("momentum_whole", "sells_unsupported", "1234", "…"))
+            assert all(part in shown[3] for part in ("momentum_whole", "sell_no_position", "1234", "…"))
     assert len(headings) == 1
 
 

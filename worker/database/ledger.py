@@ -26,6 +26,7 @@ from worker.database.controls import (
 )
 from worker.database.decisions import decision_params, parse_signal_work, parse_work
 from worker.database.doubt import Evidence, parse_evidence
+from worker.database.holdings import parse_holdings
 from worker.database.values import (
     Row,
     count_of,
@@ -41,6 +42,7 @@ from worker.database.values import (
 from worker.database.wallets import parse_lease
 from worker.orders.capital import Capital, parse_capital
 from worker.orders.decide import Plan
+from worker.orders.holdings import Holdings
 from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import (
     Attempt,
@@ -57,7 +59,15 @@ from worker.orders.ports import (
     WorkBatch,
 )
 from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
-from worker.orders.terms import FtOrderId, Mode, OrderId, StrategyId, WalletAddress, WorkerId
+from worker.orders.terms import (
+    FtOrderId,
+    Mode,
+    OrderId,
+    StrategyId,
+    TokenId,
+    WalletAddress,
+    WorkerId,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +140,10 @@ class SupabaseLedger:
 
     async def capital(self, strategy_id: StrategyId) -> Capital:
         return parse_capital(row_of(await self._call("lt_capital", {"strategy_id": strategy_id}), "capital"))
+
+    async def holdings(self, strategy_id: StrategyId, ft_order_id: FtOrderId, token_id: TokenId) -> Holdings:
+        params = {"strategy_id": strategy_id, "ft_order_id": ft_order_id, "token_id": token_id}
+        return parse_holdings(await self._call("lt_holdings", params))
 
     async def claim(self, plan: Plan, envelope: Envelope, lease: Lease, stages: Stages) -> Granted | Refused:
         params = claim_params(

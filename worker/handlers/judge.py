@@ -6,13 +6,15 @@ from datetime import datetime
 
 from worker.errors import ExchangeError, ExchangeUnreachable, MarketNotFound
 from worker.orders.decide import Plan, decide, defer, is_fresh, screen
+from worker.orders.holdings import Holdings
+from worker.orders.market import Token
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import Exchange, Ledger
 from worker.orders.reasons import SkipReason, Stage
 from worker.orders.signal import Malformed, Signal
 from worker.orders.skips import Deferral, Skip
 from worker.orders.strategy import InvalidStrategy, Strategy
-from worker.orders.terms import WalletAddress
+from worker.orders.terms import Side, WalletAddress
 
 WORDS_MOST = 80  # of an error, beside the reason
 
@@ -51,7 +53,7 @@ class Judge:
         return Case(signal, strategy, before)
 
     async def verdict(self, case: Case, now: datetime) -> Plan | Skip:
-        """Ask for the market, the book of a signal that is not fresh, and the capital; then decide.
+        """Ask for the market, the book of a signal that is not fresh, what there is to sell, the capital; then decide.
 
         A no for money is asked again with the numbers of now, and so is a bet that money may have kept too small.
         Raises `DatabaseError`.
@@ -68,17 +70,24 @@ class Judge:
             return self.no(SkipReason.EXCHANGE_UNREACHABLE, case, now, value=str(error)[:WORDS_MOST])
         except ExchangeError as error:
             return self.no(SkipReason.MARKET_NOT_READY, case, now, value=str(error)[:WORDS_MOST])
+        holdings = await self._holdings(case, token) if token is not None else None
         capital = strategy.capital or await self.ledger.capital(strategy.strategy_id)
-        plan = decide(signal, strategy, market, book, capital, self.policy, now, before=case.before)
-        if isinstance(plan, Skip) and _rests_on_money(plan.reason):
+        plan = decide(signal, strategy, market, book, capital, self.policy, now, holdings, case.before)
+        if isinstance(plan, Skip) and _rests_on_money(signal, plan.reason):
             latest = await self.ledger.capital(strategy.strategy_id)
-            plan = decide(signal, strategy, market, book, latest, self.policy, now, before=case.before)
+            plan = decide(signal, strategy, market, book, latest, self.policy, now, holdings, case.before)
         return plan
+
+    async def _holdings(self, case: Case, token: Token) -> Holdings | None:
+        """Asked for an exit alone: an entry waits for no further answer."""
+        if case.signal.side is Side.BUY:
+            return None
+        return await self.ledger.holdings(case.strategy.strategy_id, case.signal.ft_order_id, token.token_id)
 
     def no(self, reason: SkipReason, case: Case, now: datetime, *, value: str = "", limit: str = "") -> Skip:
         """A no that came from outside: final, or deferred while its reason may pass."""
         return defer(reason, case.signal, self.policy, now, before=case.before, value=value, limit=limit)
 
 
-def _rests_on_money(reason: SkipReason) -> bool:
-    return reason.stage is Stage.LIMITS or reason is SkipReason.BELOW_MIN_SIZE
+def _rests_on_money(signal: Signal, reason: SkipReason) -> bool:
+    return signal.side is Side.BUY and (reason.stage is Stage.LIMITS or reason is SkipReason.BELOW_MIN_SIZE)

@@ -84,6 +84,11 @@ def smallest_buy(
     )
 
 
+def smallest_sale_shares(order_type: OrderType, market: Market) -> Decimal:
+    """The least that the exchange takes as a SELL of this type: only what rests must reach the market's minimum."""
+    return market.min_order_size_shares if order_type.rests else _SHARE_STEP
+
+
 def _immediate_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
     """Spends A whole cents with A + ⌈A·worst fee rate⌉ ≤ bet.
 
@@ -129,7 +134,7 @@ def _cost_per_share(price: Decimal, market: Market) -> Decimal:
 def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal) -> Ticket | Skip:
     """Gives whole hundredths of a share for exactly shares · limit. Its fee comes out of the proceeds."""
     shares = floor_to(shares, _SHARE_STEP)
-    minimum = market.min_order_size_shares if order_type.rests else _SHARE_STEP
+    minimum = smallest_sale_shares(order_type, market)
     if shares < minimum:
         return _too_small(f"{plain(shares)} shares", f"{plain(minimum)} shares")
     return Ticket(

@@ -14,9 +14,17 @@ from decimal import Decimal
 from typing import TypeVar
 
 from worker.orders import guards
-from worker.orders.amounts import Amounts, Reservation, Ticket, smallest_buy, ticket
+from worker.orders.amounts import (
+    Amounts,
+    Reservation,
+    Ticket,
+    smallest_buy,
+    smallest_sale_shares,
+    ticket,
+)
 from worker.orders.capital import Capital
 from worker.orders.evidence import evidence_of
+from worker.orders.holdings import Holdings, shares_to_sell
 from worker.orders.market import Book, Market, Token
 from worker.orders.numbers import plain
 from worker.orders.policy import DecisionPolicy
@@ -25,22 +33,13 @@ from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal
 from worker.orders.sizing import bet_usd
 from worker.orders.skips import Deferral, Skip, timed
-from worker.orders.snapshot import bet_seen, state_seen
+from worker.orders.snapshot import bet_seen, sale_seen, state_seen
 from worker.orders.strategy import FtWallet, InvalidStrategy, Strategy
 from worker.orders.terms import OrderType, Side
 
 # The exchange refuses a GTD order that expires within three minutes and drops it a minute early.
 _GTD_MIN_AHEAD = timedelta(seconds=190)
 _GTD_DROPPED_EARLY = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """Shares of the signal's outcome. Only confirmed ones may be sold; `sell_fraction` is what the trader sold."""
-
-    confirmed_shares: Decimal
-    unsettled_shares: Decimal = Decimal(0)
-    sell_fraction: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ class Plan:
     reservation: Reservation
     expires_at: datetime | None
     snapshot: Mapping[str, str]
+    holdings: Holdings | None = None  # what a SELL was decided on
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,6 @@ def screen(
     strategy: Strategy | InvalidStrategy,
     policy: DecisionPolicy,
     now: datetime,
-    holdings: Holdings | None = None,
     before: Deferral | None = None,
 ) -> Skip | None:
     """Everything that can be refused before the exchange is asked. None: go on to `decide`."""
@@ -106,7 +105,7 @@ def screen(
     if isinstance(strategy, InvalidStrategy):
         return Skip(SkipReason.STRATEGY_INVALID, value=strategy.problem)
     try:
-        _screen(signal, strategy, policy, now, holdings)
+        _screen(signal, strategy, policy, now)
     except _SkippedError as skipped:
         return timed(skipped.skip, created_at=signal.created_at, policy=policy, now=now, before=before)
     return None
@@ -125,6 +124,7 @@ def decide(
 ) -> Plan | Skip:
     """Asks, in this order: screen, size, market, price, book, edge, amounts, limits. The first no is the answer.
 
+    `holdings`: what a SELL that has an outcome of the market to sell cannot be judged without (`ValueError`).
     `before`: what the pair was deferred for, so that it is asked less and less often.
     """
     case = _Case(signal, strategy, market, book, capital, policy, now, holdings)
@@ -152,16 +152,12 @@ def defer(
     )
 
 
-def _screen(
-    signal: Signal, strategy: Strategy, policy: DecisionPolicy, now: datetime, holdings: Holdings | None
-) -> FtWallet:
+def _screen(signal: Signal, strategy: Strategy, policy: DecisionPolicy, now: datetime) -> FtWallet:
     _refuse(guards.paper_order_open(signal))
     if strategy.ft_wallet is None:
         raise _SkippedError(Skip(SkipReason.UNKNOWN_WALLET, value=strategy.ft_wallet_id))
     _refuse(guards.switches(strategy, signal.side, policy.mode))
     _refuse(guards.young_enough(signal, policy, now))
-    if signal.side is Side.SELL:
-        _refuse(_sellable(holdings))
     return strategy.ft_wallet
 
 
@@ -169,8 +165,8 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
     """`seen` is filled on the way, so that a skip shows how far the judgement came."""
     signal, strategy, market, policy = case.signal, case.strategy, case.market, case.policy
     side = signal.side
-    wallet = _screen(signal, strategy, policy, case.now, case.holdings)
-    bet = Decimal(0)
+    wallet = _screen(signal, strategy, policy, case.now)
+    bet = shares = Decimal(0)
     evidence = evidence_of(signal)
     if side is Side.BUY:
         seen.update(bet_seen(wallet, evidence, case.capital))
@@ -179,6 +175,8 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
 
     _refuse(guards.tradable(market))
     token = _require(_token(signal, market))
+    if side is Side.SELL:
+        shares = _sale(case, seen)
     base = _require(base_price(signal.entry_price, side, market.tick_size))
     seen["base_price"] = plain(base)
     limit = _require(limit_price(base, side, strategy.slippage, market.tick_size, policy.min_tick_max_pct))
@@ -191,7 +189,7 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
     if side is Side.BUY:
         _refuse(guards.enough_edge(evidence, limit, market, policy, fresh=fresh))
 
-    order = _ticket(case, limit, bet)
+    order = _ticket(case, limit, bet, shares)
     if isinstance(order, Skip):
         order = _raised(case, wallet, limit, order, seen)
         bet = order.reservation.usd
@@ -212,17 +210,26 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
         reservation=order.reservation,
         expires_at=_expiry(policy, case.now) if strategy.order_type is OrderType.GTD else None,
         snapshot=seen,
+        holdings=case.holdings,
     )
 
 
-def _ticket(case: _Case, limit: Decimal, bet: Decimal) -> Ticket | Skip:
+def _sale(case: _Case, seen: dict[str, str]) -> Decimal:
+    if case.holdings is None:
+        raise ValueError("Expected the holdings that a SELL is decided on, was None")
+    seen.update(sale_seen(case.signal, case.holdings))
+    least = smallest_sale_shares(case.strategy.order_type, case.market)
+    return _require(shares_to_sell(case.signal, case.holdings, least_shares=least))
+
+
+def _ticket(case: _Case, limit: Decimal, bet: Decimal, shares: Decimal) -> Ticket | Skip:
     return ticket(
         side=case.signal.side,
         order_type=case.strategy.order_type,
         limit_price=limit,
         market=case.market,
         bet_usd=bet,
-        shares=_shares_to_sell(case.holdings),
+        shares=shares,
         min_marketable_usd=case.policy.min_marketable_usd,
     )
 
@@ -256,22 +263,6 @@ def _require(value: _T | Skip) -> _T:
     return value
 
 
-def _sellable(holdings: Holdings | None) -> Skip | None:
-    if holdings is None:
-        return Skip(SkipReason.SELLS_UNSUPPORTED)
-    if holdings.confirmed_shares + holdings.unsettled_shares <= 0:
-        return Skip(SkipReason.SELL_NO_POSITION, value="0 shares")
-    if holdings.confirmed_shares <= 0:
-        return Skip(SkipReason.POSITION_UNSETTLED, value=f"{plain(holdings.unsettled_shares)} shares")
-    return None
-
-
-def _shares_to_sell(holdings: Holdings | None) -> Decimal:
-    if holdings is None:
-        return Decimal(0)
-    return holdings.confirmed_shares * min(Decimal(1), holdings.sell_fraction)
-
-
 def _token(signal: Signal, market: Market) -> Token | Skip:
     token = market.token(signal.token_label)
     if token is not None:
@@ -285,4 +276,4 @@ def _expiry(policy: DecisionPolicy, now: datetime) -> datetime:
     return (now + ahead).replace(microsecond=0)
 
 
-__all__ = ["Holdings", "Plan", "Skip", "decide", "defer", "is_fresh", "screen"]
+__all__ = ["Plan", "Skip", "decide", "defer", "is_fresh", "screen"]

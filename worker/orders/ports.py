@@ -24,6 +24,7 @@ from worker.orders.entries import (
     Work,
     WorkBatch,
 )
+from worker.orders.holdings import Holdings
 from worker.orders.lifecycle import AttemptState
 from worker.orders.market import Book, Market
 from worker.orders.signal import Signal
@@ -132,6 +133,10 @@ class Ledger(Protocol):
         ...
 
     async def capital(self, strategy_id: StrategyId) -> Capital: ...
+
+    async def holdings(self, strategy_id: StrategyId, ft_order_id: FtOrderId, token_id: TokenId) -> Holdings:
+        """What the strategy has of the token, and what the trader of that SELL had of it on paper before."""
+        ...
 
     async def claim(
         self, plan: Plan, envelope: Envelope, lease: Lease, stages: Stages

@@ -109,7 +109,6 @@ class SkipReason(StrEnum):
         Stage.SIZE,
         "The order would be smaller than the exchange accepts, and the limits leave no room to raise it.",
     )
-    SELLS_UNSUPPORTED = "sells_unsupported", Stage.SIZE, "This version of the worker does not sell."
     SELL_NO_POSITION = "sell_no_position", Stage.SIZE, "There is nothing of this outcome to sell."
     POSITION_UNSETTLED = (
         "position_unsettled",

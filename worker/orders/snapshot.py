@@ -13,6 +13,7 @@ from worker.orders.allocation import INPUTS
 from worker.orders.capital import Capital
 from worker.orders.evidence import Evidence
 from worker.orders.guards import best_price
+from worker.orders.holdings import Holdings, part_sold
 from worker.orders.market import Book, Market
 from worker.orders.numbers import plain
 from worker.orders.policy import DecisionPolicy
@@ -62,6 +63,17 @@ def bet_seen(wallet: FtWallet, evidence: Evidence, capital: Capital) -> dict[str
         "score": plain(evidence.score),
         "assumed": " ".join(sorted(evidence.assumed & INPUTS[method])),
         "bankroll_usd": plain(capital.bankroll_usd),
+    }
+
+
+def sale_seen(signal: Signal, holdings: Holdings) -> dict[str, str]:
+    """What a SELL was sized by, in shares; `part` of what is unsold is to be sold."""
+    return {
+        "unsold_shares": plain(holdings.unsold_shares),
+        "settled_shares": plain(holdings.settled_shares),
+        "paper_bought_shares": plain(holdings.paper_bought_shares),
+        "paper_sold_shares": plain(holdings.paper_sold_shares),
+        "part": plain(part_sold(signal, holdings)),
     }
 
 

@@ -1,0 +1,93 @@
+-- What a SELL rests on: the strategy's shares of an outcome, and what the trader had of it on paper.
+
+-- Paper shares of one trader in one outcome as they were just before the sale `sold`: what was bought and is open, and
+-- what earlier sales took of that. A size is dollars: its own price makes shares of it (protocol.md "Capital").
+-- A purchase that the paper side closed as SOLD since the trader's sale was open when he made it. One trade under two
+-- ids counts once, as it is executed once.
+create or replace function public.lt_paper_before(sold public.ft_orders, out bought_shares numeric, out sold_shares numeric)
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  with same as (
+    select
+      o.order_id, o.side, o.outcome, o.order_time, o.created_at, o.resolved_time, o.entry_price,
+      o.size / nullif(o.entry_price, 0) as shares, public.lt_id_scheme(o.source_trade_id) as id_scheme
+    from public.ft_orders o
+    where o.condition_id = sold.condition_id and o.wallet_id = sold.wallet_id and o.order_time <= sold.order_time
+      and lower(o.trader_address) is not distinct from lower(sold.trader_address)
+      and lower(btrim(o.token_label)) = lower(btrim(sold.token_label))
+  ), once as (
+    select o.* from same o
+    where not exists (
+      select from same twin
+      where twin.side = o.side and twin.entry_price = o.entry_price and twin.id_scheme <> o.id_scheme
+        and twin.order_time between o.order_time - interval '5 seconds' and o.order_time + interval '5 seconds'
+        and (twin.order_id = sold.order_id or twin.order_id < o.order_id and o.order_id <> sold.order_id))
+  ), opened as (
+    select sum(o.shares) as shares, min(o.order_time) as since
+    from once o
+    where o.side = 'BUY' and (o.outcome = 'OPEN' or o.outcome = 'SOLD' and o.resolved_time >= sold.order_time)
+  )
+  select round(coalesce(max(opened.shares), 0), 12), round(coalesce(sum(o.shares), 0), 12)
+  into bought_shares, sold_shares
+  from opened
+  left join once o on o.side = 'SELL' and o.order_time >= opened.since
+    and (o.order_time, o.created_at, o.order_id) < (sold.order_time, sold.created_at, sold.order_id);
+end
+$$;
+
+-- {mode, strategy_id, ft_order_id, token_id}
+--   -> {now, unsold_shares, settled_shares, under_way, paper_bought_shares, paper_sold_shares}
+create or replace function public.lt_holdings(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  in_mode  text := p ->> 'mode';
+  sold     public.ft_orders;
+  held     record;
+  paper    record;
+begin
+  select * into sold from public.ft_orders o where o.order_id = public.lt_uuid(p ->> 'ft_order_id');
+  select * into paper from public.lt_paper_before(sold);
+  select coalesce(sum(h.unsold_shares), 0) as unsold, coalesce(sum(h.sellable_shares), 0) as settled into held
+  from public.lt_positions h
+  where h.strategy_id = p ->> 'strategy_id' and h.mode = in_mode and h.token_id = p ->> 'token_id';
+
+  return jsonb_build_object(
+    'now', clock_timestamp(),
+    'unsold_shares', held.unsold::text, 'settled_shares', held.settled::text,
+    'under_way', exists (
+      select from public.lt_order_attempts a
+      join public.lt_strategies s on lower(s.wallet_address) = a.wallet_address
+      where s.strategy_id = p ->> 'strategy_id' and a.strategy_id = s.strategy_id and a.mode = in_mode
+        and a.token_id = p ->> 'token_id' and a.closed_at is null),
+    'paper_bought_shares', paper.bought_shares::text, 'paper_sold_shares', paper.sold_shares::text);
+end
+$$;
+
+-- More shares were sold than were ever bought: the books contradict the exchange, and nobody knows what is held. The
+-- strategy is paused until a human has looked. Returns why, or null while all is well.
+create or replace function public.lt_freeze_oversold(for_strategy_id text, in_mode text, of_token_id text)
+returns text
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  dust  constant numeric := 0.01;
+  short numeric;
+  why   text;
+begin
+  select h.sold_shares - h.bought_shares into short
+  from public.lt_positions h
+  where h.strategy_id = for_strategy_id and h.mode = in_mode and h.token_id = of_token_id
+    and h.sold_shares - h.bought_shares > dust;
+  if short is null then
+    return null;
+  end if;
+  why := format('%s shares of %s more were sold than bought (%s)', public.lt_text(short), of_token_id, in_mode);
+  insert into public.lt_controls (scope, action, reason, actor)
+  values ('strategy:' || for_strategy_id, 'pause', why, 'ledger')
+  on conflict (scope, action) where cleared_at is null do nothing;
+  return why;
+end
+$$;
