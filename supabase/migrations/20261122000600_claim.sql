@@ -26,6 +26,7 @@ declare
   twin       text;
   sellable   numeric;
   unsold     numeric;
+  held       numeric;
 begin
   -- Shared, so that a takeover of the lease waits for this claim and then finds the attempt it wrote.
   select * into lease from public.lt_leases l where l.wallet_address = wallet for share;
@@ -99,16 +100,21 @@ begin
 
   if not buys then
     -- Only shares that are ours for good: a provisional fill may still be reversed.
-    select coalesce(sum(h.sellable_shares), 0), coalesce(sum(h.unsold_shares), 0) into sellable, unsold
+    select coalesce(sum(h.sellable_shares), 0), coalesce(sum(h.unsold_shares), 0),
+           coalesce(sum(h.bought_shares - h.sold_shares), 0)
+    into sellable, unsold, held
     from public.lt_positions h
     where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.token_id = p #>> '{order,token_id}';
-    if sellable < (p #>> '{order,reserve_shares}')::numeric then
-      if unsold >= (p #>> '{order,reserve_shares}')::numeric then
-        return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,reserve_shares}',
-                                  'limit', public.lt_text(sellable), 'final', false);
-      end if;
+    if held < (p #>> '{order,reserve_shares}')::numeric then
       return jsonb_build_object('reason', 'sell_no_position', 'value', p #>> '{order,reserve_shares}',
-                                'limit', public.lt_text(sellable), 'final', true);
+                                'limit', public.lt_text(held), 'final', true);
+    end if;
+    -- Another sale has taken of the shares that this one was made a part of, or they are not settled: later.
+    if sellable < (p #>> '{order,reserve_shares}')::numeric
+       or unsold < (p #>> '{order,unsold_shares}')::numeric
+    then
+      return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,reserve_shares}',
+                                'limit', public.lt_text(sellable), 'final', false);
     end if;
     return null;
   end if;
