@@ -44,6 +44,7 @@ class Trading:
             refresh_every_s=_STRATEGY_REFRESH_S,
             on_wallets=self._watch_paper_wallets,
         )
+        adapters.ledger.tell_capital(self.strategies.heard)
         self.intake = parts.make_intake(ground, following=self.strategies.following)
         self.sender = parts.make_sender(ground, self.wallets)
         self._pending = parts.make_pending(ground, self.sender, self.wallets)

@@ -144,7 +144,9 @@ end
 $$;
 
 -- {exchange_order_id, state, note, answer, closed, sent_at, answered_at, lookup, barred, decided_by, fills,
---  lost_after_lookups, lost_after_s} -> {now, state, status, changed, closed, late, sends, not_found, lookups, conflicts}
+--  lost_after_lookups, lost_after_s}
+--   -> {now, state, status, changed, closed, late, sends, not_found, lookups, conflicts, strategy_id, frozen,
+--       capital: null where nothing changed}
 create or replace function public.lt_record(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
@@ -163,6 +165,8 @@ declare
   booking    record;
   conflicts  jsonb := '[]';
   booked     boolean := false;
+  changed    boolean;
+  frozen     text;
   word       text;
 begin
   select * into before from public.lt_order_attempts a
@@ -260,9 +264,16 @@ begin
     select o.status into word from public.lt_orders o where o.lt_order_id = attempt.lt_order_id;
   end if;
 
+  changed := booked or attempt.state <> before.state or attempt.closed_at is distinct from before.closed_at;
+  if booked then
+    frozen := public.lt_freeze_oversold(attempt.strategy_id, attempt.mode, attempt.token_id);
+  end if;
+
   return jsonb_build_object(
-    'now', clock_timestamp(), 'state', attempt.state, 'status', word,
-    'changed', booked or attempt.state <> before.state or attempt.closed_at is distinct from before.closed_at,
+    'now', clock_timestamp(), 'state', attempt.state, 'status', word, 'changed', changed,
+    'strategy_id', attempt.strategy_id, 'frozen', frozen,
+    'capital', case when changed then
+      public.lt_capital_json(public.lt_capital_of(attempt.strategy_id, attempt.mode)) end,
     'closed', attempt.closed_at is not null,
     -- Told again it is late again: an alarm must not hang on the one answer that got lost.
     'late', exists (

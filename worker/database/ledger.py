@@ -4,7 +4,7 @@ Every call is idempotent and raises what `SupabaseDatabase.rpc` raises; an answe
 schema raises `SchemaError`. What the operator's commands ask of the ledger is here too, beside the port.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -93,6 +93,11 @@ class SupabaseLedger:
         self._mode = mode
         self._worker = worker
         self._settings = settings or LedgerSettings()
+        self._on_capital: Callable[[StrategyId, Capital], None] = lambda _strategy_id, _capital: None
+
+    def tell_capital(self, listener: Callable[[StrategyId, Capital], None]) -> None:
+        """From now on every capital snapshot that a claim or a record answers is told to `listener` too."""
+        self._on_capital = listener
 
     # --- orders.ports.Ledger
 
@@ -149,11 +154,16 @@ class SupabaseLedger:
         params = claim_params(
             plan, envelope, lease, stages, balance_max_age_s=self._settings.balance_max_age_s
         )
-        return parse_claim(await self._call("lt_claim", params))
+        claim = parse_claim(await self._call("lt_claim", params))
+        self._on_capital(plan.strategy.strategy_id, claim.capital)
+        return claim
 
     async def record(self, record: AttemptRecord) -> AttemptState:
         answer = await self._call("lt_record", record_params(record))
         _alarm(record, answer)
+        if answer.get("capital") is not None:
+            capital = parse_capital(row_of(answer, "capital"))
+            self._on_capital(StrategyId(text_of(answer, "strategy_id")), capital)
         return word_of(answer, "state", AttemptState)
 
     async def allow_resend(self, order_id: OrderId) -> str | None:
@@ -283,4 +293,12 @@ def _alarm(record: AttemptRecord, answer: Row) -> None:
             order_id=record.order_id,
             trade_ids=conflicts,
             fix="a settled trade was told otherwise and stays as it was booked: look it up on the chain",
+        )
+    if answer.get("frozen") is not None:
+        log.critical(
+            "strategy.frozen",
+            strategy_id=text_of(answer, "strategy_id"),
+            order_id=record.order_id,
+            why=text_of(answer, "frozen"),
+            fix="the strategy is paused: compare the wallet with the ledger, then resume it",
         )

@@ -1,17 +1,19 @@
 """The strategies that follow each paper wallet, as last read: fast to ask, never trusted for money.
 
 Read at start, at once when the feed reports a change or a sweep sees one, and now and then for what changes without
-a trace in these tables: the capital. The claim checks pause, kill and limits again inside its transaction.
+a trace in these tables: the capital, which claims and records tell of in between. The claim checks pause, kill and limits again inside its transaction.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 import structlog
 
 from worker.errors import WorkerError
 from worker.observe.health import Health, Level
+from worker.orders.capital import Capital
 from worker.orders.ports import Ledger
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import FtWalletId, StrategyId, WalletAddress
@@ -36,6 +38,7 @@ class Strategies:
         self._on_wallets = on_wallets
         self._by_id: dict[StrategyId, Strategy | InvalidStrategy] = {}
         self._by_ft_wallet: dict[FtWalletId, list[StrategyId]] = {}
+        self._heard: dict[StrategyId, Capital] = {}  # since the last reading was begun
         self._stale = asyncio.Event()
         self._version = ""
 
@@ -69,6 +72,13 @@ class Strategies:
         """Somebody changed a strategy, its paper wallet or a control: read them again now."""
         self._stale.set()
 
+    def heard(self, strategy_id: StrategyId, capital: Capital) -> None:
+        """What a claim or a record says that the strategy owns now: what the next bets are sized by."""
+        self._heard[strategy_id] = capital
+        strategy = self._by_id.get(strategy_id)
+        if isinstance(strategy, Strategy):
+            self._by_id[strategy_id] = replace(strategy, capital=capital)
+
     def seen(self, version: str) -> None:
         """A sweep saw this version of them: another one than before is a change that nobody reported."""
         if version != self._version:
@@ -79,6 +89,7 @@ class Strategies:
         """Raises `DatabaseError`: no strategies and no answer are not the same thing."""
         # A change that is reported while the answer is on its way may not be in it: it asks for another reading.
         self._stale.clear()
+        self._heard.clear()
         loaded = await self._ledger.strategies()
         by_ft_wallet: defaultdict[FtWalletId, list[StrategyId]] = defaultdict(list)
         for strategy in loaded:
@@ -88,6 +99,8 @@ class Strategies:
             if isinstance(strategy, InvalidStrategy) and self._by_id.get(strategy.strategy_id) != strategy:
                 log.error("strategy.invalid", strategy_id=strategy.strategy_id, problem=strategy.problem)
         self._by_id = {strategy.strategy_id: strategy for strategy in loaded}
+        for strategy_id, capital in tuple(self._heard.items()):
+            self.heard(strategy_id, capital)  # younger than what was read
         self._by_ft_wallet = dict(by_ft_wallet)
         self._on_wallets(self.wallets)
 

@@ -1,0 +1,190 @@
+"""What a SELL rests on: shares that are ours for good, and the trader's paper shares that were open before his sale."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.support.desk import CONDITION, TOKEN, Desk, Row, fill, order_id
+
+D = Decimal
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+async def paper(desk: Desk, side: str, dollars: str, minute: float = 0, **columns: Any) -> str:
+    """A paper trade at 50 cents, so many minutes after noon."""
+    traded = {"entry_price": "0.5000", "size": dollars, "order_time": NOON + timedelta(minutes=minute)}
+    return await desk.signal(side=side, **traded | columns)
+
+
+async def holdings(desk: Desk, sale: str) -> Row:
+    asked = {"mode": desk.mode, "strategy_id": "LT_ONE", "ft_order_id": sale, "token_id": TOKEN}
+    return await desk.call("lt_holdings", asked)
+
+
+async def on_paper(desk: Desk, sale: str) -> tuple[Decimal, Decimal]:
+    """Paper shares bought, and sold before."""
+    held = await holdings(desk, sale)
+    return D(held["paper_bought_shares"]), D(held["paper_sold_shares"])
+
+
+async def ours(desk: Desk) -> tuple[Decimal, Decimal, bool]:
+    held = await holdings(desk, await paper(desk, "SELL", "1.00"))
+    return D(held["unsold_shares"]), D(held["settled_shares"]), held["under_way"]
+
+
+async def buy(desk: Desk, *fills: Row, closed: bool = True) -> str:
+    claimed = await desk.claim(await desk.signal())
+    state = "matched" if closed else "live"
+    await desk.record(claimed["exchange_order_id"], state, closed=closed, fills=list(fills))
+    return str(claimed["exchange_order_id"])
+
+
+async def sell(desk: Desk, shares: str, **order: Any) -> Row:
+    exit_order = {
+        "side": "SELL",
+        "amount_usd": None,
+        "shares": shares,
+        "reserve_usd": "0",
+        "reserve_shares": shares,
+    }
+    signal = await desk.signal(side="SELL")
+    return await desk.claim(signal, expected={"side": "SELL"}, order=exit_order | order)
+
+
+async def test_paper_dollars_become_shares_at_the_price_of_each_trade(trading: Desk) -> None:
+    await paper(trading, "BUY", "10.00", 1)
+    await paper(trading, "BUY", "3.00", 2, entry_price="0.2500")
+    assert await on_paper(trading, await paper(trading, "SELL", "9.00", 3, entry_price="0.9000")) == (32, 0)
+
+
+async def test_a_sale_counts_what_was_open_when_the_trader_made_it_and_earlier_sales_of_that(
+    trading: Desk,
+) -> None:
+    await paper(trading, "SELL", "2.00", 0)  # of something that he had bought before
+    await paper(trading, "BUY", "10.00", 1)
+    first = await paper(trading, "SELL", "3.00", 2)
+    second = await paper(trading, "SELL", "3.00", 3)
+    await paper(trading, "BUY", "50.00", 4)
+    assert await on_paper(trading, first) == (20, 0)
+    assert await on_paper(trading, second) == (20, 6)
+    assert await on_paper(trading, await paper(trading, "SELL", "3.00", 0.5)) == (0, 0)  # before he bought
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"trader_address": "0x" + "99" * 20},
+        {"token_label": "No"},
+        {"condition_id": "0x" + "c9" * 32},
+        {"wallet_id": "FT_OTHER"},
+        {"outcome": "WON"},
+        {"outcome": "SOLD", "resolved_time": NOON + timedelta(minutes=4)},
+        {"entry_price": None},
+    ],
+)
+async def test_other_traders_outcomes_and_closed_papers_do_not_count(trading: Desk, other: Row) -> None:
+    await trading.ft_wallet("FT_OTHER")
+    await paper(trading, "BUY", "10.00", 1, **other)
+    assert await on_paper(trading, await paper(trading, "SELL", "5.00", 5)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"trader_address": ("0x" + "7a" * 20).upper().replace("X", "x")},
+        {"token_label": " yes"},
+        {"outcome": "SOLD", "resolved_time": NOON + timedelta(minutes=6)},  # closed by this very sale
+    ],
+)
+async def test_what_counts_is_the_trade_and_not_how_it_is_written(trading: Desk, same: Row) -> None:
+    await paper(trading, "BUY", "10.00", 1, **same)
+    assert await on_paper(trading, await paper(trading, "SELL", "5.00", 5)) == (20, 0)
+
+
+async def test_a_trade_that_came_under_two_ids_counts_once(trading: Desk) -> None:
+    for side, minute in (("BUY", 1), ("SELL", 2)):
+        await paper(trading, side, "4.00", minute)
+        await paper(trading, side, "4.00", minute, source_trade_id=f"0xtrader-{CONDITION}-{minute}")
+    sale = await paper(trading, "SELL", "4.00", 3)
+    await paper(trading, "SELL", "4.00", 3, source_trade_id=f"0xtrader-{CONDITION}-3")
+    assert await on_paper(trading, sale) == (8, 8)
+    assert await on_paper(trading, await paper(trading, "SELL", "4.00", 4)) == (8, 16)
+
+
+async def test_provisional_shares_are_held_and_not_settled_and_those_for_sale_are_neither(
+    trading: Desk,
+) -> None:
+    assert await ours(trading) == (0, 0, False)
+    await buy(trading, fill("12", state="final"))
+    await buy(trading, fill("4"))
+    assert await ours(trading) == (16, 12, False)
+    sale = await sell(trading, "8")
+    assert await ours(trading) == (8, 4, True)
+    part = fill("3", "0.6", side="SELL", state="final")
+    await trading.record(sale["exchange_order_id"], "matched", closed=True, fills=[part])
+    assert await ours(trading) == (13, 9, False)  # what was not sold is free again
+
+
+async def test_an_order_that_may_still_bring_shares_is_under_way_until_it_is_closed(trading: Desk) -> None:
+    resting = await buy(trading, closed=False)
+    assert await ours(trading) == (0, 0, True)
+    await trading.record(resting, "cancelled", closed=True)
+    assert await ours(trading) == (0, 0, False)
+
+
+async def test_of_two_sales_of_the_same_shares_exactly_one_gets_them(trading: Desk) -> None:
+    await buy(trading, fill("12", state="final"))
+    first, second = await sell(trading, "12"), await sell(trading, "12")
+    assert (first["granted"], second["granted"]) == (True, False)
+    # The other one is not settled: if the first comes to nothing, it has its turn.
+    assert (second["reason"], second["recorded"]) == ("position_unsettled", False)
+
+
+async def test_a_part_of_shares_that_another_sale_has_taken_of_is_decided_again(trading: Desk) -> None:
+    await buy(trading, fill("100", state="final"))
+    assert (await sell(trading, "30", unsold_shares="100"))["granted"]
+    late = await sell(trading, "42.85", unsold_shares="100")
+    assert (late["granted"], late["reason"], late["recorded"]) == (False, "position_unsettled", False)
+    assert (await sell(trading, "30", unsold_shares="70"))["granted"]
+
+
+async def test_more_sold_than_bought_freezes_the_strategy_with_its_numbers(trading: Desk) -> None:
+    await buy(trading, fill("12", state="final"))
+    lost = await sell(trading, "12")
+    await trading.record(lost["exchange_order_id"], "unknown")
+    await trading.record(lost["exchange_order_id"], "lost", decided_by="operator")
+    again = await sell(trading, "12")
+    sold = fill("12", "0.6", side="SELL", state="final")
+    answer = await trading.record(again["exchange_order_id"], "matched", closed=True, fills=[sold])
+    assert answer["frozen"] is None
+    late = fill("12", "0.6", side="SELL", state="final")
+    answer = await trading.record(lost["exchange_order_id"], "matched", closed=True, fills=[late])
+    assert answer["frozen"] == f"12.00 shares of {TOKEN} more were sold than bought (paper)"
+    (switch,) = await trading.rows("select scope, action, reason, actor from public.lt_controls")
+    assert switch == {
+        "scope": "strategy:LT_ONE",
+        "action": "pause",
+        "reason": answer["frozen"],
+        "actor": "ledger",
+    }
+    assert (await trading.claim(await trading.signal()))["reason"] == "strategy_paused"
+
+
+async def test_a_hundredth_of_a_share_too_many_is_the_exchanges_rounding(trading: Desk) -> None:
+    await buy(trading, fill("12", state="final"))
+    sale = await sell(trading, "12")
+    sold = fill("12.01", "0.6", side="SELL", state="final")
+    answer = await trading.record(sale["exchange_order_id"], "matched", closed=True, fills=[sold])
+    assert answer["frozen"] is None
+
+
+async def test_a_record_that_changes_something_tells_the_capital_and_another_does_not(trading: Desk) -> None:
+    claimed = await trading.claim(await trading.signal())
+    trade = fill("12", exchange_order_id=order_id())
+    first = await trading.record(claimed["exchange_order_id"], "matched", closed=True, fills=[trade])
+    assert first["capital"] == await trading.capital()
+    assert first["strategy_id"] == "LT_ONE"
+    again = await trading.record(claimed["exchange_order_id"], "matched", closed=True, fills=[trade])
+    assert again["capital"] is None
