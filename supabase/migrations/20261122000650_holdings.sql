@@ -59,9 +59,8 @@ begin
     'unsold_shares', held.unsold::text, 'settled_shares', held.settled::text,
     'under_way', exists (
       select from public.lt_order_attempts a
-      join public.lt_strategies s on lower(s.wallet_address) = a.wallet_address
-      where s.strategy_id = p ->> 'strategy_id' and a.strategy_id = s.strategy_id and a.mode = in_mode
-        and a.token_id = p ->> 'token_id' and a.closed_at is null),
+      where a.closed_at is null and a.strategy_id = p ->> 'strategy_id' and a.mode = in_mode
+        and a.token_id = p ->> 'token_id'),
     'paper_bought_shares', paper.bought_shares::text, 'paper_sold_shares', paper.sold_shares::text);
 end
 $$;
@@ -87,7 +86,7 @@ begin
   why := format('%s shares of %s more were sold than bought (%s)', public.lt_text(short), of_token_id, in_mode);
   insert into public.lt_controls (scope, action, reason, actor)
   values ('strategy:' || for_strategy_id, 'pause', why, 'ledger')
-  on conflict (scope, action) where cleared_at is null do nothing;
+  on conflict (scope, action, coalesce(mode, '')) where cleared_at is null do nothing;
   return why;
 end
 $$;

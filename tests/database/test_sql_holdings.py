@@ -23,13 +23,13 @@ async def holdings(desk: Desk, sale: str) -> Row:
     return await desk.call("lt_holdings", asked)
 
 
-async def on_paper(desk: Desk, sale: str) -> tuple[Decimal, Decimal]:
+async def on_paper(desk: Desk, sale: str) -> tuple[object, ...]:
     """Paper shares bought, and sold before."""
     held = await holdings(desk, sale)
     return D(held["paper_bought_shares"]), D(held["paper_sold_shares"])
 
 
-async def ours(desk: Desk) -> tuple[Decimal, Decimal, bool]:
+async def ours(desk: Desk) -> tuple[object, ...]:
     held = await holdings(desk, await paper(desk, "SELL", "1.00"))
     return D(held["unsold_shares"]), D(held["settled_shares"]), held["under_way"]
 
