@@ -13,7 +13,8 @@ insert into public.lt_config (key, value) values
   ('horizon',          '7 days'),    -- how far back undecided work is looked for
   ('lost_after_lookups', '6'),       -- how many look-ups must have said "not found" ...
   ('lost_after',       '10 minutes'), -- ... over how long, before an order may be given up
-  ('lost_watch',       '24 hours')   -- how long an order that was given up is still asked for
+  ('lost_watch',       '24 hours'),  -- how long an order that was given up is still asked for
+  ('redemption',       'platform')   -- who redeems winners: the platform, or 'recorded': see lt_redeemed_orders
 on conflict (key) do update set value = excluded.value where lt_config.key = 'schema_version';
 
 create or replace function public.lt_setting(setting text)
@@ -163,6 +164,7 @@ create table if not exists public.lt_fills (
   price             numeric not null,
   shares            numeric not null,
   fee_usd           numeric not null default 0,
+  cost_usd          numeric not null default 0,   -- of a SELL: what had been paid for its shares
   state             text not null default 'provisional',
   matched_at        timestamptz not null,
   booked_at         timestamptz not null default clock_timestamp(),
@@ -180,18 +182,52 @@ create table if not exists public.lt_fills (
 create index if not exists lt_fills_provisional_idx on public.lt_fills (exchange_order_id) where state = 'provisional';
 create index if not exists lt_fills_settled_idx on public.lt_fills (settled_at) where settled_at is not null;
 
--- Sums up to a fill, so that capital need not be computed from the beginning of time.
+-- What an order is worth, told once more whenever it changes: each entry is what stands now less what was entered
+-- before (20261122000400). Entries that share an order and an `at` add up to what the order has come to there.
+create table if not exists public.lt_entries (
+  entry_seq      bigint generated always as identity primary key,
+  strategy_id    text not null,
+  mode           text not null,
+  lt_order_id    text not null,
+  at             timestamptz,                         -- when the money came back; null: it has not
+  locked_usd     numeric not null,
+  realised_usd   numeric not null,
+  proceeds_usd   numeric not null,                    -- cools down from `at` on
+  unredeemed_usd numeric not null,                    -- the part of it that is still shares of a winner
+  fees_usd       numeric not null,
+  entered_at     timestamptz not null default now(),  -- the entries of one transaction are one step
+  constraint lt_entries_mode_known check (mode in ('paper', 'live'))
+);
+create index if not exists lt_entries_strategy_idx on public.lt_entries (strategy_id, mode, entry_seq);
+create index if not exists lt_entries_order_idx on public.lt_entries (lt_order_id);
+create index if not exists lt_entries_at_idx
+  on public.lt_entries (strategy_id, mode, at) include (realised_usd, proceeds_usd, unredeemed_usd) where at is not null;
+
+-- Sums of entries, so that capital need not be computed from the beginning of time.
 create table if not exists public.lt_checkpoints (
-  checkpoint_id    bigint generated always as identity primary key,
-  strategy_id      text not null,
-  mode             text not null,
-  through_fill_seq bigint not null,
-  realised_usd     numeric not null,
-  fees_usd         numeric not null,
-  peak_equity_usd  numeric not null,
-  created_at       timestamptz not null default clock_timestamp(),
+  checkpoint_id     bigint generated always as identity primary key,
+  strategy_id       text not null,
+  mode              text not null,
+  through_entry_seq bigint not null,
+  locked_usd        numeric not null,
+  realised_usd      numeric not null,
+  unredeemed_usd    numeric not null,
+  fees_usd          numeric not null,
+  peak_realised_usd numeric not null,                 -- peak equity less the initial capital
+  created_at        timestamptz not null default clock_timestamp(),
   constraint lt_checkpoints_mode_known check (mode in ('paper', 'live')),
-  constraint lt_checkpoints_fill_once unique (strategy_id, mode, through_fill_seq)
+  constraint lt_checkpoints_entry_once unique (strategy_id, mode, through_entry_seq),
+  constraint lt_checkpoints_peak_covers_now check (peak_realised_usd >= greatest(realised_usd, 0))
+);
+
+-- Orders whose winning shares were turned into dollars.
+create table if not exists public.lt_redeemed_orders (
+  lt_order_id text primary key,
+  redeemed_at timestamptz not null,
+  reference   text not null,                          -- the transaction, or whoever says so
+  booked_at   timestamptz not null default clock_timestamp(),
+  constraint lt_redeemed_orders_order_is_kept foreign key (lt_order_id)
+    references public.lt_orders (lt_order_id) on delete restrict
 );
 
 -- What the exchange said a wallet holds. Also the row that claims of one wallet queue behind.
@@ -264,8 +300,8 @@ create index if not exists lt_canary_sent_at_idx on public.lt_canary (sent_at);
 -- What the claim looks up in the platform's table.
 create index if not exists lt_orders_strategy_ft_order_idx
   on public.lt_orders (strategy_id, ft_order_id) where ft_order_id is not null;
-create index if not exists lt_orders_open_idx on public.lt_orders (strategy_id) where outcome = 'OPEN';
-create index if not exists lt_orders_realised_idx
-  on public.lt_orders (strategy_id, resolved_at) include (pnl, is_shadow, is_force_test, executed_size_usd)
-  where outcome <> 'OPEN' and pnl is not null;
+create index if not exists lt_orders_open_idx
+  on public.lt_orders (strategy_id, condition_id, token_id) where outcome = 'OPEN';
+create index if not exists lt_orders_token_idx on public.lt_orders (token_id, strategy_id, outcome);
+create index if not exists lt_orders_strategy_order_idx on public.lt_orders (strategy_id, lt_order_id);
 create index if not exists lt_orders_created_idx on public.lt_orders (created_at);

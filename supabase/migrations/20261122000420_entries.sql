@@ -1,0 +1,198 @@
+-- What each order has come to, and the entries that tell it.
+--
+-- lt_order_worth computes it from the order, its attempts and its fills alone. lt_enter writes what that differs by
+-- from what was entered before, so that entries are only appended, and add up to the same whatever happens in
+-- whatever order: told twice nothing is entered, and what is taken back is entered with the opposite sign.
+--
+-- Average cost: a SELL frees the average of what was paid for the shares that were confirmed when it was booked.
+
+create or replace view public.lt_order_worth with (security_invoker = true) as
+select
+  o.strategy_id, case when o.is_shadow then 'paper' else 'live' end as mode, o.lt_order_id,
+  part.at, part.locked_usd, part.realised_usd, part.proceeds_usd, part.fees_usd,
+  -- Winners of the live account stay shares until somebody redeems them.
+  case when o.outcome = 'WON' and not coalesce(o.is_shadow, false) and part.at is not distinct from o.resolved_at
+            and part.is_payout
+            and not exists (select from public.lt_redeemed_orders r where r.lt_order_id = o.lt_order_id)
+       then part.proceeds_usd else 0 end as unredeemed_usd
+from public.lt_orders o
+cross join lateral (
+  select
+    count(*)                                                        as attempts,
+    coalesce(sum(a.reserved_usd) filter (where a.side = 'BUY'), 0)  as reserved_usd,
+    coalesce(sum(a.usd) filter (where a.side = 'BUY'), 0) - coalesce(sum(a.cost_usd), 0) as cost_usd,
+    coalesce(sum(case a.side when 'BUY' then a.shares else -a.shares end), 0)            as shares,
+    coalesce(sum(a.fees_usd), 0)                                    as fees_usd,
+    -- The platform's own word for how it ended; what it has no price for stays at cost.
+    case o.outcome when 'WON' then 1 when 'LOST' then 0 end         as payout
+  from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
+) t
+cross join lateral (
+  select                                                            -- what it may still cost, and what it cost
+    null::timestamptz as at,
+    t.reserved_usd + case when t.payout is null then t.cost_usd else 0 end as locked_usd,
+    0::numeric as realised_usd, 0::numeric as proceeds_usd, t.fees_usd, false as is_payout
+  where t.attempts > 0
+  union all
+  select o.resolved_at, 0, t.shares * t.payout - t.cost_usd, t.shares * t.payout, 0, true
+  where t.attempts > 0 and t.payout is not null
+  union all
+  select
+    f.matched_at, 0, f.price * f.shares - f.fee_usd - f.cost_usd, f.price * f.shares - f.fee_usd, 0, false
+  from public.lt_order_attempts a
+  join public.lt_fills f using (exchange_order_id)
+  where a.lt_order_id = o.lt_order_id and f.side = 'SELL' and f.state <> 'reversed'
+  union all
+  select                                                            -- a row of the executor before us
+    null,
+    case o.status when 'PENDING' then o.signal_size_usd
+                  when 'FILLED' then coalesce(o.executed_size_usd, o.signal_size_usd)
+                  when 'PARTIAL' then coalesce(o.executed_size_usd, o.signal_size_usd) else 0 end,
+    0, 0, 0, false
+  where t.attempts = 0 and o.outcome = 'OPEN'
+  union all
+  select o.resolved_at, 0, o.pnl, greatest(coalesce(o.executed_size_usd, 0) + o.pnl, 0), 0, true
+  where t.attempts = 0 and o.outcome <> 'OPEN' and o.pnl is not null
+) part
+where not coalesce(o.is_force_test, false);
+
+-- What is held while entries are written, and let go by nobody before its transaction ends: a checkpoint goes up to a
+-- place that nobody is writing before.
+create or replace function public.lt_entries_key(of_strategy_id text)
+returns bigint
+language sql immutable security invoker set search_path = ''
+as $$
+  select pg_catalog.hashtextextended('lt_entries ' || of_strategy_id, 0)
+$$;
+
+-- Enters what the order differs by from its entries. Under the order's lock: of two that enter at once, the second
+-- then sees what the first one entered.
+create or replace function public.lt_enter(for_lt_order_id text)
+returns void
+language plpgsql security invoker set search_path = '' set enable_seqscan = off
+as $$
+declare
+  of_strategy_id text;
+begin
+  select o.strategy_id into of_strategy_id
+  from public.lt_orders o where o.lt_order_id = for_lt_order_id for no key update;
+  perform pg_catalog.pg_advisory_xact_lock_shared(public.lt_entries_key(of_strategy_id))
+  where of_strategy_id is not null;
+
+  insert into public.lt_entries (
+    strategy_id, mode, lt_order_id, at, locked_usd, realised_usd, proceeds_usd, unredeemed_usd, fees_usd)
+  select
+    d.strategy_id, d.mode, for_lt_order_id, d.at, sum(d.locked_usd), sum(d.realised_usd), sum(d.proceeds_usd),
+    sum(d.unredeemed_usd), sum(d.fees_usd)
+  from (
+    select w.strategy_id, w.mode, w.at, w.locked_usd, w.realised_usd, w.proceeds_usd, w.unredeemed_usd, w.fees_usd
+    from public.lt_order_worth w where w.lt_order_id = for_lt_order_id
+    union all
+    select e.strategy_id, e.mode, e.at, -e.locked_usd, -e.realised_usd, -e.proceeds_usd, -e.unredeemed_usd, -e.fees_usd
+    from public.lt_entries e where e.lt_order_id = for_lt_order_id
+  ) d
+  group by d.strategy_id, d.mode, d.at
+  having (sum(d.locked_usd), sum(d.realised_usd), sum(d.proceeds_usd), sum(d.unredeemed_usd), sum(d.fees_usd))
+         <> (0, 0, 0, 0, 0)
+  order by d.at nulls first;
+end
+$$;
+
+-- Whoever writes an order, an attempt, a fill or a redemption enters it: the platform's own programs too.
+create or replace function public.lt_enter_order()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  perform public.lt_enter(case tg_op when 'DELETE' then old.lt_order_id else new.lt_order_id end);
+  return null;
+end
+$$;
+
+create or replace function public.lt_enter_fill()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  perform public.lt_enter(a.lt_order_id)
+  from public.lt_order_attempts a where a.exchange_order_id = new.exchange_order_id;
+  return null;
+end
+$$;
+
+-- A new order waits for the end of its transaction: by then its attempt tells what it reserves.
+drop trigger if exists lt_orders_enter_new on public.lt_orders;
+create constraint trigger lt_orders_enter_new after insert on public.lt_orders
+  deferrable initially deferred for each row execute function public.lt_enter_order();
+create or replace trigger lt_orders_enter_changed after update on public.lt_orders
+  for each row when (
+    (old.strategy_id, old.is_shadow, old.is_force_test, old.status, old.outcome, old.pnl, old.resolved_at,
+     old.signal_size_usd, old.executed_size_usd)
+    is distinct from
+    (new.strategy_id, new.is_shadow, new.is_force_test, new.status, new.outcome, new.pnl, new.resolved_at,
+     new.signal_size_usd, new.executed_size_usd))
+  execute function public.lt_enter_order();
+create or replace trigger lt_orders_enter_gone after delete on public.lt_orders
+  for each row execute function public.lt_enter_order();
+create or replace trigger lt_order_attempts_enter after insert or update of closed_at on public.lt_order_attempts
+  for each row execute function public.lt_enter_order();
+create or replace trigger lt_fills_enter after insert or update on public.lt_fills
+  for each row execute function public.lt_enter_fill();
+create or replace trigger lt_redeemed_orders_enter after insert on public.lt_redeemed_orders
+  for each row execute function public.lt_enter_order();
+
+-- What had been paid for the shares of a sale, at the average of those that were confirmed and not sold yet.
+create or replace function public.lt_cost_of_sale()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  -- Booked before, and amended now: its own shares are held again.
+  own_shares numeric := case when tg_op = 'UPDATE' then old.shares else 0 end;
+  own_usd    numeric := case when tg_op = 'UPDATE' then old.cost_usd else 0 end;
+  held       record;
+begin
+  select p.confirmed_shares - p.sold_shares + own_shares as shares, p.confirmed_usd - p.sold_cost_usd + own_usd as usd
+  into held
+  from public.lt_order_attempts a
+  join public.lt_positions p
+    on p.strategy_id = a.strategy_id and p.mode = a.mode and p.condition_id = a.condition_id and p.token_id = a.token_id
+  where a.exchange_order_id = new.exchange_order_id;
+
+  new.cost_usd := case
+    when held.shares > new.shares then round(held.usd * new.shares / held.shares, 6)
+    else greatest(coalesce(held.usd, 0), 0) end;
+  return new;
+end
+$$;
+
+create or replace trigger lt_fills_cost_booked before insert on public.lt_fills
+  for each row when (new.side = 'SELL') execute function public.lt_cost_of_sale();
+create or replace trigger lt_fills_cost_amended before update of shares on public.lt_fills
+  for each row when (new.side = 'SELL' and new.shares <> old.shares) execute function public.lt_cost_of_sale();
+
+-- Appended, and neither rewritten nor removed.
+do $$
+declare
+  ledger text;
+begin
+  foreach ledger in array array['lt_entries', 'lt_checkpoints', 'lt_redeemed_orders'] loop
+    execute format(
+      'create or replace trigger %I before update or delete or truncate on public.%I
+         for each statement execute function public.lt_refuse_removal()', ledger || '_stay', ledger);
+  end loop;
+end
+$$;
+
+-- What was there before the entries: told as it happened, so that its peaks and its days are its own.
+insert into public.lt_entries (
+  strategy_id, mode, lt_order_id, at, locked_usd, realised_usd, proceeds_usd, unredeemed_usd, fees_usd, entered_at)
+select
+  w.strategy_id, w.mode, w.lt_order_id, w.at, sum(w.locked_usd), sum(w.realised_usd), sum(w.proceeds_usd),
+  sum(w.unredeemed_usd), sum(w.fees_usd), coalesce(w.at, now())
+from public.lt_order_worth w
+where not exists (select from public.lt_entries e where e.lt_order_id = w.lt_order_id)
+group by w.strategy_id, w.mode, w.lt_order_id, w.at
+having (sum(w.locked_usd), sum(w.realised_usd), sum(w.proceeds_usd), sum(w.unredeemed_usd), sum(w.fees_usd))
+       <> (0, 0, 0, 0, 0)
+order by coalesce(w.at, now()), w.lt_order_id;
