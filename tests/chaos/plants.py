@@ -27,7 +27,7 @@ from worker.orders.ports import (
     Refused,
     Stages,
 )
-from worker.orders.terms import OrderId, WalletAddress
+from worker.orders.terms import LtOrderId, OrderId, WalletAddress
 from worker.settings import Settings
 
 _DROPPED_ONE_IN = 4
@@ -92,9 +92,19 @@ class _Resigning(_Wrapped):
 
 
 class _ClaimingLate(_Wrapped):
-    async def claim(self, plan_: Plan, envelope: Envelope, lease: Lease, stages: Stages) -> Granted | Refused:
+    async def claim(
+        self,
+        plan_: Plan,
+        envelope: Envelope,
+        lease: Lease,
+        stages: Stages,
+        *,
+        lt_order_id: LtOrderId | None = None,
+    ) -> Granted | Refused:
         await self.adapters.exchange.submit(envelope)
-        answer: Granted | Refused = await self.port.claim(plan_, envelope, lease, stages)
+        answer: Granted | Refused = await self.port.claim(
+            plan_, envelope, lease, stages, lt_order_id=lt_order_id
+        )
         return answer
 
 

@@ -12,7 +12,13 @@ from worker.orders.terms import LtOrderId
 
 
 def claim_params(
-    plan: Plan, envelope: Envelope, lease: Lease, stages: Stages, *, balance_max_age_s: float
+    plan: Plan,
+    envelope: Envelope,
+    lease: Lease,
+    stages: Stages,
+    *,
+    balance_max_age_s: float,
+    lt_order_id: LtOrderId | None = None,
 ) -> dict[str, Any]:
     """The parameter of `lt_claim`. `expected` is compared with the table, so that a changed signal cannot pass."""
     signal = plan.signal
@@ -23,6 +29,7 @@ def claim_params(
         "wallet_address": lease.wallet,
         "strategy_id": plan.strategy.strategy_id,
         "ft_order_id": signal.ft_order_id,
+        "lt_order_id": lt_order_id,
         "expected": {
             "wallet_id": signal.ft_wallet_id,
             "side": signal.side,

@@ -61,6 +61,7 @@ from worker.orders.ports import (
 from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
 from worker.orders.terms import (
     FtOrderId,
+    LtOrderId,
     Mode,
     OrderId,
     StrategyId,
@@ -150,12 +151,25 @@ class SupabaseLedger:
         params = {"strategy_id": strategy_id, "ft_order_id": ft_order_id, "token_id": token_id}
         return parse_holdings(await self._call("lt_holdings", params))
 
-    async def claim(self, plan: Plan, envelope: Envelope, lease: Lease, stages: Stages) -> Granted | Refused:
+    async def claim(
+        self,
+        plan: Plan,
+        envelope: Envelope,
+        lease: Lease,
+        stages: Stages,
+        *,
+        lt_order_id: LtOrderId | None = None,
+    ) -> Granted | Refused:
         params = claim_params(
-            plan, envelope, lease, stages, balance_max_age_s=self._settings.balance_max_age_s
+            plan,
+            envelope,
+            lease,
+            stages,
+            balance_max_age_s=self._settings.balance_max_age_s,
+            lt_order_id=lt_order_id,
         )
-        claim = parse_claim(await self._call("lt_claim", params))
-        self._on_capital(plan.strategy.strategy_id, claim.capital)
+        claim = parse_claim(await self._call("lt_claim", {**params, "worker_mode": self._mode}))
+        self._on_capital(plan.strategy.strategy_id, lease.mode, claim.capital)
         return claim
 
     async def record(self, record: AttemptRecord) -> AttemptState:

@@ -131,9 +131,10 @@ class MarketData:
         self._read_timeout_s = settings.read_timeout_s
         self._markets = MarketCache(self._read_market, clock, ttl_s=settings.market_ttl_s)
 
-    async def market(self, condition_id: ConditionId) -> Market:
-        """The market's rules, no older than `market_ttl_s`."""
-        return await self._markets.get(clob_condition_id(condition_id))
+    async def market(self, condition_id: ConditionId, *, anew: bool = False) -> Market:
+        """The market's rules, no older than `market_ttl_s`; `anew`: read now, because what is remembered was wrong."""
+        wanted = clob_condition_id(condition_id)
+        return await (self._markets.reread(wanted) if anew else self._markets.get(wanted))
 
     async def market_whatever_its_age(self, condition_id: ConditionId) -> Market:
         """For what does not change while a market lives: its tokens and its fees."""

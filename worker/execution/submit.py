@@ -31,7 +31,7 @@ from worker.orders.ports import (
     Refused,
     Stages,
 )
-from worker.orders.terms import Fence, WalletAddress
+from worker.orders.terms import Fence, LtOrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +75,7 @@ class _Order:
     prepare_s: float
     lane_s: float
     patient: bool
+    lt_order_id: LtOrderId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +122,12 @@ class Submitter:
         decided_at: datetime,
         fresh_until: datetime,
         patient: bool = False,
+        lt_order_id: LtOrderId | None = None,
     ) -> Executed | Refused | NotSent | Closed:
         """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew.
 
-        `patient`: it lets the claims of those in a hurry go first. `Closed`: as `NotSent`, because of the exchange.
+        `patient`: it lets the claims of those in a hurry go first. `lt_order_id`: as for `Ledger.claim`.
+        `Closed`: as `NotSent`, because of the exchange.
         """
         wallet = plan.strategy.wallet_address
         lane_from_s = self._clock.monotonic()
@@ -146,6 +149,7 @@ class Submitter:
             self._clock.monotonic() - prepare_from_s,
             lane_s,
             patient,
+            lt_order_id,
         )
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
         return await self._sender.in_flight.shielded(self._claim_and_post(order), name=envelope.order_id)
@@ -177,7 +181,9 @@ class Submitter:
             lease = self._withheld(envelope.wallet, order.fresh_until)
             if isinstance(lease, NotSent):
                 return lease
-            claim = await self._ledger.claim(order.plan, envelope, lease, order.stages)
+            claim = await self._ledger.claim(
+                order.plan, envelope, lease, order.stages, lt_order_id=order.lt_order_id
+            )
         claim_s = self._clock.monotonic() - asked_s
         if isinstance(claim, Refused):
             return claim

@@ -52,15 +52,15 @@ class Judge:
             return Skip(SkipReason.WALLET_NOT_CONFIGURED, value=strategy.wallet_address)
         return Case(signal, strategy, before)
 
-    async def verdict(self, case: Case, now: datetime) -> Plan | Skip:
+    async def verdict(self, case: Case, now: datetime, *, market_anew: bool = False) -> Plan | Skip:
         """Ask for the market, the book of a signal that is not fresh, what there is to sell, the capital; then decide.
 
         A no for money is asked again with the numbers of now, and so is a bet that money may have kept too small.
-        Raises `DatabaseError`.
+        `market_anew`: what is remembered of the market proved to be out of date. Raises `DatabaseError`.
         """
         signal, strategy = case.signal, case.strategy
         try:
-            market = await self.exchange.market(signal.condition_id)
+            market = await self.exchange.market(signal.condition_id, anew=market_anew)
             token = market.token(signal.token_label)
             stale = token is not None and not is_fresh(signal, self.policy, now)
             book = await self.exchange.book(token.token_id) if token is not None and stale else None

@@ -32,6 +32,7 @@ from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import (
     ConditionId,
     FtOrderId,
+    LtOrderId,
     OrderId,
     StrategyId,
     TokenId,
@@ -53,8 +54,8 @@ class Clock(Protocol):
 class Exchange(Protocol):
     """One order book, for one or more wallets. Reads raise `ExchangeUnreachable` or `MarketNotFound`."""
 
-    async def market(self, condition_id: ConditionId) -> Market:
-        """Rules of the market, from a cache that is younger than its setting, else from the exchange."""
+    async def market(self, condition_id: ConditionId, *, anew: bool = False) -> Market:
+        """Rules of the market, from a cache that is younger than its setting, else, or `anew`, from the exchange."""
         ...
 
     async def book(self, token_id: TokenId) -> Book: ...
@@ -139,8 +140,16 @@ class Ledger(Protocol):
         ...
 
     async def claim(
-        self, plan: Plan, envelope: Envelope, lease: Lease, stages: Stages
-    ) -> Granted | Refused: ...
+        self,
+        plan: Plan,
+        envelope: Envelope,
+        lease: Lease,
+        stages: Stages,
+        *,
+        lt_order_id: LtOrderId | None = None,
+    ) -> Granted | Refused:
+        """`lt_order_id`: a further attempt of an order that was granted before; None: the first one of its pair."""
+        ...
 
     async def record(self, record: AttemptRecord) -> AttemptState: ...
 

@@ -77,8 +77,8 @@ class PolymarketExchange:
 
     # --- what everybody may read ------------------------------------------------------------------------------
 
-    async def market(self, condition_id: ConditionId) -> Market:
-        return await self._market_data.market(condition_id)
+    async def market(self, condition_id: ConditionId, *, anew: bool = False) -> Market:
+        return await self._market_data.market(condition_id, anew=anew)
 
     async def book(self, token_id: TokenId) -> Book:
         return await self._market_data.book(token_id)
