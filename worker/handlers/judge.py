@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from worker.errors import ExchangeError, ExchangeUnreachable, MarketNotFound
 from worker.orders.decide import Plan, decide, defer, is_fresh, screen
@@ -17,6 +17,9 @@ from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import Side, WalletAddress
 
 WORDS_MOST = 80  # of an error, beside the reason
+
+# A plan made on a look at the book is good for so long.
+_BOOK_GOOD_FOR = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,12 @@ class Judge:
         if case.signal.side is Side.BUY:
             return None
         return await self.ledger.holdings(case.strategy.strategy_id, case.signal.ft_order_id, token.token_id)
+
+    def fresh_until(self, case: Case, now: datetime) -> datetime:
+        """Until when a plan that is made now may be carried out."""
+        if is_fresh(case.signal, self.policy, now):
+            return case.signal.created_at + self.policy.fresh_for
+        return now + _BOOK_GOOD_FOR
 
     def no(self, reason: SkipReason, case: Case, now: datetime, *, value: str = "", limit: str = "") -> Skip:
         """A no that came from outside: final, or deferred while its reason may pass."""
