@@ -82,6 +82,18 @@ class Town:
         """The time passes after which the leases of a dead worker are over."""
         await self.database.execute(b"update public.lt_leases set expires_at = now() - interval '1 second'")
 
+    async def drop_keys_to_ft_wallets(self) -> None:
+        """The schema has them, production databases lost such constraints."""
+        rows = await self.rows(
+            "select conrelid::regclass::text as name, conname from pg_constraint "
+            "where contype = 'f' and confrelid = 'public.ft_wallets'::regclass"
+        )
+        for row in rows:
+            drop = sql.SQL("alter table {} drop constraint {}").format(
+                sql.Identifier("public", row["name"].removeprefix("public.")), sql.Identifier(row["conname"])
+            )
+            await self.database.execute(drop)
+
     async def equation(self, mode: str = "live") -> dict[str, int]:
         row = (
             await self.rows("select public.lt_equation(jsonb_build_object('mode', %s::text)) as said", mode)

@@ -115,8 +115,7 @@ async def test_a_signal_of_an_unknown_paper_wallet_is_recorded_for_the_strategy_
     town: Town,
 ) -> None:
     """The schema forbids it, production databases lost such constraints: the worker must not rely on them."""
-    for table, constraint in await _foreign_keys_to_ft_wallets(town):
-        await town.database.execute(f'alter table public.{table} drop constraint "{constraint}"'.encode())
+    await town.drop_keys_to_ft_wallets()
     await town.database.execute(b"delete from public.ft_wallets where wallet_id = 'FT_VALUE'")
     async with town.worker():
         orphan = await town.signal("FT_VALUE")
@@ -254,11 +253,3 @@ async def _new_signal_is(town: Town, wanted: dict[str, str]) -> str | None:
 async def _decided_by_both(town: Town, signal: str) -> bool:
     assert set(await town.decisions(signal)) == set(BOTH_MOMENTUM)
     return True
-
-
-async def _foreign_keys_to_ft_wallets(town: Town) -> list[tuple[str, str]]:
-    rows = await town.rows(
-        "select conrelid::regclass::text as name, conname from pg_constraint "
-        "where contype = 'f' and confrelid = 'public.ft_wallets'::regclass"
-    )
-    return [(row["name"].removeprefix("public."), row["conname"]) for row in rows]

@@ -41,6 +41,7 @@ class AdminApi:
             "print": self._print,
             "market": self._list_market,
             "tick": self._tick,
+            "pause": self._pause,
             "close": self._close,
             "resolve": self._resolve,
             "redeem": self._redeem,
@@ -194,6 +195,11 @@ class AdminApi:
 
     def _tick(self, body: Json) -> Json:
         self._venue.backoffice.change_tick(body["condition"], price_of(body["tick"]))
+        return {}
+
+    def _pause(self, body: Json) -> Json:
+        """The market stays open and takes no orders, until `accepting` is true."""
+        self._venue.backoffice.pause(body["condition"], accepting=body.get("accepting", False))
         return {}
 
     def _close(self, body: Json) -> Json:
