@@ -168,8 +168,8 @@ class SupabaseLedger:
             balance_max_age_s=self._settings.balance_max_age_s,
             lt_order_id=lt_order_id,
         )
-        claim = parse_claim(await self._call("lt_claim", {**params, "worker_mode": self._mode}))
-        self._on_capital(plan.strategy.strategy_id, lease.mode, claim.capital)
+        claim = parse_claim(await self._call("lt_claim", params))
+        self._on_capital(plan.strategy.strategy_id, claim.capital)
         return claim
 
     async def record(self, record: AttemptRecord) -> AttemptState:
