@@ -302,6 +302,7 @@ create index if not exists lt_orders_strategy_ft_order_idx
   on public.lt_orders (strategy_id, ft_order_id) where ft_order_id is not null;
 create index if not exists lt_orders_open_idx
   on public.lt_orders (strategy_id, condition_id, token_id) where outcome = 'OPEN';
+create index if not exists lt_orders_condition_idx on public.lt_orders (condition_id);
 create index if not exists lt_orders_token_idx on public.lt_orders (token_id, strategy_id, outcome);
 create index if not exists lt_orders_strategy_order_idx on public.lt_orders (strategy_id, lt_order_id);
 create index if not exists lt_orders_created_idx on public.lt_orders (created_at);

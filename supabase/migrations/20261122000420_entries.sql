@@ -11,8 +11,7 @@ select
   o.strategy_id, case when o.is_shadow then 'paper' else 'live' end as mode, o.lt_order_id,
   part.at, part.locked_usd, part.realised_usd, part.proceeds_usd, part.fees_usd,
   -- Winners of the live account stay shares until somebody redeems them.
-  case when o.outcome = 'WON' and not coalesce(o.is_shadow, false) and part.at is not distinct from o.resolved_at
-            and part.is_payout
+  case when part.is_payout and o.outcome = 'WON' and not coalesce(o.is_shadow, false)
             and not exists (select from public.lt_redeemed_orders r where r.lt_order_id = o.lt_order_id)
        then part.proceeds_usd else 0 end as unredeemed_usd
 from public.lt_orders o

@@ -1,0 +1,231 @@
+-- Checkpoints: sums of entries up to a place, so that capital costs the same however long the past is. And the audit,
+-- which computes everything from zero again, a part at a time, and believes neither entries nor checkpoints.
+
+-- The newest entry of a strategy before which none is still being written, or null while somebody is at it all the
+-- time. The lock is tried, never waited for: a claim must not queue behind this.
+create or replace function public.lt_settled_entry(of_strategy_id text, in_mode text)
+returns bigint
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  key     bigint := public.lt_entries_key(of_strategy_id);
+  newest  bigint;
+begin
+  for tries in 1..20 loop
+    if pg_catalog.pg_try_advisory_lock(key) then
+      begin
+        select max(e.entry_seq) into newest
+        from public.lt_entries e where e.strategy_id = of_strategy_id and e.mode = in_mode;
+      exception when others or query_canceled then
+        perform pg_catalog.pg_advisory_unlock(key);   -- it belongs to the session, which lives on
+        raise;
+      end;
+      perform pg_catalog.pg_advisory_unlock(key);
+      return newest;
+    end if;
+    perform pg_catalog.pg_sleep(0.002);
+  end loop;
+  return null;
+end
+$$;
+
+-- {least, most} -> {now, written}: a checkpoint for each strategy and mode that has `least` entries or more since its
+-- last one (100), over at most `most` of them (10000). Called again and again, it comes to the end.
+create or replace function public.lt_checkpoint(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off
+as $$
+declare
+  few     integer := greatest(coalesce((p ->> 'least')::integer, 100), 1);
+  many    integer := greatest(coalesce((p ->> 'most')::integer, 10000), 1);
+  written integer := 0;
+  book    record;
+  kept    public.lt_checkpoints;
+  through bigint;
+begin
+  for book in
+    select s.strategy_id, m.mode
+    from public.lt_strategies s
+    cross join (values ('paper'), ('live')) m (mode)
+    where few = (
+      select count(*) from (
+        select from public.lt_entries e
+        where e.strategy_id = s.strategy_id and e.mode = m.mode
+          and e.entry_seq > coalesce((
+            select max(k.through_entry_seq) from public.lt_checkpoints k
+            where k.strategy_id = s.strategy_id and k.mode = m.mode), 0)
+        order by e.entry_seq limit few) enough)
+    order by s.strategy_id, m.mode
+  loop
+    -- One writer at a time, so that each checkpoint stands on the one before it.
+    continue when not pg_catalog.pg_try_advisory_xact_lock(
+      pg_catalog.hashtextextended('lt_checkpoints ' || book.strategy_id || ' ' || book.mode, 0));
+    through := public.lt_settled_entry(book.strategy_id, book.mode);
+    select k.* into kept from public.lt_checkpoints k
+    where k.strategy_id = book.strategy_id and k.mode = book.mode
+    order by k.through_entry_seq desc limit 1;
+    select max(e.entry_seq) into through from (
+      select e.entry_seq from public.lt_entries e
+      where e.strategy_id = book.strategy_id and e.mode = book.mode
+        and e.entry_seq > coalesce(kept.through_entry_seq, 0) and e.entry_seq <= through
+      order by e.entry_seq limit many) e;
+    continue when through is null;
+
+    insert into public.lt_checkpoints (
+      strategy_id, mode, through_entry_seq, locked_usd, realised_usd, unredeemed_usd, fees_usd, peak_realised_usd)
+    select book.strategy_id, book.mode, through, c.*
+    from public.lt_checkpoint_after(book.strategy_id, book.mode, kept, through) c;
+    written := written + 1;
+  end loop;
+  return jsonb_build_object('now', clock_timestamp(), 'written', written);
+end
+$$;
+
+-- What a checkpoint must say that follows another one (null: none).
+create or replace function public.lt_checkpoint_after(
+  of_strategy_id text, in_mode text, before public.lt_checkpoints, through bigint,
+  out locked_usd numeric, out realised_usd numeric, out unredeemed_usd numeric, out fees_usd numeric,
+  out peak_realised_usd numeric)
+language sql stable security invoker set search_path = ''
+as $$
+  select
+    coalesce(before.locked_usd, 0) + since.locked_usd, coalesce(before.realised_usd, 0) + since.realised_usd,
+    coalesce(before.unredeemed_usd, 0) + since.unredeemed_usd, coalesce(before.fees_usd, 0) + since.fees_usd,
+    greatest(before.peak_realised_usd, coalesce(before.realised_usd, 0) + since.peak_usd, 0)
+  from public.lt_entries_sum(of_strategy_id, in_mode, coalesce(before.through_entry_seq, 0), through) since
+$$;
+
+-- Everything from zero: from orders, attempts and fills alone. It walks the whole past; the audit does it in parts.
+create or replace view public.lt_capital_recomputed with (security_invoker = true) as
+select
+  s.strategy_id, m.mode,
+  coalesce(sum(w.locked_usd), 0)     as locked_usd,
+  coalesce(sum(w.realised_usd), 0)   as realised_usd,
+  coalesce(sum(w.unredeemed_usd), 0) as unredeemed_usd,
+  coalesce(sum(w.fees_usd), 0)       as fees_usd,
+  coalesce(sum(w.proceeds_usd) filter (
+    where w.at > clock_timestamp() - make_interval(secs => s.cooldown_hours * 3600)), 0) as cooling_usd,
+  coalesce(sum(w.realised_usd) filter (
+    where w.at >= date_trunc('day', clock_timestamp() at time zone 'UTC') at time zone 'UTC'), 0) as realised_today_usd
+from public.lt_strategies s
+cross join (values ('paper'), ('live')) m (mode)
+left join public.lt_order_worth w on w.strategy_id = s.strategy_id and w.mode = m.mode
+group by s.strategy_id, m.mode;
+
+-- What is missing where two sums should be one: the columns that are not nought, as text. Null where nothing is.
+create or replace function public.lt_missing(
+  locked_usd numeric, realised_usd numeric, unredeemed_usd numeric, fees_usd numeric, other text, other_usd numeric)
+returns jsonb
+language sql immutable security invoker set search_path = ''
+as $$
+  select jsonb_object_agg(name, trim_scale(amount)::text)
+  from (values ('locked_usd', locked_usd), ('realised_usd', realised_usd), ('unredeemed_usd', unredeemed_usd),
+               ('fees_usd', fees_usd), (other, other_usd)) missing (name, amount)
+  where amount <> 0
+$$;
+
+-- The next `most` orders of a strategy whose entries do not add up to what their fills come to, as [{what, mode,
+-- missing}]; and the last order that was looked at, null where there are no more.
+create or replace function public.lt_audit_orders(
+  of_strategy_id text, after_order text, most integer, out differences jsonb, out last_order text)
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
+as $$
+begin
+  with page as materialized (
+    select o.lt_order_id from public.lt_orders o
+    where o.strategy_id = of_strategy_id and o.lt_order_id > after_order
+    order by o.lt_order_id limit most
+  ), differing as (
+    select d.lt_order_id, d.mode, public.lt_missing(
+      sum(d.locked_usd), sum(d.realised_usd), sum(d.unredeemed_usd), sum(d.fees_usd),
+      'proceeds_usd', sum(d.proceeds_usd)) as missing
+    from (
+      select w.lt_order_id, w.strategy_id, w.mode, w.at, w.locked_usd, w.realised_usd, w.proceeds_usd,
+        w.unredeemed_usd, w.fees_usd
+      from page
+      cross join lateral (select * from public.lt_order_worth w where w.lt_order_id = page.lt_order_id) w
+      union all
+      select e.lt_order_id, e.strategy_id, e.mode, e.at, -e.locked_usd, -e.realised_usd, -e.proceeds_usd,
+        -e.unredeemed_usd, -e.fees_usd
+      from page join public.lt_entries e using (lt_order_id)
+    ) d
+    group by d.lt_order_id, d.strategy_id, d.mode, d.at
+  )
+  select
+    coalesce((select jsonb_agg(jsonb_build_object('what', 'order ' || d.lt_order_id, 'mode', d.mode, 'missing', d.missing))
+              from (select * from differing where missing is not null order by lt_order_id limit 10) d), '[]'),
+    case when count(*) = most then max(page.lt_order_id) end
+  into differences, last_order
+  from page;
+end
+$$;
+
+-- The next `most` checkpoints of a strategy, as lt_audit_orders: each is the one before it and the entries between.
+create or replace function public.lt_audit_checkpoints(
+  of_strategy_id text, after_id bigint, most integer, out differences jsonb, out last_id bigint)
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
+as $$
+begin
+  with page as materialized (
+    select k.* from public.lt_checkpoints k
+    where k.strategy_id = of_strategy_id and k.checkpoint_id > after_id
+    order by k.checkpoint_id limit most
+  ), differing as (
+    select k.checkpoint_id, k.mode, public.lt_missing(
+      c.locked_usd - k.locked_usd, c.realised_usd - k.realised_usd, c.unredeemed_usd - k.unredeemed_usd,
+      c.fees_usd - k.fees_usd, 'peak_realised_usd', c.peak_realised_usd - k.peak_realised_usd) as missing
+    from page k
+    left join lateral (
+      select b as row from public.lt_checkpoints b
+      where b.strategy_id = k.strategy_id and b.mode = k.mode and b.through_entry_seq < k.through_entry_seq
+      order by b.through_entry_seq desc limit 1
+    ) before on true
+    cross join lateral public.lt_checkpoint_after(k.strategy_id, k.mode, before.row, k.through_entry_seq) c
+  )
+  select
+    coalesce((select jsonb_agg(jsonb_build_object(
+                'what', 'checkpoint ' || d.checkpoint_id, 'mode', d.mode, 'missing', d.missing))
+              from (select * from differing where missing is not null order by checkpoint_id limit 10) d), '[]'),
+    case when count(*) = most then max(page.checkpoint_id) end
+  into differences, last_id
+  from page;
+end
+$$;
+
+-- {strategy_id, orders, bookmark} -> {now, differences: [<=10 {what, mode, missing}], frozen | null, bookmark | null}
+-- The next part of the audit of a strategy, in both modes: first its orders, `orders` at a time (500), then its
+-- checkpoints. Numbers that contradict each other must spend nothing: a difference pauses the strategy until a human
+-- has looked.
+create or replace function public.lt_audit_capital(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  of_strategy_id text := p ->> 'strategy_id';
+  page_size      integer := least(greatest(coalesce((p ->> 'orders')::integer, 500), 1), 5000);
+  mark           jsonb := coalesce(nullif(p -> 'bookmark', 'null'), '{"order": ""}');
+  audited        record;
+  next_mark      jsonb;
+  why            text;
+begin
+  if mark ? 'order' then
+    select * into audited from public.lt_audit_orders(of_strategy_id, mark ->> 'order', page_size);
+    next_mark := case when audited.last_order is null then jsonb_build_object('checkpoint', 0)
+                      else jsonb_build_object('order', audited.last_order) end;
+  else
+    select * into audited
+    from public.lt_audit_checkpoints(of_strategy_id, (mark ->> 'checkpoint')::bigint, page_size);
+    next_mark := case when audited.last_id is not null then jsonb_build_object('checkpoint', audited.last_id) end;
+  end if;
+
+  if audited.differences <> '[]' then
+    why := format('capital does not add up: %s (%s)',
+                  audited.differences #>> '{0,what}', audited.differences #>> '{0,mode}');
+    insert into public.lt_controls (scope, action, reason, actor)
+    values ('strategy:' || of_strategy_id, 'pause', why, 'audit')
+    on conflict do nothing;
+  end if;
+  return jsonb_build_object('now', clock_timestamp(), 'differences', audited.differences, 'frozen', why,
+                            'bookmark', next_mark);
+end
+$$;

@@ -1,0 +1,170 @@
+-- How a market's end becomes money: once, whoever says it first, and in whatever order it is said.
+--
+-- The platform resolves lt_orders by itself, row after row. Capital is computed from the outcome and the fills, not
+-- from its pnl, so a row that both resolve is resolved once: a second word changes no number and no clock.
+
+-- The moment of the first resolution stands: a second one must not make proceeds cool down anew.
+create or replace function public.lt_keep_resolution()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  new.resolved_at := coalesce(
+    case when old.outcome in ('WON', 'LOST') then old.resolved_at end, new.resolved_at, clock_timestamp());
+  return new;
+end
+$$;
+
+create or replace trigger lt_orders_resolved_once before update of outcome, resolved_at on public.lt_orders
+  for each row when (new.outcome in ('WON', 'LOST')) execute function public.lt_keep_resolution();
+
+-- What an order made, to the cent, if its token pays so much a share.
+create or replace function public.lt_pnl(o public.lt_orders, payout numeric)
+returns numeric
+language sql stable security invoker set search_path = ''
+as $$
+  select round(case
+    when count(*) = 0 then coalesce(o.shares_bought, 0) * payout - coalesce(o.executed_size_usd, o.signal_size_usd)
+    else sum(case a.side when 'BUY' then a.shares * payout - a.usd else a.usd - a.shares * payout end) end, 2)
+  from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
+$$;
+
+-- Purchases and sales of a token end together: a purchase that is paid out for shares that were sold, while the sale
+-- still counts them as held, would be paid twice. Whatever somebody else works on at this moment he resolves himself.
+create or replace function public.lt_resolve_siblings()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  told public.lt_orders := new;
+begin
+  if new.outcome = 'OPEN' then
+    -- A late fill brought it back: its token may have ended meanwhile.
+    select o.* into told from public.lt_orders o
+    where o.token_id = new.token_id and o.strategy_id = new.strategy_id and o.outcome in ('WON', 'LOST')
+      and coalesce(o.is_shadow, false) = coalesce(new.is_shadow, false)
+    limit 1;
+    if not found then
+      return null;
+    end if;
+  end if;
+
+  with siblings as (
+    select o.lt_order_id from public.lt_orders o
+    where o.token_id = told.token_id and o.strategy_id = told.strategy_id and o.outcome = 'OPEN'
+      and coalesce(o.is_shadow, false) = coalesce(told.is_shadow, false) and not coalesce(o.is_force_test, false)
+      and exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id)
+      and exists (
+        select from public.lt_orders s
+        where s.token_id = told.token_id and s.strategy_id = told.strategy_id and s.side = 'SELL'
+          and coalesce(s.is_shadow, false) = coalesce(told.is_shadow, false))
+    order by o.lt_order_id
+    for no key update skip locked
+  )
+  update public.lt_orders o set
+    outcome = told.outcome, winning_label = told.winning_label, resolved_at = told.resolved_at,
+    pnl = public.lt_pnl(o, case told.outcome when 'WON' then 1 else 0 end), updated_at = clock_timestamp()
+  from siblings where o.lt_order_id = siblings.lt_order_id;
+  return null;
+end
+$$;
+
+create or replace trigger lt_orders_end_together after update of outcome on public.lt_orders
+  for each row when (
+    pg_trigger_depth() = 0 and not coalesce(new.is_force_test, false)
+    and (old.outcome = 'OPEN' and new.outcome in ('WON', 'LOST') or old.outcome = 'CANCELLED' and new.outcome = 'OPEN'))
+  execute function public.lt_resolve_siblings();
+
+-- {mode, condition_id, winning_token_id, winning_label, limit}
+--   -> {now, won, lost, waiting, contradicted: [lt_order_id], more}
+-- The market is closed and its winner known: every open order of it is WON or LOST, compare-and-set on OPEN. A position
+-- waits as a whole while one of its fills may still be reversed, or one of its attempts may still trade. Orders that
+-- were resolved otherwise before are left as they are, and named. At most `limit` orders (500) at once.
+create or replace function public.lt_settle_market(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  on_paper boolean := p ->> 'mode' = 'paper';
+  most     integer := least(greatest(coalesce((p ->> 'limit')::integer, 500), 1), 5000);
+  ended_at timestamptz := clock_timestamp();   -- of all alike: what was sold is taken off what is paid out
+  result   jsonb;
+begin
+  if p ->> 'winning_token_id' is null then
+    raise exception 'market % is settled without a winner', p ->> 'condition_id'
+      using hint = 'Only a market that is closed and whose winning token is known is settled.';
+  end if;
+
+  with market as materialized (
+    select o.lt_order_id, o.strategy_id, o.token_id, o.outcome,
+      case when o.token_id = p ->> 'winning_token_id' then 'WON' else 'LOST' end as ends,
+      o.outcome = 'OPEN' and (
+        -- Of the executor before us a pending row waits for whoever placed it.
+        o.status = 'PENDING'
+        or exists (
+          select from public.lt_order_attempts a
+          where a.lt_order_id = o.lt_order_id and (a.closed_at is null or exists (
+            select from public.lt_fills f
+            where f.exchange_order_id = a.exchange_order_id and f.state = 'provisional')))) as may_move
+    from public.lt_orders o
+    where o.condition_id = p ->> 'condition_id' and o.outcome in ('OPEN', 'WON', 'LOST')
+      and coalesce(o.is_shadow, false) = on_paper and not coalesce(o.is_force_test, false)
+  ), positions as (
+    select strategy_id, token_id from market
+    group by strategy_id, token_id having not bool_or(may_move)
+  ), ready as (
+    select o.lt_order_id, market.ends
+    from market
+    join positions using (strategy_id, token_id)
+    join public.lt_orders o using (lt_order_id)
+    where o.outcome = 'OPEN'
+    order by o.lt_order_id
+    limit most + 1
+    for no key update of o
+  ), settled as (
+    update public.lt_orders o set
+      outcome = ready.ends, winning_label = p ->> 'winning_label', resolved_at = ended_at,
+      pnl = public.lt_pnl(o, case ready.ends when 'WON' then 1 else 0 end), updated_at = clock_timestamp()
+    from (select * from ready order by lt_order_id limit most) ready
+    where o.lt_order_id = ready.lt_order_id and o.outcome = 'OPEN'
+    returning o.outcome
+  )
+  select jsonb_build_object(
+    'won', (select count(*) from settled where outcome = 'WON'),
+    'lost', (select count(*) from settled where outcome = 'LOST'),
+    'waiting', (select count(*) from market where outcome = 'OPEN'
+                and not exists (select from positions where (positions.strategy_id, positions.token_id)
+                                = (market.strategy_id, market.token_id))),
+    'contradicted', coalesce((
+      select jsonb_agg(c.lt_order_id order by c.lt_order_id)
+      from (select lt_order_id from market where outcome in ('WON', 'LOST') and outcome <> ends
+            order by lt_order_id limit 100) c), '[]'),
+    'more', (select count(*) > most from ready))
+  into result;
+  return result || jsonb_build_object('now', clock_timestamp());
+end
+$$;
+
+-- {wallet_address, condition_id, redeemed_at, reference} -> {now, redeemed}: the wallet turned its shares of a market
+-- into dollars. It may be told before the market is settled here, and as often as one likes.
+create or replace function public.lt_redeemed(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  redeemed integer;
+begin
+  insert into public.lt_redeemed_orders (lt_order_id, redeemed_at, reference)
+  select o.lt_order_id, (p ->> 'redeemed_at')::timestamptz, p ->> 'reference'
+  from public.lt_orders o
+  join public.lt_strategies s using (strategy_id)
+  where o.condition_id = p ->> 'condition_id' and not coalesce(o.is_shadow, false)
+    -- An order stays with the wallet that placed it, wherever its strategy points now.
+    and coalesce((select a.wallet_address from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id limit 1),
+                 lower(s.wallet_address)) = lower(p ->> 'wallet_address')
+  order by o.lt_order_id
+  on conflict (lt_order_id) do nothing;
+  get diagnostics redeemed = row_count;
+  return jsonb_build_object('now', clock_timestamp(), 'redeemed', redeemed);
+end
+$$;
