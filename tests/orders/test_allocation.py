@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.orders.builders import a_signal, a_strategy, ft_wallet_row
+from tests.orders.draws import numbers
 from worker.orders.allocation import INPUTS, NEEDS_EDGE, stake_usd
 from worker.orders.evidence import Evidence, Input, evidence_of
 from worker.orders.reasons import SkipReason
@@ -218,16 +219,16 @@ def test_a_missing_input_counts_as_its_neutral_value(method: str, missing: list[
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 BANKROLL = D(1000)
-FRACTIONS = st.decimals(min_value=0, max_value=1, places=4)
+FRACTIONS = numbers(0, 1, 4)
 
 
 @st.composite
 def evidences(draw: st.DrawFn) -> Evidence:
     return evidence_of(
         a_signal(
-            entry_price=str(draw(st.decimals(min_value="0.0001", max_value="0.9999", places=4))),
+            entry_price=str(draw(numbers("0.0001", "0.9999", 4))),
             trader_win_rate=str(draw(FRACTIONS)),
-            conviction=str(draw(st.decimals(min_value=0, max_value=10, places=2))),
+            conviction=str(draw(numbers(0, 10, 2))),
             model_probability=str(draw(FRACTIONS)),
         )
     )
@@ -270,7 +271,7 @@ def test_a_better_signal_never_stakes_less_and_an_unused_input_changes_nothing(
         assert after <= before
 
 
-@given(METHODS, evidences(), st.decimals(min_value="0.0001", max_value="0.9999", places=4))
+@given(METHODS, evidences(), numbers("0.0001", "0.9999", 4))
 def test_a_dearer_price_never_stakes_more(
     method: AllocationMethod, evidence: Evidence, price: Decimal
 ) -> None:
@@ -281,8 +282,8 @@ def test_a_dearer_price_never_stakes_more(
 
 @given(
     evidences(),
-    st.decimals(min_value=0, max_value=5000, places=2),
-    st.decimals(min_value=0, max_value=5000, places=2),
+    numbers(0, 5000, 2),
+    numbers(0, 5000, 2),
 )
 def test_kelly_never_stakes_less_of_a_larger_bankroll(
     evidence: Evidence, bankroll: Decimal, more: Decimal
@@ -292,7 +293,7 @@ def test_kelly_never_stakes_less_of_a_larger_bankroll(
     )
 
 
-@given(evidences(), st.decimals(min_value="0.01", max_value=1_000_000, places=2))
+@given(evidences(), numbers("0.01", 1_000_000, 2))
 def test_kelly_never_stakes_more_than_its_fraction_of_the_bankroll(
     evidence: Evidence, bankroll: Decimal
 ) -> None:

@@ -5,6 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.orders.builders import a_market
+from tests.orders.draws import numbers
 from worker.orders.amounts import BASE_UNITS, Amounts, Reservation, Ticket, fee_usd, smallest_buy, ticket
 from worker.orders.numbers import CENT
 from worker.orders.reasons import SkipReason
@@ -45,13 +46,18 @@ def buy(
 
 
 def sell(
-    shares: str, limit: str, *, order_type: OrderType = OrderType.FAK, tick: str = "0.01"
+    shares: str,
+    limit: str,
+    *,
+    order_type: OrderType = OrderType.FAK,
+    tick: str = "0.01",
+    minimum: str = "5",
 ) -> Ticket | Skip:
     return ticket(
         side=Side.SELL,
         order_type=order_type,
         limit_price=D(limit),
-        market=a_market(tick=tick),
+        market=a_market(tick=tick, min_shares=minimum),
         shares=D(shares),
         min_marketable_usd=D(1),
     )
@@ -102,6 +108,26 @@ def test_a_sell_gives_whole_hundredths_of_a_share_and_reserves_them() -> None:
     assert isinstance(order, Ticket)
     assert order.amounts == Amounts(7_120_000, 3_488_800, shares=D("7.12"))
     assert order.reservation == Reservation(shares=D("7.12"))
+
+
+@pytest.mark.parametrize("order_type", IMMEDIATE)
+def test_an_immediate_sell_states_four_decimals_of_dollars_where_its_tick_is_finer(
+    order_type: OrderType,
+) -> None:
+    order = sell("7.13", "0.517", order_type=order_type, tick="0.001")
+    assert isinstance(order, Ticket)
+    assert order.amounts == Amounts(7_130_000, 3_686_200, shares=D("7.13"))  # 3.68621
+    resting = sell("7.13", "0.517", order_type=OrderType.GTC, tick="0.001")
+    assert isinstance(resting, Ticket)
+    assert resting.amounts.taker_base_units == 3_686_210
+
+
+@pytest.mark.parametrize("tick", ["0.005", "0.0025", "0.001", "0.0001"])
+def test_a_part_of_a_share_is_not_sold_at_once_where_its_dollars_need_more_decimals(tick: str) -> None:
+    assert sell("0.999", "0.515", tick=tick) == Skip(
+        SkipReason.BELOW_MIN_SIZE, value="0.99 shares", limit="1 shares"
+    )
+    assert isinstance(sell("1", "0.515", tick=tick), Ticket)
 
 
 def test_the_exchanges_dollar_is_met_exactly_or_not_at_all() -> None:
@@ -157,11 +183,14 @@ def test_dust_is_not_sold() -> None:
     assert sell("0.009", "0.50") == Skip(SkipReason.BELOW_MIN_SIZE, value="0.00 shares", limit="0.01 shares")
     assert isinstance(sell("0.01", "0.50"), Ticket)
     assert isinstance(sell("4.99", "0.50", order_type=OrderType.GTC), Skip)
+    assert isinstance(sell("5", "0.50", order_type=OrderType.GTC), Ticket)
+    for order_type in OrderType:
+        assert isinstance(sell("0.009", "0.50", order_type=order_type, minimum="0"), Skip)
 
 
 _TICKS = st.sampled_from(sorted(AMOUNT_DECIMALS))
-_BETS = st.decimals(min_value="0.01", max_value=5000, places=2)
-_FEES = st.decimals(min_value=0, max_value="0.1", places=4)
+_BETS = numbers("0.01", 5000, 2)
+_FEES = numbers(0, "0.1", 4)
 
 
 @st.composite
@@ -250,21 +279,14 @@ def test_a_resting_buy_never_costs_more_than_the_bet_at_any_price_it_may_meet(
     assert shares >= market.min_order_size_shares
 
 
-@given(limits(), st.decimals(min_value=0, max_value=10_000, places=6), st.sampled_from(list(OrderType)))
-def test_a_sell_never_gives_more_than_is_held_and_asks_for_exactly_its_limit(
+@given(limits(), numbers(0, 10_000, 6), st.sampled_from(list(OrderType)))
+def test_a_sell_never_gives_more_than_is_held_and_asks_for_its_limit_to_a_hair(
     limit: tuple[str, Decimal], held: Decimal, order_type: OrderType
 ) -> None:
     tick, price = limit
-    order = ticket(
-        side=Side.SELL,
-        order_type=order_type,
-        limit_price=price,
-        market=a_market(tick=tick),
-        shares=held,
-        min_marketable_usd=D(1),
-    )
+    order = sell(str(held), str(price), order_type=order_type, tick=tick)
     if isinstance(order, Skip):
-        assert held < 5
+        assert held < (5 if order_type.rests else 1)
         return
     shares, usd = (
         D(order.amounts.maker_base_units) / BASE_UNITS,
@@ -272,9 +294,10 @@ def test_a_sell_never_gives_more_than_is_held_and_asks_for_exactly_its_limit(
     )
     assert held - CENT < shares <= held
     assert order.reservation == Reservation(shares=shares)
-    assert usd == shares * price
+    assert price - D("0.0001") < usd / shares <= price
+    assert usd == shares * price or not order_type.rests
     assert decimals(shares) <= 2
-    assert decimals(usd) <= AMOUNT_DECIMALS[tick]
+    assert decimals(usd) <= (AMOUNT_DECIMALS[tick] if order_type.rests else 4)
 
 
 @given(limits(), _BETS, _FEES)

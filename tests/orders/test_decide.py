@@ -22,6 +22,7 @@ from tests.orders.builders import (
     signal_row,
     strategy_row,
 )
+from tests.orders.draws import numbers
 from worker.orders.capital import Capital
 from worker.orders.decide import Plan, decide, defer, is_fresh, screen
 from worker.orders.evidence import evidence_of
@@ -298,6 +299,16 @@ def test_an_unreachable_exchange_is_asked_again_until_the_signal_is_too_old_for_
     assert not too_old.deferred
 
 
+def test_it_is_not_asked_again_before_the_exchange_said_nor_after_the_end() -> None:
+    signal = aged(hours=1)
+    later, too_late = NOW + timedelta(minutes=7), NOW + timedelta(days=9)
+    reason = SkipReason.EXCHANGE_POST_ONLY
+    assert defer(reason, signal, POLICY, NOW, not_before=NOW).retry_at == NOW + POLICY.slow_retry.first
+    assert defer(reason, signal, POLICY, NOW, not_before=later).retry_at == later
+    ended = defer(reason, signal, POLICY, NOW, not_before=too_late)
+    assert ended.retry_at == ended.expires_at
+
+
 @pytest.mark.parametrize(
     ("reason", "pace"),
     [
@@ -406,16 +417,16 @@ def test_the_skip_shows_how_far_the_judgement_came() -> None:
 
 
 @given(
-    st.decimals(min_value="0.0001", max_value="0.9999", places=4),
+    numbers("0.0001", "0.9999", 4),
     st.sampled_from(["0.1", "0.01", "0.005", "0.0025", "0.001", "0.0001"]),
     st.sampled_from(list(OrderType)),
-    st.decimals(min_value="0.01", max_value=500, places=2),
-    st.decimals(min_value=0, max_value=1000, places=2),
-    st.decimals(min_value=0, max_value="0.1", places=3),
-    st.decimals(min_value=0, max_value=20, places=3),
+    numbers("0.01", 500, 2),
+    numbers(0, 1000, 2),
+    numbers(0, "0.1", 3),
+    numbers(0, 20, 3),
     st.sampled_from(list(AllocationMethod)),
-    st.decimals(min_value="0.01", max_value=200, places=2),
-    st.none() | st.decimals(min_value=-1, max_value="0.2", places=3),
+    numbers("0.01", 200, 2),
+    st.none() | numbers(-1, "0.2", 3),
 )
 def test_no_plan_can_cost_more_than_the_bet_the_caps_and_the_capital(
     entry: Decimal,

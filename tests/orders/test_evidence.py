@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.orders.builders import a_signal
+from tests.orders.draws import numbers
 from worker.orders.evidence import Evidence, Input, evidence_of
 
 D = Decimal
@@ -63,10 +64,10 @@ def test_zero_is_a_value_and_not_an_absence() -> None:
 
 
 @given(
-    st.none() | st.decimals(min_value=-2, max_value=2, places=4),
-    st.none() | st.decimals(min_value=-2, max_value=2, places=4),
-    st.none() | st.decimals(min_value=-10, max_value=10, places=2),
-    st.none() | st.decimals(min_value=-2, max_value=2, places=4),
+    st.none() | numbers(-2, 2, 4),
+    st.none() | numbers(-2, 2, 4),
+    st.none() | numbers(-10, 10, 2),
+    st.none() | numbers(-2, 2, 4),
 )
 def test_evidence_is_always_whole_and_possible(
     win_rate: Decimal | None, edge: Decimal | None, conviction: Decimal | None, score: Decimal | None

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.orders.draws import numbers
 from worker.orders.numbers import ceil_to, exact_decimal, floor_to, plain, utc_moment
 
 
-@given(st.decimals(min_value=0, max_value="99999999.99", places=2))
+@given(numbers(0, "99999999.99", 2))
 def test_money_survives_its_journey_through_a_json_float(amount: Decimal) -> None:
     assert exact_decimal(json.loads(f"[{amount}]")[0]) == amount
 
 
-@given(st.decimals(min_value=0, max_value="99.9999", places=4))
+@given(numbers(0, "99.9999", 4))
 def test_prices_survive_their_journey_through_a_json_float(price: Decimal) -> None:
     assert exact_decimal(json.loads(f"[{price}]")[0]) == price
 
@@ -63,7 +64,7 @@ def test_a_moment_without_an_offset_or_a_date_is_no_moment(value: object) -> Non
 
 
 @given(
-    st.decimals(min_value=0, max_value=1000, places=6),
+    numbers(0, 1000, 6),
     st.sampled_from([Decimal(step) for step in ("0.1", "0.01", "0.005", "0.0025", "0.001", "0.0001")]),
 )
 def test_rounding_brackets_the_number_by_less_than_a_step(number: Decimal, step: Decimal) -> None:

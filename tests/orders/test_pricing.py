@@ -4,6 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.orders.draws import numbers
 from worker.orders.numbers import floor_to
 from worker.orders.pricing import PAPER_MARKUP, PAPER_PRICE_CAP, base_price, limit_price
 from worker.orders.reasons import SkipReason
@@ -71,7 +72,7 @@ def test_a_price_that_cannot_be_one_of_this_market_is_out_of_band(entry: str, ti
 
 
 @given(
-    st.decimals(min_value="0.0001", max_value="0.9999", places=4),
+    numbers("0.0001", "0.9999", 4),
     st.sampled_from(TICKS),
     st.sampled_from(list(Side)),
 )
@@ -143,7 +144,7 @@ def test_at_the_edge_of_the_grid_the_limit_is_the_edge() -> None:
 
 @given(
     grid_prices(),
-    st.decimals(min_value=0, max_value="0.2", places=5),
+    numbers(0, "0.2", 5),
     st.sampled_from(list(Side)),
 )
 def test_a_limit_is_on_the_grid_and_never_worse_than_the_cap_or_one_tick(
@@ -161,7 +162,7 @@ def test_a_limit_is_on_the_grid_and_never_worse_than_the_cap_or_one_tick(
         assert base >= limit >= min(base * (1 - slippage), base - tick)
 
 
-@given(grid_prices(), st.decimals(min_value="0.00001", max_value="0.2", places=5))
+@given(grid_prices(), numbers("0.00001", "0.2", 5))
 def test_a_limit_has_room_wherever_one_tick_is_affordable_and_inside_the_grid(
     grid: tuple[Decimal, Decimal], slippage: Decimal
 ) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.orders.builders import a_capital, a_signal, a_strategy, ft_wallet_row
+from tests.orders.draws import numbers
 from worker.orders.allocation import INPUTS, NEEDS_EDGE
 from worker.orders.evidence import Input, evidence_of
 from worker.orders.reasons import SkipReason
@@ -104,18 +105,18 @@ def test_a_bankroll_below_zero_is_none() -> None:
     assert isinstance(bet("-50", allocation_method="KELLY"), Skip)
 
 
-CENTS = st.decimals(min_value=0, max_value=500, places=2)
-OPTIONAL_FRACTIONS = st.none() | st.decimals(min_value=0, max_value=1, places=4).map(str)
+CENTS = numbers(0, 500, 2)
+OPTIONAL_FRACTIONS = st.none() | numbers(0, 1, 4).map(str)
 
 
 @st.composite
 def signals(draw: st.DrawFn) -> dict[str, Any]:
-    price = draw(st.decimals(min_value="0.0001", max_value="0.9999", places=4))
+    price = draw(numbers("0.0001", "0.9999", 4))
     return {
         "entry_price": str(price),
         "trader_win_rate": draw(OPTIONAL_FRACTIONS),
-        "edge_pct": draw(st.none() | st.decimals(min_value=-1, max_value=1, places=4).map(str)),
-        "conviction": draw(st.none() | st.decimals(min_value=0, max_value=9999, places=2).map(str)),
+        "edge_pct": draw(st.none() | numbers(-1, 1, 4).map(str)),
+        "conviction": draw(st.none() | numbers(0, 9999, 2).map(str)),
         "model_probability": draw(OPTIONAL_FRACTIONS),
     }
 

@@ -18,7 +18,8 @@ from worker.orders.terms import OrderType, Side
 BASE_UNITS = 10**6
 
 _SHARE_STEP = Decimal("0.01")  # what an order may ask for
-_TAKEN_SHARE_STEP = Decimal("0.0001")  # what a FAK/FOK BUY may state as taken; safe on every tick
+_TAKEN_STEP = Decimal("0.0001")  # what a FAK/FOK may state as taken, shares or dollars; safe on every tick
+_WHOLE_SHARE = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,14 @@ def smallest_buy(
 
 
 def smallest_sale_shares(order_type: OrderType, market: Market) -> Decimal:
-    """The least that the exchange takes as a SELL of this type: only what rests must reach the market's minimum."""
-    return market.min_order_size_shares if order_type.rests else _SHARE_STEP
+    """The least that the exchange takes as a SELL of this type: only what rests must reach the market's minimum.
+
+    A FAK/FOK states its dollars to four decimals. Prices finer than a cent need more, and for less than a share the
+    rounding would imply another price.
+    """
+    if order_type.rests:
+        return max(market.min_order_size_shares, _SHARE_STEP)
+    return _SHARE_STEP if market.tick_size >= CENT else _WHOLE_SHARE
 
 
 def _immediate_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
@@ -102,7 +109,7 @@ def _immediate_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decima
 
 def _spending(spend: Decimal, limit: Decimal, market: Market) -> Ticket:
     # Rounded up, the shares would imply a price below the limit and miss an ask that stands at it.
-    taken_shares = floor_to(spend / limit, _TAKEN_SHARE_STEP)
+    taken_shares = floor_to(spend / limit, _TAKEN_STEP)
     return Ticket(
         Amounts(_base_units(spend), _base_units(taken_shares), spend_usd=spend),
         Reservation(usd=spend + ceil_to(spend * _worst_fee_rate(market), CENT)),
@@ -132,13 +139,15 @@ def _cost_per_share(price: Decimal, market: Market) -> Decimal:
 
 
 def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal) -> Ticket | Skip:
-    """Gives whole hundredths of a share for exactly shares · limit. Its fee comes out of the proceeds."""
+    """Gives whole hundredths of a share for shares · limit. Its fee comes out of the proceeds."""
     shares = floor_to(shares, _SHARE_STEP)
     minimum = smallest_sale_shares(order_type, market)
     if shares < minimum:
         return _too_small(f"{plain(shares)} shares", f"{plain(minimum)} shares")
+    # Rounded up, the dollars would imply a price above the limit and miss a bid that stands at it.
+    taken_usd = shares * limit if order_type.rests else floor_to(shares * limit, _TAKEN_STEP)
     return Ticket(
-        Amounts(_base_units(shares), _base_units(shares * limit), shares=shares),
+        Amounts(_base_units(shares), _base_units(taken_usd), shares=shares),
         Reservation(shares=shares),
     )
 
