@@ -130,7 +130,10 @@ async def test_a_door_stays_shut_for_as_long_as_the_exchange_says(street: Street
     closed = street.doors.closed(WALLET)
     assert closed is not None
     assert closed.reason is SkipReason.EXCHANGE_POST_ONLY
+    assert closed.again_in_s == 90
+    assert "exchange_post_only" in street.doors.shut[WALLET]
     street.hands.at_s += 89.5
+    assert street.doors.shut == {}
     assert street.doors.closed(WALLET) is None  # not worth putting an order off
     with street.doors.visit(WALLET) as visit:
         assert not await enters_at_once(visit)

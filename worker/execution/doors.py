@@ -8,7 +8,7 @@ capital. Every order that was given up at the door makes it longer until the nex
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -35,10 +35,11 @@ _TELLS_NOTHING = OutcomeKind.AMBIGUOUS
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nothing of the wallet passes now: the reason, and the exchange's own words."""
+    """Nothing of the wallet passes now: the reason, the exchange's own words, and for how long it asked to be left alone."""
 
     reason: SkipReason
     words: str
+    again_in_s: float = 0.0
 
 
 class Doors:
@@ -52,6 +53,12 @@ class Doors:
     def halted(self) -> Mapping[WalletAddress, str]:
         """Wallets whose door only a human opens again, by a restart, and why."""
         return {wallet: door.closed.words for wallet, door in self._doors.items() if door.halted}
+
+    @property
+    def shut(self) -> Mapping[WalletAddress, str]:
+        """Wallets whose orders the exchange does not take, for longer than a short wait, and why."""
+        found = {wallet: door.closed_for(SHORT_WAIT_S) for wallet, door in self._doors.items()}
+        return {wallet: f"{one.reason}: {one.words}" for wallet, one in found.items() if one is not None}
 
     def closed(self, wallet: WalletAddress) -> Closed | None:
         """What keeps an order that is not claimed yet away for longer than a short wait."""
@@ -123,6 +130,7 @@ class _Door:
         self._shut_since_s = 0.0
         self._shut_s = 0.0  # when the last answer that shut it came
         self._knock_s = 0.0  # when somebody may knock
+        self._asked_s = 0.0  # until when the exchange asked to be left alone
         self._risk_s = 0.0  # when an order may be claimed to knock
         self._knock_wait_s = _KNOCK_FIRST_S
         self._risk_wait_s = _RISK_FIRST_S
@@ -137,17 +145,19 @@ class _Door:
     def closed(self) -> Closed:
         if self._closed is None:
             raise AssertionError("asked only of a door that admits nobody")
-        return self._closed
+        return replace(self._closed, again_in_s=max(self._asked_s - self.now_s, 0.0))
 
     def closed_for(self, wait_s: float) -> Closed | None:
-        if self._closed is None or self.halted:
-            return self._closed
+        if self._closed is None:
+            return None
+        if self.halted:
+            return self.closed
         if self.claimed or self._knocker is not None:
             # Others knock; once that has taken long, nobody waits for them.
             is_long = max(self.now_s - self._shut_since_s, self._knock_s - self.now_s) > wait_s
         else:
             is_long = max(self._knock_s, self._risk_s) - self.now_s > wait_s
-        return self._closed if is_long else None
+        return self.closed if is_long else None
 
     def admits(self, visit: Visit) -> bool:
         if self._closed is None:
@@ -192,6 +202,7 @@ class _Door:
             self._knocker = None
         self._closed = closed
         self._knock_s = max(self._knock_s, self.now_s + pause_s)
+        self._asked_s = max(self._asked_s, self.now_s + at_least_s)
         self._stir()
 
     def open(self, *, sent_s: float) -> None:
@@ -199,7 +210,7 @@ class _Door:
             return
         log.info("door.opened", wallet=self._wallet, was=self._closed.reason)
         self._closed = self._knocker = None
-        self._knock_s = self._risk_s = 0.0
+        self._knock_s = self._asked_s = self._risk_s = 0.0
         self._knock_wait_s, self._risk_wait_s = _KNOCK_FIRST_S, _RISK_FIRST_S
         self._stir()
 

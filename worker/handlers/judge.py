@@ -93,9 +93,27 @@ class Judge:
             return case.signal.created_at + self.policy.fresh_for
         return now + _BOOK_GOOD_FOR
 
-    def no(self, reason: SkipReason, case: Case, now: datetime, *, value: str = "", limit: str = "") -> Skip:
-        """A no that came from outside: final, or deferred while its reason may pass."""
-        return defer(reason, case.signal, self.policy, now, before=case.before, value=value, limit=limit)
+    def no(
+        self,
+        reason: SkipReason,
+        case: Case,
+        now: datetime,
+        *,
+        value: str = "",
+        limit: str = "",
+        again_in_s: float = 0.0,
+    ) -> Skip:
+        """A no that came from outside: final, or deferred while its reason may pass. `again_in_s`: not before."""
+        return defer(
+            reason,
+            case.signal,
+            self.policy,
+            now,
+            before=case.before,
+            not_before=now + timedelta(seconds=again_in_s),
+            value=value,
+            limit=limit,
+        )
 
 
 def _rests_on_money(signal: Signal, reason: SkipReason) -> bool:

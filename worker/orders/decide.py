@@ -143,12 +143,18 @@ def defer(
     now: datetime,
     *,
     before: Deferral | None = None,
+    not_before: datetime | None = None,
     value: str = "",
     limit: str = "",
 ) -> Skip:
     """The skip for a no that came from outside: the exchange, its mode, the claim, the lease."""
     return timed(
-        Skip(reason, value, limit), created_at=signal.created_at, policy=policy, now=now, before=before
+        Skip(reason, value, limit),
+        created_at=signal.created_at,
+        policy=policy,
+        now=now,
+        before=before,
+        not_before=not_before,
     )
 
 

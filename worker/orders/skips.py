@@ -40,12 +40,18 @@ class Deferral:
 
 
 def timed(
-    skip: Skip, *, created_at: datetime, policy: DecisionPolicy, now: datetime, before: Deferral | None = None
+    skip: Skip,
+    *,
+    created_at: datetime,
+    policy: DecisionPolicy,
+    now: datetime,
+    before: Deferral | None = None,
+    not_before: datetime | None = None,
 ) -> Skip:
     """The skip with its times: deferred while its reason may pass and the signal is young enough, else final.
 
     `before`: what it was deferred for until now. A signal that grew too old while it was put off is not given up
-    for its age, but for what kept it waiting.
+    for its age, but for what kept it waiting. `not_before`: when whoever said no asked to be asked again.
     """
     if before is not None and skip.reason is SkipReason.SIGNAL_TOO_OLD and before.reason is not None:
         return replace(skip, reason=before.reason)
@@ -57,5 +63,8 @@ def timed(
     if now >= expires_at:
         return skip
     tries = before.tries if before is not None else 0
-    retry_at = min(now + policy.pace(backoff).delay(tries), expires_at)
+    retry_at = now + policy.pace(backoff).delay(tries)
+    if not_before is not None:
+        retry_at = max(retry_at, not_before)
+    retry_at = min(retry_at, expires_at)
     return replace(skip, retry_at=retry_at, expires_at=expires_at)
