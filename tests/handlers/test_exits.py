@@ -8,13 +8,13 @@ from decimal import Decimal
 
 import pytest
 
+from tests.orders.builders import a_capital
 from tests.support.desk import Row
 from tests.support.eventually import eventually
 from tests.support.pending_desk import booked, looking_up, traded
 from tests.support.trading_room import POLICY, TradingRoom, open_room
 from worker.execution.submit import Executed
 from worker.handlers.judge import Case, Judge
-from worker.orders.capital import Capital
 from worker.orders.decide import Plan
 from worker.orders.ports import Refused
 from worker.orders.reasons import SkipReason
@@ -180,9 +180,10 @@ async def test_a_no_that_money_may_have_caused_is_asked_again_with_the_money_of_
     room: TradingRoom, columns: Row, reason: SkipReason
 ) -> None:
     asked = await case(room, side="BUY", entry_price="0.5015")
-    poor = Capital(D(1000), *[D(0)] * 4, available_usd=D("0.90"), exposure_usd=D(0))
     strategy = replace(
-        await room.strategy(), capital=poor, min_order_size_usd=D(columns["min_order_size_usd"])
+        await room.strategy(),
+        capital=a_capital(available="0.90"),
+        min_order_size_usd=D(columns["min_order_size_usd"]),
     )
     calls = room.line.calls["lt_capital"]
     assert isinstance(await judge_of(room).verdict(replace(asked, strategy=strategy), room.clock.now()), Plan)

@@ -3,14 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.trading_room import TradingRoom
+from tests.support.pending_desk import looking_up
+from tests.support.trading_room import POLICY, TradingRoom
 from worker.errors import DatabaseUnreachable
+from worker.handlers.judge import Case, Judge
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Health, Level
+from worker.orders.capital import Capital
+from worker.orders.decide import Plan
+from worker.orders.ports import Refused
+from worker.orders.signal import Signal, parse_signal
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import FtWalletId, StrategyId, WalletAddress
 
@@ -42,6 +49,12 @@ class Cabinet:
             yield
         finally:
             task.cancel()
+
+
+def capital_of(cabinet: Cabinet) -> Capital | None:
+    strategy = cabinet.strategies.get(ONE)
+    assert isinstance(strategy, Strategy)
+    return strategy.capital
 
 
 async def pause(room: TradingRoom) -> None:
@@ -132,3 +145,76 @@ async def test_no_answer_at_the_start_is_not_the_same_as_no_strategies(room: Tra
     room.line.cut = True
     with pytest.raises(DatabaseUnreachable):
         await Cabinet(room).strategies.load()
+
+
+async def test_what_claims_and_records_say_of_the_capital_is_known_without_a_reading(
+    room: TradingRoom,
+) -> None:
+    cabinet = Cabinet(room)
+    await cabinet.strategies.load()
+    room.ledger.tell_capital(cabinet.strategies.heard)
+    executed = await room.executed()
+    assert capital_of(cabinet) == await room.ledger.capital(ONE)  # of the record of its answer
+    async with looking_up(room):
+        await eventually(lambda: _is_closed(room, executed.envelope.order_id))
+    told = capital_of(cabinet)
+    assert told == await room.ledger.capital(ONE)
+    assert told is not None
+    assert told.available_usd < told.initial_usd
+
+    plan = await room.plan()
+    await room.desk.execute("update public.lt_strategies set initial_capital = 1.50")
+    assert isinstance(await room.execute(plan), Refused)
+    assert capital_of(cabinet) == await room.ledger.capital(ONE)
+    assert room.line.calls["lt_strategies_load"] == 3  # the room's own plans, and the first
+
+
+async def test_a_bet_by_kelly_is_sized_by_what_the_last_claim_left(room: TradingRoom) -> None:
+    await room.desk.execute("update public.ft_wallets set allocation_method = 'KELLY', max_bet = 1000")
+    await room.desk.execute("update public.lt_strategies set max_order_size_usd = 1000, order_type = 'FAK'")
+    cabinet = Cabinet(room)
+    await cabinet.strategies.load()
+    room.ledger.tell_capital(cabinet.strategies.heard)
+    judge = Judge(room.exchange, room.ledger, POLICY, has_key=room.wallets.watches)
+    bets = []
+    for _ in range(2):
+        signal = parse_signal(await room.row(await room.signal(trader_win_rate="0.7")))
+        strategy = cabinet.strategies.get(ONE)
+        assert isinstance(signal, Signal)
+        assert isinstance(strategy, Strategy)
+        plan = await judge.verdict(Case(signal, strategy, None), room.clock.now())
+        assert isinstance(plan, Plan), plan
+        bets.append(plan.bet_usd)
+        await room.executed(plan)
+    # A part of what is left each time: 1000 · k, then (1000 - spent) · k. A cent for the rounding of each bet.
+    assert 0 < bets[1] < bets[0]
+    spent = (await room.attempts())[0]["reserve_usd"]
+    assert abs(bets[1] - bets[0] * (1000 - spent) / 1000) <= Decimal("0.05")
+    assert room.line.calls["lt_capital"] == 0
+
+
+async def test_a_reading_that_was_under_way_does_not_take_back_what_was_told_meanwhile(
+    room: TradingRoom,
+) -> None:
+    cabinet = Cabinet(room)
+    await cabinet.strategies.load()
+    plan = await room.plan()
+    room.ledger.tell_capital(cabinet.strategies.heard)
+    gate = room.line.hold_answers("lt_strategies_load")
+    reading = asyncio.create_task(cabinet.strategies.load())
+    read = room.line.calls["lt_strategies_load"]
+    await eventually(lambda: room.line.calls["lt_strategies_load"] == read + 1)
+    await room.executed(plan)
+    told = capital_of(cabinet)
+    gate.set()
+    await reading
+    assert capital_of(cabinet) == told
+
+
+async def _is_closed(room: TradingRoom, order_id: str) -> bool:
+    return bool(
+        await room.desk.rows(
+            "select from public.lt_order_attempts where exchange_order_id = %(id)s and closed_at is not null",
+            id=order_id,
+        )
+    )
