@@ -163,6 +163,15 @@ create table if not exists public.lt_orders (
   constraint lt_orders_strategy_id_source_trade_id_key unique (strategy_id, source_trade_id)
 );
 
+-- Limits that the platform has no column for. NULL is off; for no order at all there is is_paused.
+alter table public.lt_strategies
+  add column if not exists max_consecutive_losses integer
+    constraint lt_strategies_max_consecutive_losses_in_range check (max_consecutive_losses between 1 and 1000),
+  add column if not exists max_open_positions     integer
+    constraint lt_strategies_max_open_positions_in_range check (max_open_positions between 1 and 100000),
+  add column if not exists max_orders_per_minute  integer
+    constraint lt_strategies_max_orders_per_minute_in_range check (max_orders_per_minute between 1 and 100000);
+
 alter table public.lt_orders
   add column if not exists order_not_found_count integer not null default 0,
   add column if not exists first_fill_at         timestamptz;

@@ -213,12 +213,18 @@ create table if not exists public.lt_checkpoints (
   realised_usd      numeric not null,
   unredeemed_usd    numeric not null,
   fees_usd          numeric not null,
-  peak_realised_usd numeric not null,                 -- peak equity less the initial capital
+  peak_realised_usd numeric not null,                 -- peak equity less the initial capital, since it was armed
+  armed_by          text,                             -- who armed the strategy here (lt_arm); null: nobody
   created_at        timestamptz not null default clock_timestamp(),
   constraint lt_checkpoints_mode_known check (mode in ('paper', 'live')),
-  constraint lt_checkpoints_entry_once unique (strategy_id, mode, through_entry_seq),
-  constraint lt_checkpoints_peak_covers_now check (peak_realised_usd >= greatest(realised_usd, 0))
+  constraint lt_checkpoints_peak_covers_now check (peak_realised_usd >= realised_usd)
 );
+create unique index if not exists lt_checkpoints_entry_once_idx
+  on public.lt_checkpoints (strategy_id, mode, through_entry_seq) where armed_by is null;
+create index if not exists lt_checkpoints_latest_idx
+  on public.lt_checkpoints (strategy_id, mode, through_entry_seq, checkpoint_id);
+create index if not exists lt_checkpoints_armed_idx
+  on public.lt_checkpoints (strategy_id, mode, checkpoint_id) where armed_by is not null;
 
 -- Orders whose winning shares were turned into dollars.
 create table if not exists public.lt_redeemed_orders (
@@ -257,21 +263,26 @@ create table if not exists public.lt_leases (
   constraint lt_leases_fence_positive check (fence > 0)
 );
 
--- The operator's switches. Active while cleared_at is null.
+-- The switches: pause and kill are an operator's, a breaker closes by itself. Active while cleared_at is null.
 create table if not exists public.lt_controls (
   control_id bigint generated always as identity primary key,
   scope      text not null,
   action     text not null,
+  mode       text,                   -- of a breaker: whose money was lost; null: it holds in both
   reason     text not null,
   actor      text not null,
   created_at timestamptz not null default clock_timestamp(),
   cleared_at timestamptz,
   cleared_by text,
   constraint lt_controls_scope_known check (scope ~ '^(global|strategy:.+|wallet:0x[0-9a-f]+)$'),
-  constraint lt_controls_action_known check (action in ('pause', 'kill')),
+  constraint lt_controls_action_known check (action in ('pause', 'kill', 'breaker')),
+  constraint lt_controls_mode_known check (mode in ('paper', 'live')),
+  constraint lt_controls_breaker_of_strategy check ((action = 'breaker') = (mode is not null)
+    and (action <> 'breaker' or starts_with(scope, 'strategy:'))),
   constraint lt_controls_cleared_by_somebody check ((cleared_at is null) = (cleared_by is null))
 );
-create unique index if not exists lt_controls_active_idx on public.lt_controls (scope, action) where cleared_at is null;
+create unique index if not exists lt_controls_active_idx
+  on public.lt_controls (scope, action, coalesce(mode, '')) where cleared_at is null;
 
 -- Mid prices after an execution, for mark-outs.
 create table if not exists public.lt_market_snapshots (

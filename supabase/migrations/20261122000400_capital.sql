@@ -142,7 +142,7 @@ from (
     case when redemption.awaited then coalesce(kept.unredeemed_usd, 0) + since.unredeemed_usd else 0 end
                                                     as awaiting_redeem_usd,
     s.initial_capital + greatest(
-      kept.peak_realised_usd, coalesce(kept.realised_usd, 0) + since.peak_usd, 0) as peak_equity_usd,
+      coalesce(kept.peak_realised_usd, 0), coalesce(kept.realised_usd, 0) + since.peak_usd) as peak_equity_usd,
     coalesce(today.realised_usd, 0)                 as realised_today_usd,
     coalesce(kept.fees_usd, 0) + since.fees_usd     as fees_usd
   from public.lt_strategies s
@@ -151,7 +151,7 @@ from (
   left join lateral (
     select k.* from public.lt_checkpoints k
     where k.strategy_id = s.strategy_id and k.mode = m.mode
-    order by k.through_entry_seq desc limit 1
+    order by k.through_entry_seq desc, k.checkpoint_id desc limit 1
   ) kept on true
   cross join lateral public.lt_entries_sum(s.strategy_id, m.mode, coalesce(kept.through_entry_seq, 0), null) since
   cross join lateral (

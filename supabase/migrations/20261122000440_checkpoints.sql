@@ -29,6 +29,14 @@ begin
 end
 $$;
 
+-- What whoever writes a checkpoint of a strategy holds.
+create or replace function public.lt_checkpoints_key(of_strategy_id text)
+returns bigint
+language sql immutable security invoker set search_path = ''
+as $$
+  select pg_catalog.hashtextextended('lt_checkpoints ' || of_strategy_id, 0)
+$$;
+
 -- {least, most} -> {now, written}: a checkpoint for each strategy and mode that has `least` entries or more since its
 -- last one (100), over at most `most` of them (10000). Called again and again, it comes to the end.
 create or replace function public.lt_checkpoint(p jsonb)
@@ -58,12 +66,11 @@ begin
     order by s.strategy_id, m.mode
   loop
     -- One writer at a time, so that each checkpoint stands on the one before it.
-    continue when not pg_catalog.pg_try_advisory_xact_lock(
-      pg_catalog.hashtextextended('lt_checkpoints ' || book.strategy_id || ' ' || book.mode, 0));
+    continue when not pg_catalog.pg_try_advisory_xact_lock(public.lt_checkpoints_key(book.strategy_id));
     through := public.lt_settled_entry(book.strategy_id, book.mode);
     select k.* into kept from public.lt_checkpoints k
     where k.strategy_id = book.strategy_id and k.mode = book.mode
-    order by k.through_entry_seq desc limit 1;
+    order by k.through_entry_seq desc, k.checkpoint_id desc limit 1;
     select max(e.entry_seq) into through from (
       select e.entry_seq from public.lt_entries e
       where e.strategy_id = book.strategy_id and e.mode = book.mode
@@ -91,7 +98,7 @@ as $$
   select
     coalesce(before.locked_usd, 0) + since.locked_usd, coalesce(before.realised_usd, 0) + since.realised_usd,
     coalesce(before.unredeemed_usd, 0) + since.unredeemed_usd, coalesce(before.fees_usd, 0) + since.fees_usd,
-    greatest(before.peak_realised_usd, coalesce(before.realised_usd, 0) + since.peak_usd, 0)
+    greatest(coalesce(before.peak_realised_usd, 0), coalesce(before.realised_usd, 0) + since.peak_usd)
   from public.lt_entries_sum(of_strategy_id, in_mode, coalesce(before.through_entry_seq, 0), through) since
 $$;
 
@@ -160,7 +167,8 @@ begin
 end
 $$;
 
--- The next `most` checkpoints of a strategy, as lt_audit_orders: each is the one before it and the entries between.
+-- The next `most` checkpoints of a strategy, as lt_audit_orders: each is the one before it and the entries between. One
+-- that was written to arm the strategy begins its peak anew.
 create or replace function public.lt_audit_checkpoints(
   of_strategy_id text, after_id bigint, most integer, out differences jsonb, out last_id bigint)
 language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
@@ -173,12 +181,14 @@ begin
   ), differing as (
     select k.checkpoint_id, k.mode, public.lt_missing(
       c.locked_usd - k.locked_usd, c.realised_usd - k.realised_usd, c.unredeemed_usd - k.unredeemed_usd,
-      c.fees_usd - k.fees_usd, 'peak_realised_usd', c.peak_realised_usd - k.peak_realised_usd) as missing
+      c.fees_usd - k.fees_usd, 'peak_realised_usd',
+      case when k.armed_by is null then c.peak_realised_usd else c.realised_usd end - k.peak_realised_usd) as missing
     from page k
     left join lateral (
       select b as row from public.lt_checkpoints b
-      where b.strategy_id = k.strategy_id and b.mode = k.mode and b.through_entry_seq < k.through_entry_seq
-      order by b.through_entry_seq desc limit 1
+      where b.strategy_id = k.strategy_id and b.mode = k.mode
+        and (b.through_entry_seq, b.checkpoint_id) < (k.through_entry_seq, k.checkpoint_id)
+      order by b.through_entry_seq desc, b.checkpoint_id desc limit 1
     ) before on true
     cross join lateral public.lt_checkpoint_after(k.strategy_id, k.mode, before.row, k.through_entry_seq) c
   )

@@ -38,7 +38,7 @@ begin
   end if;
 
   select * into switch from public.lt_controls c
-  where c.cleared_at is null
+  where c.cleared_at is null and c.action <> 'breaker'
     and c.scope in ('global', 'strategy:' || strategy.strategy_id, 'wallet:' || wallet)
   order by c.action = 'kill' desc, c.control_id
   limit 1;
@@ -56,9 +56,6 @@ begin
         on w.ft_wallet_id = o.wallet_id and o.created_at >= w.window_from
         and (w.window_to is null or o.created_at < w.window_to)
       where o.order_id = (p ->> 'ft_order_id')::uuid and w.strategy_id = strategy.strategy_id));
-  elsif buys and strategy.circuit_breaker_active then
-    return jsonb_build_object('reason', 'breaker_active', 'value', strategy.current_drawdown_pct::text,
-                              'limit', strategy.circuit_breaker_loss_pct::text, 'final', true);
   elsif in_mode = 'live' and strategy.shadow_mode then
     return jsonb_build_object('reason', 'shadow_mode', 'final', true);
   end if;
@@ -120,6 +117,7 @@ begin
   end if;
 
   return coalesce(
+    public.lt_breaker_refusal(strategy, in_mode, capital),
     public.lt_limits_refusal(p, strategy, capital, spent_usd), public.lt_wallet_refusal(p));
 end
 $$;

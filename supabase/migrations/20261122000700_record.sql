@@ -273,7 +273,7 @@ begin
     'now', clock_timestamp(), 'state', attempt.state, 'status', word, 'changed', changed,
     'strategy_id', attempt.strategy_id, 'frozen', frozen,
     'capital', case when changed then
-      public.lt_capital_json(public.lt_capital_of(attempt.strategy_id, attempt.mode)) end,
+      public.lt_capital_json(public.lt_watch_breaker(attempt.strategy_id, attempt.mode)) end,
     'closed', attempt.closed_at is not null,
     -- Told again it is late again: an alarm must not hang on the one answer that got lost.
     'late', exists (

@@ -111,7 +111,7 @@ begin
     with set_now as (
       insert into public.lt_controls (scope, action, reason, actor)
       values (p ->> 'scope', asked, coalesce(p ->> 'reason', ''), p ->> 'actor')
-      on conflict (scope, action) where cleared_at is null do nothing
+      on conflict (scope, action, coalesce(mode, '')) where cleared_at is null do nothing
       returning control_id
     )
     select jsonb_agg(control_id) into touched from set_now;
@@ -301,7 +301,8 @@ as $$
         'controls', coalesce((
           select jsonb_agg(distinct c.action order by c.action) from public.lt_controls c
           where c.cleared_at is null
-            and c.scope in ('global', 'strategy:' || s.strategy_id, 'wallet:' || lower(s.wallet_address))), '[]'),
+            and c.scope in ('global', 'strategy:' || s.strategy_id, 'wallet:' || lower(s.wallet_address))
+            and coalesce(c.mode = case when s.shadow_mode then 'paper' else p_mode end, true)), '[]'),
         'capital', public.lt_capital_json(public.lt_capital_of(s.strategy_id, p_mode)))
       order by s.strategy_id), '[]'))
   from public.lt_strategies s

@@ -1,10 +1,13 @@
 """Desks on the test's own database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.support.desk import Desk
+from tests.support.trader import Trader
+from worker.sandbox.postgres import Postgres
 
 
 @pytest.fixture
@@ -23,3 +26,29 @@ async def trading(desk: Desk) -> Desk:
     await desk.strategy()
     await desk.ready()
     return desk
+
+
+@pytest.fixture(scope="session")
+def shared_database(cluster: Postgres, migrated_template: str) -> str:
+    """One database for many tests: each makes a trader of its own and looks at nothing else."""
+    return cluster.dsn(asyncio.run(cluster.create_database(template=migrated_template)))
+
+
+@pytest.fixture
+async def trader(shared_database: str) -> AsyncIterator[Trader]:
+    """A strategy of its own on paper."""
+    trader = await Trader.open(shared_database)
+    try:
+        yield trader
+    finally:
+        await trader.desk.close()
+
+
+@pytest.fixture
+async def live_trader(shared_database: str) -> AsyncIterator[Trader]:
+    """A strategy of its own with real money."""
+    trader = await Trader.open(shared_database, mode="live")
+    try:
+        yield trader
+    finally:
+        await trader.desk.close()

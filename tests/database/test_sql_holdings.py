@@ -134,6 +134,21 @@ async def test_an_order_that_may_still_bring_shares_is_under_way_until_it_is_clo
     assert await ours(trading) == (0, 0, False)
 
 
+async def test_only_confirmed_shares_are_sold_and_only_once(trading: Desk) -> None:
+    assert (await sell(trading, "1"))["reason"] == "sell_no_position"
+    await buy(trading, fill("12"))
+    unsettled = await sell(trading, "12")
+    assert (unsettled["reason"], unsettled["recorded"]) == ("position_unsettled", False)
+    await buy(trading, fill("12", state="final"))
+    assert (await sell(trading, "8"))["granted"]
+    assert (await sell(trading, "5"))["reason"] == "position_unsettled"
+    assert (await sell(trading, "4"))["granted"]
+    assert (await sell(trading, "24"))[
+        "reason"
+    ] == "position_unsettled"  # whether it is sold is not known yet
+    assert (await sell(trading, "25"))["reason"] == "sell_no_position"
+
+
 async def test_of_two_sales_of_the_same_shares_exactly_one_gets_them(trading: Desk) -> None:
     await buy(trading, fill("12", state="final"))
     first, second = await sell(trading, "12"), await sell(trading, "12")

@@ -70,6 +70,7 @@ def test_the_dead_market_guard_can_be_switched_off_and_stops_no_exit() -> None:
         ({"max_order_size_usd": "9.99"}, SkipReason.ABOVE_MAX_ORDER_SIZE),
         ({"max_position_size_usd": "9.99"}, SkipReason.MAX_POSITION_SIZE),
         ({"max_total_exposure_usd": "29.99"}, SkipReason.MAX_TOTAL_EXPOSURE),
+        ({"daily_budget_usd": "9.99"}, SkipReason.DAILY_BUDGET),
     ],
 )
 def test_a_limit_trips_one_cent_beyond_itself(columns: dict[str, str], reason: SkipReason) -> None:
@@ -97,6 +98,7 @@ def test_available_capital_is_a_limit_too() -> None:
         ({"is_active": False, "shadow_mode": True}, SkipReason.STRATEGY_INACTIVE),
         ({"controls": ["pause"]}, SkipReason.STRATEGY_PAUSED),
         ({"shadow_mode": True, "circuit_breaker_active": True}, SkipReason.SHADOW_MODE),
+        ({"controls": ["breaker"]}, SkipReason.BREAKER_ACTIVE),
         ({"circuit_breaker_active": True}, SkipReason.BREAKER_ACTIVE),
     ],
 )

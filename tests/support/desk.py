@@ -12,6 +12,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from worker.orders.reasons import SkipReason
+
 Row = dict[str, Any]
 
 WALLET = "0x" + "ab" * 20
@@ -194,6 +196,13 @@ class Desk:
         params = self.claim_params(ft_order_id, strategy_id, **changes)
         answer = await self.call("lt_claim", params)
         return answer | {"exchange_order_id": params["attempt"]["exchange_order_id"]}
+
+    async def refused(self, ft_order_id: str, strategy_id: str = "LT_ONE", **changes: Any) -> Row:
+        """The answer to a claim that must not be granted, for a reason that the worker knows."""
+        answer = await self.claim(ft_order_id, strategy_id, **changes)
+        assert answer["granted"] is False
+        SkipReason(answer["reason"])
+        return answer
 
     async def record(self, exchange_order_id: str, state: str, **keys: Any) -> Row:
         return await self.call(

@@ -113,11 +113,16 @@ def raisable(cost_usd: Decimal, wallet: FtWallet, strategy: Strategy, capital: C
 
 
 def within_limits(reserve_usd: Decimal, strategy: Strategy, capital: Capital) -> Skip | None:
-    """The strategy's caps on the worst-case cost of an entry. Reached exactly is still inside."""
+    """The strategy's caps on the worst-case cost of an entry. Reached exactly is still inside.
+
+    What has happened already (spent or lost today, losses in a row, orders in a minute) only the claim knows; it also
+    is the one that may trip the breaker.
+    """
     ceilings = (
         (SkipReason.ABOVE_MAX_ORDER_SIZE, reserve_usd, strategy.max_order_size_usd),
         (SkipReason.MAX_POSITION_SIZE, reserve_usd, strategy.max_position_size_usd),
         (SkipReason.MAX_TOTAL_EXPOSURE, capital.exposure_usd + reserve_usd, strategy.max_total_exposure_usd),
+        (SkipReason.DAILY_BUDGET, reserve_usd, strategy.daily_budget_usd),
         (SkipReason.INSUFFICIENT_CAPITAL, reserve_usd, capital.available_usd),
     )
     for reason, cost, ceiling in ceilings:

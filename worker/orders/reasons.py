@@ -88,7 +88,7 @@ class SkipReason(StrEnum):
     STRATEGY_PAUSED = "strategy_paused", Stage.STRATEGY, "The strategy was paused."
     STRATEGY_INACTIVE = "strategy_inactive", Stage.STRATEGY, "The strategy is not active."
     SHADOW_MODE = "shadow_mode", Stage.STRATEGY, "The strategy only trades on paper."
-    BREAKER_ACTIVE = "breaker_active", Stage.STRATEGY, "The strategy's circuit breaker is open."
+    BREAKER_ACTIVE = "breaker_active", Stage.STRATEGY, "The circuit breaker tripped and was not armed since."
 
     # --- age
     SIGNAL_TOO_OLD = "signal_too_old", Stage.AGE, "The signal is older than any signal may be."
@@ -175,6 +175,38 @@ class SkipReason(StrEnum):
         Stage.LIMITS,
         "All positions together could cost more than they may.",
     )
+    DAILY_BUDGET = (
+        "daily_budget",
+        Stage.LIMITS,
+        "The strategy could spend more today than its budget.",
+    )
+    DAILY_LOSS_LIMIT = (
+        "daily_loss_limit",
+        Stage.LIMITS,
+        "The strategy has lost as much today as it may.",
+    )
+    DRAWDOWN_BREAKER = (
+        "drawdown_breaker",
+        Stage.LIMITS,
+        "So much of the highest equity is lost that the circuit breaker tripped.",
+    )
+    MAX_CONSECUTIVE_LOSSES = (
+        "max_consecutive_losses",
+        Stage.LIMITS,
+        "The last orders all lost, as many in a row as may.",
+    )
+    MAX_OPEN_POSITIONS = (
+        "max_open_positions",
+        Stage.LIMITS,
+        "The strategy holds as many positions as it may.",
+    )
+    MAX_ORDERS_PER_MINUTE = (
+        "max_orders_per_minute",
+        Stage.LIMITS,
+        "The strategy has sent as many orders in the last minute as it may.",
+        Backoff.QUICK,
+        Expiry.FRESH,
+    )
     INSUFFICIENT_CAPITAL = (
         "insufficient_capital",
         Stage.LIMITS,
@@ -212,6 +244,13 @@ class SkipReason(StrEnum):
         "signal_changed",
         Stage.CLAIM,
         "The signal changed between the decision and the claim.",
+        Backoff.QUICK,
+        Expiry.BACKFILL,
+    )
+    STRATEGY_CHANGED = (
+        "strategy_changed",
+        Stage.CLAIM,
+        "The strategy's settings changed between the decision and the claim.",
         Backoff.QUICK,
         Expiry.BACKFILL,
     )

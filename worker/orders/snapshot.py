@@ -46,6 +46,12 @@ def state_seen(
         "max_order_size_usd": plain(strategy.max_order_size_usd),
         "max_position_size_usd": _or_blank(strategy.max_position_size_usd),
         "max_total_exposure_usd": _or_blank(strategy.max_total_exposure_usd),
+        "daily_budget_usd": _or_blank(strategy.daily_budget_usd),
+        "max_daily_loss_usd": _or_blank(strategy.max_daily_loss_usd),
+        "breaker_drawdown": _or_blank(strategy.breaker_drawdown),
+        "max_consecutive_losses": _or_blank(strategy.max_consecutive_losses),
+        "max_open_positions": _or_blank(strategy.max_open_positions),
+        "max_orders_per_minute": _or_blank(strategy.max_orders_per_minute),
         "best_bid": _or_blank(best_price(book, Side.SELL)),
         "best_ask": _or_blank(best_price(book, Side.BUY)),
         "config": config_digest(strategy, policy),
@@ -83,5 +89,5 @@ def config_digest(strategy: Strategy, policy: DecisionPolicy) -> str:
     return hashlib.sha256(settings.encode()).hexdigest()[:_CONFIG_DIGITS]
 
 
-def _or_blank(number: Decimal | None) -> str:
-    return "" if number is None else plain(number)
+def _or_blank(number: Decimal | int | None) -> str:
+    return "" if number is None else plain(Decimal(number))

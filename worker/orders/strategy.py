@@ -70,6 +70,12 @@ class Strategy:
     shadow_mode: bool
     breaker_active: bool
     capital: Capital | None  # as it stood when the row was loaded; the claim has the last word
+    daily_budget_usd: Decimal | None = None
+    max_daily_loss_usd: Decimal | None = None
+    breaker_drawdown: Decimal | None = None  # a fraction: 0.2 is 20 %
+    max_consecutive_losses: int | None = None
+    max_open_positions: int | None = None
+    max_orders_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +118,14 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
             is_paused=row.get("is_paused") is not False or "pause" in controls,
             is_killed="kill" in controls,
             shadow_mode=row.get("shadow_mode") is not False,
-            breaker_active=row.get("circuit_breaker_active") is not False,
+            breaker_active=row.get("circuit_breaker_active") is not False or "breaker" in controls,
             capital=parse_capital(capital_row) if capital_row else None,
+            daily_budget_usd=_limit(row, "daily_budget_usd"),
+            max_daily_loss_usd=_limit(row, "max_daily_loss_usd"),
+            breaker_drawdown=_breaker_drawdown(row),
+            max_consecutive_losses=_count(row, "max_consecutive_losses"),
+            max_open_positions=_count(row, "max_open_positions"),
+            max_orders_per_minute=_count(row, "max_orders_per_minute"),
         )
     except _InvalidError as error:
         return InvalidStrategy(strategy_id, ft_wallet_id, row.get("is_active") is True, str(error))
@@ -198,6 +210,29 @@ def _limit(row: Mapping[str, Any], column: str) -> Decimal | None:
     if limit < 0:
         raise _InvalidError(f"{column}: expected 0 or more, or NULL for no limit, was {limit}")
     return limit
+
+
+def _count(row: Mapping[str, Any], column: str) -> int | None:
+    """For columns that an older schema lacks."""
+    limit = _limit(row, column)
+    if limit is None:
+        return None
+    if limit < 1 or limit != limit.to_integral_value():
+        raise _InvalidError(f"{column}: expected a whole number from 1, or NULL for no limit, was {limit}")
+    return int(limit)
+
+
+def _breaker_drawdown(row: Mapping[str, Any]) -> Decimal | None:
+    """A percentage; the platform's page was seen to store a fraction, which would trip at a hundredth of what is meant."""
+    column = "circuit_breaker_loss_pct"
+    percentage = _limit(row, column)
+    if percentage is None:
+        return None
+    if not 1 <= percentage <= _PERCENT:
+        raise _InvalidError(
+            f"{column}: expected a percentage from 1 to 100 (20 is 20 %), or NULL for no breaker, was {percentage}"
+        )
+    return percentage / _PERCENT
 
 
 def _ordered(row: Mapping[str, Any], low_column: str, high_column: str) -> tuple[Decimal, Decimal]:
