@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep rules mutants check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -54,6 +54,12 @@ idle: $(READY) ## what a worker with nothing to do costs the database: make idle
 
 sweep: $(READY) ## what a sweep costs among very many decided signals: make sweep ARGS="--signals 5000 500000"
 	@$(BIN)/python -m benchmarks.sweep $(ARGS)
+
+rules: $(READY) ## what every order keeps to, 10,000 examples each: make rules ARGS="-k accepts", or EXAMPLES=1000
+	@EXAMPLES=$${EXAMPLES:-10000} $(BIN)/pytest -n 2 -m hypothesis --timeout 3600 tests/orders $(ARGS)
+
+mutants: $(READY) ## would the tests notice? the rules of money, changed bit by bit: make mutants ARGS="--only pricing"
+	@$(BIN)/python -m tests.mutation.run $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

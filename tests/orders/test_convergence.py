@@ -5,4 +5,4 @@ from hypothesis import settings
 from tests.support.evidence import OrderNews
 
 TestOrderNews = OrderNews.TestCase
-TestOrderNews.settings = settings(max_examples=600, stateful_step_count=25, deadline=None)
+TestOrderNews.settings = settings(stateful_step_count=25)
