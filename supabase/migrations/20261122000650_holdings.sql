@@ -36,6 +36,27 @@ begin
 end
 $$;
 
+-- Whether the trader bought before that sale what the strategy has still to decide on. After an outage the sale is
+-- met first, and must not be taken for one of nothing.
+create or replace function public.lt_purchase_awaited(sold public.ft_orders, for_strategy_id text, in_mode text)
+returns boolean
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.ft_orders o
+    join public.lt_scope_windows w
+      on w.strategy_id = for_strategy_id and w.ft_wallet_id = o.wallet_id
+      and o.created_at >= w.window_from and o.created_at < coalesce(w.window_to, 'infinity')
+    left join public.lt_decisions d
+      on d.strategy_id = for_strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode
+    where o.condition_id = sold.condition_id and o.wallet_id = sold.wallet_id and o.side = 'BUY' and o.outcome = 'OPEN'
+      and lower(o.trader_address) is not distinct from lower(sold.trader_address)
+      and lower(btrim(o.token_label)) = lower(btrim(sold.token_label)) and o.order_time <= sold.order_time
+      and coalesce(d.state, 'deferred') = 'deferred');
+end
+$$;
+
 -- {mode, strategy_id, ft_order_id, token_id}
 --   -> {now, unsold_shares, settled_shares, under_way, paper_bought_shares, paper_sold_shares}
 create or replace function public.lt_holdings(p jsonb)
@@ -60,7 +81,8 @@ begin
     'under_way', exists (
       select from public.lt_order_attempts a
       where a.closed_at is null and a.strategy_id = p ->> 'strategy_id' and a.mode = in_mode
-        and a.token_id = p ->> 'token_id'),
+        and a.token_id = p ->> 'token_id')
+      or public.lt_purchase_awaited(sold, p ->> 'strategy_id', in_mode),
     'paper_bought_shares', paper.bought_shares::text, 'paper_sold_shares', paper.sold_shares::text);
 end
 $$;

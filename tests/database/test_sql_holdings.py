@@ -149,6 +149,30 @@ async def test_only_confirmed_shares_are_sold_and_only_once(trading: Desk) -> No
     assert (await sell(trading, "25"))["reason"] == "sell_no_position"
 
 
+async def test_a_purchase_that_the_strategy_has_still_to_decide_on_is_under_way(trading: Desk) -> None:
+    purchase = await paper(trading, "BUY", "10.00", 1)
+    sale = await paper(trading, "SELL", "10.00", 2)
+    assert (await holdings(trading, sale))["under_way"]
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    keys = {
+        "reason": "wallet_balance_unknown",
+        "retry_at": later.isoformat(),
+        "expires_at": later.isoformat(),
+    }
+    await trading.decide(purchase, state="deferred", **keys)
+    assert (await holdings(trading, sale))["under_way"]
+    await trading.execute("update public.lt_decisions set retry_at = now(), expires_at = now()")
+    await trading.decide(purchase)
+    assert not (await holdings(trading, sale))["under_way"]
+
+
+async def test_a_purchase_that_is_not_the_strategys_to_decide_on_is_awaited_by_nobody(trading: Desk) -> None:
+    await paper(trading, "BUY", "10.00", 1, trader_address="0x" + "99" * 20)
+    await paper(trading, "BUY", "10.00", 1, created_at=datetime.now(UTC) - timedelta(days=30))
+    await paper(trading, "BUY", "10.00", 3)
+    assert not (await holdings(trading, await paper(trading, "SELL", "10.00", 2)))["under_way"]
+
+
 async def test_of_two_sales_of_the_same_shares_exactly_one_gets_them(trading: Desk) -> None:
     await buy(trading, fill("12", state="final"))
     first, second = await sell(trading, "12"), await sell(trading, "12")

@@ -101,15 +101,22 @@ class Town:
         return dict(row["said"]["total"])
 
 
-@pytest.fixture
-async def town(cluster: Postgres, migrated_template: str) -> AsyncIterator[Town]:
+@asynccontextmanager
+async def open_town(cluster: Postgres, template: str, **world: Any) -> AsyncIterator[Town]:
+    """`world`: as for `open_world`."""
     async with (
-        open_world(markets=2, postgres=cluster, template=migrated_template) as world,
+        open_world(**{"markets": 2} | world, postgres=cluster, template=template) as opened,
         await psycopg.AsyncConnection.connect(
-            world.supabase.dsn, autocommit=True, row_factory=dict_row
+            opened.supabase.dsn, autocommit=True, row_factory=dict_row
         ) as database,
     ):
-        yield Town(world, database)
+        yield Town(opened, database)
+
+
+@pytest.fixture
+async def town(cluster: Postgres, migrated_template: str) -> AsyncIterator[Town]:
+    async with open_town(cluster, migrated_template) as town:
+        yield town
 
 
 def new_id() -> str:

@@ -24,7 +24,8 @@ class Holdings:
     """A strategy's shares of the signal's outcome, and the paper shares that its trader bought and sold before it.
 
     `unsold_shares`: trades that stand, less what is sold or for sale; `settled_shares`: the final ones of these.
-    `under_way`: an order of the strategy for this outcome is still open. Paper shares count while the paper is open.
+    `under_way`: an order of the strategy for this outcome is still open, or a purchase of the trader's is not decided
+    on yet. Paper shares count while the paper is open.
     """
 
     unsold_shares: Decimal

@@ -91,15 +91,19 @@ async def open_world(
     followers: Sequence[Follower] = FOLLOWERS,
     bet_usd: Decimal = Decimal(10),
     deposit_usd: Decimal = Decimal(100_000),
+    mined_after_s: float = 2.0,
+    confirmed_after_s: float = 3.0,
     postgres: Postgres | None = None,
     template: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[World]:
     """Starts everything but the worker, telling `say` of each part; takes it down at exit.
 
+    `mined_after_s`, `confirmed_after_s`: how long a trade stays in each state before the next one.
     `timing`, `postgres`, `template`: see `SupabaseSandbox`.
     """
     arguments = ["--seed", str(seed), "--markets", "0" if recording else str(markets)]
+    arguments += ["--mined-after-s", str(mined_after_s), "--confirmed-after-s", str(confirmed_after_s)]
     if recording:
         arguments += ["--recording", str(recording), "--speed", str(replay_speed)]
     async with AsyncExitStack() as stack:
