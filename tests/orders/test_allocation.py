@@ -1,4 +1,4 @@
-"""The eight methods of the paper side against vectors worked out by hand from the formulas of domain.md 2.4."""
+"""The eight methods of the paper side at their edges, by hand from the formulas of domain.md 2.4; more: test_vectors."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -31,29 +31,6 @@ def staked(method: str, *, bankroll: str = "1000", fraction: str = "0.25", **sig
     """The stake of a wallet whose base is 10.00 and whose min_bet is 0.50."""
     wallet = a_wallet(method, kelly_fraction=fraction)
     return stake_usd(wallet, evidence_of(a_signal(**signal)), D(bankroll))
-
-
-@pytest.mark.parametrize(
-    ("method", "stake"),
-    [
-        ("FIXED", "10"),
-        ("KELLY", "54.25"),  # 1000 · 0.1085 / 0.50 · 0.25
-        ("EDGE_SCALED", "15.425"),  # 10 · (1 + 5 · 0.1085)
-        ("TIERED", "15"),  # an edge from 0.10 to below 0.15
-        ("CONFIDENCE", "11.705"),  # marks 0.217 + 0.12 + 0.11 = 0.447; 10 · (0.5 + 1.5 · 0.447)
-        ("CONVICTION", "15"),
-        ("ML_SCALED", "5.8"),
-        ("WHALE", "8.219166666666666666666666667"),  # marks 0.056 + 0.12 + 0.09166... + 0.05425 = 0.32191...
-    ],
-)
-def test_each_method_stakes_what_its_formula_says(method: str, stake: str) -> None:
-    assert staked(method) == D(stake)
-
-
-def test_the_vectors_leave_no_method_out() -> None:
-    assert {each.value for each in AllocationMethod} == set(INPUTS) == {
-        "FIXED", "KELLY", "EDGE_SCALED", "TIERED", "CONFIDENCE", "CONVICTION", "ML_SCALED", "WHALE",
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -156,12 +156,19 @@ def test_a_resting_buy_that_would_cross_for_less_than_a_dollar_is_too_small() ->
     assert isinstance(buy("1.00", "0.10", order_type=OrderType.GTC), Ticket)
 
 
-def least(limit: str, *, order_type: OrderType = OrderType.FAK, fee: str = "0", minimum: str = "5") -> Ticket:
+def least(
+    limit: str,
+    *,
+    order_type: OrderType = OrderType.FAK,
+    fee: str = "0",
+    minimum: str = "5",
+    min_usd: str = "1",
+) -> Ticket:
     return smallest_buy(
         order_type=order_type,
         limit_price=D(limit),
         market=a_market(fee_rate=fee, min_shares=minimum),
-        min_marketable_usd=D(1),
+        min_marketable_usd=D(min_usd),
     )
 
 
@@ -177,6 +184,33 @@ def test_the_smallest_resting_buy_meets_the_markets_shares_and_the_dollar() -> N
     dollar = least("0.06", order_type=OrderType.GTD)
     assert (dollar.amounts.shares, dollar.reservation.usd) == (D("16.67"), D("1.01"))
     assert least("0.50", order_type=OrderType.GTC, minimum="1").amounts.shares == D(2)
+
+
+def test_a_minimum_that_is_no_whole_cent_or_hundredth_is_met_by_the_next_one() -> None:
+    assert least("0.50", min_usd="1.001").amounts.spend_usd == D("1.01")
+    assert least("0.50", order_type=OrderType.GTC, minimum="5.001").amounts.shares == D("5.01")
+
+
+@pytest.mark.parametrize("order_type", list(OrderType))
+@pytest.mark.parametrize("side", list(Side))
+def test_an_order_of_nothing_is_too_small(side: Side, order_type: OrderType) -> None:
+    order = ticket(
+        side=side,
+        order_type=order_type,
+        limit_price=D("0.50"),
+        market=a_market(min_shares="0"),
+        min_marketable_usd=D(1),
+    )
+    assert isinstance(order, Skip)
+    assert D(order.value.split()[0]) == 0
+
+
+def test_what_is_bought_is_reserved_in_dollars_alone_and_what_is_sold_in_shares_alone() -> None:
+    for order_type in OrderType:
+        bought, sold = buy("10", "0.50", order_type=order_type), sell("7", "0.50", order_type=order_type)
+        assert isinstance(bought, Ticket)
+        assert isinstance(sold, Ticket)
+        assert (bought.reservation.shares, sold.reservation.usd) == (0, 0)
 
 
 def test_dust_is_not_sold() -> None:

@@ -6,19 +6,20 @@ from hypothesis import strategies as st
 
 from tests.orders.draws import numbers
 from worker.orders.numbers import floor_to
-from worker.orders.pricing import PAPER_MARKUP, PAPER_PRICE_CAP, base_price, limit_price
+from worker.orders.pricing import base_price, limit_price
 from worker.orders.reasons import SkipReason
 from worker.orders.skips import Skip
 from worker.orders.terms import Side
 
 D = Decimal
 TICKS = [D(tick) for tick in ("0.1", "0.01", "0.005", "0.0025", "0.001", "0.0001")]
+MARKUP, PAPER_CAP = D("1.003"), D("0.9999")
 ROOMY = D(100)  # percent: one tick is always granted
 
 
 def paper_entry(price: Decimal) -> Decimal:
     """What the paper side stores for a trader's price (domain.md 1.2)."""
-    return min(PAPER_PRICE_CAP, (price * PAPER_MARKUP).quantize(D("0.0001"), ROUND_HALF_UP))
+    return min(PAPER_CAP, (price * MARKUP).quantize(D("0.0001"), ROUND_HALF_UP))
 
 
 @st.composite
@@ -34,12 +35,12 @@ def test_the_markup_is_taken_off_every_price_of_every_grid_exactly(tick: Decimal
     for step in range(1, int(1 / tick)):
         price = tick * step
         entry = paper_entry(price)
-        if entry < PAPER_PRICE_CAP:
+        if entry < PAPER_CAP:
             assert base_price(entry, side, tick) == price
 
 
 def test_a_tie_that_was_rounded_down_by_binary_arithmetic_is_inverted_too() -> None:
-    assert D("0.05") * PAPER_MARKUP == D("0.05015")
+    assert D("0.05") * MARKUP == D("0.05015")
     assert base_price(D("0.0502"), Side.BUY, D("0.01")) == D("0.05")
     assert base_price(D("0.0501"), Side.BUY, D("0.01")) == D("0.05")
 
@@ -85,7 +86,26 @@ def test_a_base_price_is_on_the_grid_and_within_a_tick_of_what_the_trader_paid(
     else:
         assert base % tick == 0
         assert tick <= base <= 1 - tick
-        assert abs(base - entry / PAPER_MARKUP) < tick
+        assert abs(base - entry / MARKUP) < tick
+
+
+def test_what_is_out_of_band_is_told_with_the_band() -> None:
+    assert base_price(PAPER_CAP, Side.BUY, D("0.01")) == Skip(
+        SkipReason.PRICE_OUT_OF_BAND, value="0.9999", limit="below 0.9999"
+    )
+    assert base_price(D("0.0049"), Side.BUY, D("0.01")) == Skip(
+        SkipReason.PRICE_OUT_OF_BAND, value="0.0049", limit="0.01..0.99"
+    )
+
+
+def test_the_highest_price_that_the_paper_side_can_tell_is_one() -> None:
+    assert base_price(D("0.9998"), Side.BUY, D("0.0001")) == D("0.9968")
+
+
+@pytest.mark.parametrize("tick", [D("0.1"), D("0.01")])
+def test_a_price_above_the_last_tick_is_a_price_to_buy_at_and_none_to_sell_at(tick: Decimal) -> None:
+    assert base_price(D("0.9980"), Side.BUY, tick) == 1 - tick
+    assert isinstance(base_price(D("0.9980"), Side.SELL, tick), Skip)
 
 
 # (trader's price, slippage, tick, old executor's limit, our limit): domain.md 2.5
@@ -133,6 +153,15 @@ def test_one_tick_is_refused_where_it_would_be_too_dear() -> None:
 def test_a_tolerance_of_zero_gets_no_room() -> None:
     assert limit_price(D("0.50"), Side.BUY, D(0), D("0.01"), ROOMY) == D("0.50")
     assert limit_price(D("0.50"), Side.SELL, D(0), D("0.01"), ROOMY) == D("0.50")
+
+
+def test_one_tick_of_room_reaches_the_last_price_of_the_grid_and_the_first() -> None:
+    assert limit_price(D("0.98"), Side.BUY, D("0.001"), D("0.01"), ROOMY) == D("0.99")
+    assert limit_price(D("0.02"), Side.SELL, D("0.001"), D("0.01"), ROOMY) == D("0.01")
+
+
+def test_a_tolerance_of_everything_still_asks_for_the_lowest_price() -> None:
+    assert limit_price(D("0.50"), Side.SELL, D(1), D("0.01"), ROOMY) == D("0.01")
 
 
 def test_at_the_edge_of_the_grid_the_limit_is_the_edge() -> None:

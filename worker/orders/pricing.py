@@ -30,8 +30,8 @@ def base_price(entry_price: Decimal, side: Side, tick: Decimal) -> Decimal | Ski
         return Skip(SkipReason.PRICE_OUT_OF_BAND, value=plain(entry_price), limit=f"below {PAPER_PRICE_CAP}")
     unmarked = entry_price / PAPER_MARKUP
     below, above = floor_to(unmarked, tick), ceil_to(unmarked, tick)
-    exact = [p for p in (below, above) if abs(p * PAPER_MARKUP - entry_price) <= _HALF_QUANTUM]
-    base = exact[0] if exact else below if side is Side.BUY else above
+    stricter = below if side is Side.BUY else above
+    base = next((p for p in (below, above) if abs(p * PAPER_MARKUP - entry_price) <= _HALF_QUANTUM), stricter)
     if not tick <= base <= 1 - tick:
         return Skip(
             SkipReason.PRICE_OUT_OF_BAND, value=plain(unmarked.quantize(PAPER_PRICE_CAP)), limit=_band(tick)
