@@ -30,12 +30,12 @@ from worker.errors import (
 )
 from worker.exchange.lanes import Lanes
 from worker.exchange.market_data import MarketData, VenueHealth
-from worker.exchange.paper import PaperExchange
+from worker.exchange.paper import PaperExchange, Recall
 from worker.exchange.signer import Account
+from worker.exchange.split import OpenExchange, SplitExchange
 from worker.execution.steps import Observer, stepped
 from worker.observe.log import hide
-from worker.orders.ports import Exchange
-from worker.orders.terms import FtOrderId, Mode, OrderId, WalletAddress, WorkerId
+from worker.orders.terms import FtOrderId, Mode, WorkerId
 from worker.settings import Settings, wallet_key
 
 FOREIGN_WINDOW_S: Final = 300.0
@@ -53,20 +53,6 @@ class OpenListener(Protocol):
         ...
 
 
-class OpenExchange(Exchange, Protocol):
-    """What an opened exchange can do beyond the port."""
-
-    async def keep_warm(self) -> None:
-        """Runs until cancelled: connections and metadata that the next order needs."""
-        ...
-
-    async def health(self) -> VenueHealth: ...
-
-    def order_events(self, wallet: WalletAddress) -> AsyncIterator[OrderId]:
-        """Ids of orders of which something just happened. A wake-up: it may miss and repeat."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Adapters:
     """The outside world, opened: what `run` and `check` share."""
@@ -74,6 +60,7 @@ class Adapters:
     clock: DatabaseClock
     database: SupabaseDatabase
     ledger: SupabaseLedger
+    paper_ledger: SupabaseLedger  # the numbers of what is traded on paper: another one only in a live worker
     exchange: OpenExchange
     lanes: Lanes
     access: DatabaseAccess
@@ -84,6 +71,7 @@ class Adapters:
         return replace(
             self,
             ledger=stepped(self.ledger, "ledger", observer),
+            paper_ledger=stepped(self.paper_ledger, "ledger", observer),
             exchange=stepped(self.exchange, "exchange", observer),
         )
 
@@ -124,14 +112,12 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
     lanes = Lanes(settings.exchange)
     timing = CallTiming(read_s=settings.database_timeout_s, call_s=settings.database_timeout_s + 1.0)
     async with await SupabaseDatabase.open(access, clock=clock, timing=timing) as database:
-        ledger = SupabaseLedger(
-            database,
-            mode=settings.mode,
-            worker=_identity(settings),
-        )
-        exchange = await _open_exchange(settings, clock, lanes)
+        worker = _identity(settings)
+        ledger = SupabaseLedger(database, mode=settings.mode, worker=worker)
+        paper_ledger = SupabaseLedger(database, mode=Mode.PAPER, worker=worker)
+        exchange = await _open_exchange(settings, clock, lanes, paper_ledger.remembered)
         try:
-            yield Adapters(clock, database, ledger, exchange, lanes, access, settings)
+            yield Adapters(clock, database, ledger, paper_ledger, exchange, lanes, access, settings)
         finally:
             await exchange.aclose()
 
@@ -164,9 +150,12 @@ def make_listener(
     return SignalListener(dsn, on_signal=on_signal, on_listening=on_listening)
 
 
-async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes) -> OpenExchange:
+async def _open_exchange(
+    settings: Settings, clock: DatabaseClock, lanes: Lanes, recall: Recall
+) -> OpenExchange:
+    bankroll_usd = settings.paper.bankroll_usd
     if settings.mode is Mode.PAPER:
-        return PaperExchange(settings.exchange, clock, bankroll_usd=settings.paper.bankroll_usd, lanes=lanes)
+        return PaperExchange(settings.exchange, clock, bankroll_usd=bankroll_usd, lanes=lanes, recall=recall)
     if not settings.wallets:
         raise ConfigError('mode = "live" needs a wallet: add a [[wallets]] block with its address and key.')
     from worker.exchange.polymarket.exchange import PolymarketExchange  # noqa: PLC0415 - paper needs no SDK: 1 s, 60 MiB
@@ -178,10 +167,14 @@ async def _open_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes)
         accounts.append(account := Account(wallet.address, key))
         account.signer()  # a key that is not the wallet's is refused here, before anybody hears of it
     try:
-        return await PolymarketExchange.open(settings.exchange, accounts, clock, lanes=lanes)
+        real = await PolymarketExchange.open(settings.exchange, accounts, clock, lanes=lanes)
     except (ExchangeError, CredentialError):
         await _meet_exchange(settings, clock, lanes)  # a stranger refuses every key: the address is the news
         raise
+    paper = PaperExchange(
+        settings.exchange, clock, bankroll_usd=bankroll_usd, market_data=real.market_data, recall=recall
+    )
+    return SplitExchange(real, paper)
 
 
 async def _meet_exchange(settings: Settings, clock: DatabaseClock, lanes: Lanes) -> None:

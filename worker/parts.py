@@ -3,7 +3,7 @@
 The daemon decides what happens when something happens: it hands its answers over as callables.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -29,7 +29,7 @@ from worker.observe.health import Health
 from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
-from worker.orders.ports import LostRule
+from worker.orders.ports import Ledger, LostRule
 from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownEdge, UnknownWallets
 from worker.supervision import Pulse
@@ -168,7 +168,7 @@ def make_desk(
         strategies=strategies,
         wallets=wallets,
         ledger=adapters.ledger,
-        judge=make_judge(ground.settings, adapters, has_key=wallets.watches),
+        judges=make_judges(ground.settings, adapters, has_key=wallets.watches),
         submitter=submitter,
         writer=writer,
         lane_of=adapters.lanes.submit,
@@ -179,14 +179,36 @@ def make_desk(
     )
 
 
-def make_judge(settings: Settings, adapters: Adapters, *, has_key: Callable[[WalletAddress], bool]) -> Judge:
-    """`has_key` is asked only where a wallet without a key is this worker's to skip."""
-    skips = settings.unknown_wallets is UnknownWallets.SKIP and settings.mode is Mode.LIVE
+def make_judges(
+    settings: Settings, adapters: Adapters, *, has_key: Callable[[WalletAddress], bool]
+) -> Mapping[Mode, Judge]:
+    """One for each mode that this worker decides in. `has_key` is asked only where a wallet without a key is its to
+    skip.
+    """
+    paper = _make_judge(settings, adapters, adapters.paper_ledger, Mode.PAPER, has_key=lambda _: True)
+    if settings.mode is Mode.PAPER:
+        return {Mode.PAPER: paper}
+    skips = settings.unknown_wallets is UnknownWallets.SKIP
+    asked = has_key if skips else lambda _: True
+    return {
+        Mode.LIVE: _make_judge(settings, adapters, adapters.ledger, Mode.LIVE, has_key=asked),
+        Mode.PAPER: paper,
+    }
+
+
+def _make_judge(
+    settings: Settings,
+    adapters: Adapters,
+    ledger: Ledger,
+    mode: Mode,
+    *,
+    has_key: Callable[[WalletAddress], bool],
+) -> Judge:
     return Judge(
         exchange=adapters.exchange,
-        ledger=adapters.ledger,
+        ledger=ledger,
         policy=DecisionPolicy(
-            mode=settings.mode,
+            mode=mode,
             fresh_for=timedelta(seconds=settings.signal.fresh_for_s),
             backfill_max_age=timedelta(seconds=settings.signal.max_age_s),
             min_tick_max_pct=settings.price.min_tick_max_pct,
@@ -194,7 +216,7 @@ def make_judge(settings: Settings, adapters: Adapters, *, has_key: Callable[[Wal
             min_edge_after_fees=settings.price.min_edge_after_fees,
             unknown_edge_passes=settings.price.unknown_edge is UnknownEdge.TRADE,
         ),
-        has_key=has_key if skips else lambda _: True,
+        has_key=has_key,
     )
 
 

@@ -42,7 +42,7 @@ class Trading:
             adapters.ledger,
             ground.health,
             refresh_every_s=_STRATEGY_REFRESH_S,
-            on_wallets=self._watch_paper_wallets,
+            on_wallets=self._watch_purses,
         )
         adapters.ledger.tell_capital(self.strategies.heard)
         self.intake = parts.make_intake(ground, following=self.strategies.following)
@@ -159,10 +159,15 @@ class Trading:
             await self._adapters.database.warm(_WARM_CONNECTIONS)
             await asyncio.sleep(_WARM_EVERY_S)
 
-    def _watch_paper_wallets(self, addresses: Iterable[WalletAddress]) -> None:
-        """On paper every wallet that a strategy names can be traded: no key is needed."""
-        if self._settings.mode is Mode.PAPER:
-            self.wallets.watch(addresses)
+    def _watch_purses(self, addresses: Iterable[WalletAddress]) -> None:
+        """On paper whatever a strategy trades from is ours: no key is needed. But a shadow goes with its wallet, where
+        that is left to another worker.
+        """
+        purses, keyed = self.strategies.purses, {wallet.address for wallet in self._settings.wallets}
+        leaves = self._settings.mode is Mode.LIVE and self._settings.unknown_wallets is UnknownWallets.LEAVE
+        self.wallets.watch(
+            one for one in addresses if one in purses and not (leaves and purses[one] not in keyed)
+        )
 
 
 async def checked_schema(ground: parts.Ground) -> str:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker.adapters import OpenExchange
 from worker.errors import ExchangeError
+from worker.exchange.split import OpenExchange
 from worker.execution.send import Sender
 from worker.execution.wallets import Wallets
 from worker.feed.watch import FeedWatch
 from worker.observe.health import Health, Level
 from worker.observe.notify import ServiceManager
+from worker.orders.paper import mode_of
+from worker.orders.terms import Mode
 from worker.supervision import Pulse
 
 log = structlog.get_logger(__name__)
@@ -89,5 +91,7 @@ class Watch:
         wallets = self._watched.wallets
         troubles = {**wallets.blind(), **wallets.troubles(), **self._watched.sender.halted}
         tradable = set(wallets.held) - set(troubles)
+        if real := {one for one in wallets.addresses if mode_of(one) is Mode.LIVE}:
+            tradable &= real  # paper beside them is no consolation
         level = Level.OK if not troubles else Level.DEGRADED if tradable else Level.FAILING
         self._health.report("wallets", level, "; ".join(f"{one} {why}" for one, why in troubles.items()))

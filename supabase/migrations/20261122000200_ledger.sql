@@ -41,6 +41,18 @@ create index if not exists lt_scopes_open_idx on public.lt_scopes (scope_id) whe
 create index if not exists lt_scopes_lately_idx
   on public.lt_scopes (greatest(coalesce(scope_to, 'infinity'), opened_at));
 
+-- When a strategy trades on paper only (lt_strategies.shadow_mode), by the insert time of its signals. A signal stays
+-- in the mode that it was inserted in: the switch moves none from paper to money, nor back.
+create table if not exists public.lt_shadow_spells (
+  spell_id    bigint generated always as identity primary key,
+  strategy_id text not null,
+  since       timestamptz not null,
+  until       timestamptz,           -- null: still a shadow
+  constraint lt_shadow_spells_end_after_start check (until >= since)
+);
+create index if not exists lt_shadow_spells_strategy_idx on public.lt_shadow_spells (strategy_id);
+create unique index if not exists lt_shadow_spells_open_idx on public.lt_shadow_spells (strategy_id) where until is null;
+
 -- One row per (strategy, signal, mode). No foreign key: a decision outlives what it was about.
 create table if not exists public.lt_decisions (
   strategy_id text not null,

@@ -156,6 +156,24 @@ $$;
 create or replace trigger lt_scopes_guard before update on public.lt_scopes
   for each row execute function public.lt_guard_scope();
 
+create or replace function public.lt_guard_spell()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  if old.until is not null
+     or (new.spell_id, new.strategy_id, new.since) is distinct from (old.spell_id, old.strategy_id, old.since)
+  then
+    raise exception 'shadow spell % of % is immutable', old.spell_id, old.strategy_id
+      using hint = 'What was on paper stays on paper: update lt_strategies.shadow_mode for what comes.';
+  end if;
+  return new;
+end
+$$;
+
+create or replace trigger lt_shadow_spells_guard before update on public.lt_shadow_spells
+  for each row execute function public.lt_guard_spell();
+
 -- The old executor upserts by (strategy, source trade) and would put its own id over ours: the real order
 -- behind the old id would then belong to nobody.
 create or replace function public.lt_guard_order_id()
@@ -191,7 +209,7 @@ do $$
 declare
   ledger text;
 begin
-  foreach ledger in array array['lt_scopes', 'lt_order_attempts', 'lt_fills', 'lt_checkpoints'] loop
+  foreach ledger in array array['lt_scopes', 'lt_shadow_spells', 'lt_order_attempts', 'lt_fills', 'lt_checkpoints'] loop
     execute format(
       'create or replace trigger %I before delete or truncate on public.%I
          for each statement execute function public.lt_refuse_removal()', ledger || '_stay', ledger);
@@ -232,3 +250,27 @@ $$;
 
 create or replace trigger lt_strategies_scope after insert or delete or update of is_active, ft_wallet_id
   on public.lt_strategies for each row execute function public.lt_follow_activation();
+
+-- What is inserted while shadow_mode is set belongs to paper. A strategy that comes as a shadow was never anything else.
+create or replace function public.lt_follow_shadow()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  was_shadow boolean := tg_op <> 'INSERT' and old.shadow_mode;
+  is_shadow  boolean := tg_op <> 'DELETE' and new.shadow_mode;
+begin
+  if was_shadow and not is_shadow then
+    update public.lt_shadow_spells s
+    set until = greatest(clock_timestamp(), s.since)
+    where s.strategy_id = old.strategy_id and s.until is null;
+  elsif is_shadow and not was_shadow then
+    insert into public.lt_shadow_spells (strategy_id, since)
+    values (new.strategy_id, case tg_op when 'INSERT' then '-infinity' else clock_timestamp() end);
+  end if;
+  return null;
+end
+$$;
+
+create or replace trigger lt_strategies_shadow after insert or delete or update of shadow_mode
+  on public.lt_strategies for each row execute function public.lt_follow_shadow();

@@ -11,7 +11,8 @@ $$;
 
 -- The scopes of each strategy and wallet melted into intervals that do not overlap, so that a signal is
 -- counted once however often its time was opened. Whoever opened a scope lately (`backfill --since`) meant
--- all of it; older ones are cut at the horizon.
+-- all of it; older ones are cut at the horizon. Each is cut again where the strategy became a shadow, or ceased to be
+-- one: no window is of two modes.
 create or replace view public.lt_scope_windows with (security_invoker = true) as
 -- now(), not the clock: all counts of one statement must be cut at the same instant.
 with horizon as materialized (
@@ -19,7 +20,7 @@ with horizon as materialized (
 )
 select
   melted.strategy_id, melted.ft_wallet_id, lower(part) as window_from, upper(part) as window_to,
-  melted.newest_scope_id
+  melted.newest_scope_id, split.is_shadow
 from (
   select
     s.strategy_id, s.ft_wallet_id, range_agg(tstzrange(s.scope_from, s.scope_to)) as parts,
@@ -37,7 +38,28 @@ from (
   group by s.strategy_id, s.ft_wallet_id
 ) melted
 join public.lt_strategies using (strategy_id)   -- a deleted strategy answers for nothing
-cross join lateral unnest(melted.parts) part;
+left join (
+  select s.strategy_id, range_agg(tstzrange(s.since, s.until)) as spells
+  from public.lt_shadow_spells s group by s.strategy_id
+) shadow using (strategy_id)
+cross join lateral (values
+  (false, melted.parts - coalesce(shadow.spells, '{}')), (true, melted.parts * shadow.spells)
+) split (is_shadow, parts)
+cross join lateral unnest(split.parts) part;
+
+-- The mode in which a worker decides for a strategy what was inserted at that moment. `in_mode` here and below is the
+-- worker's own: on paper it decides everything, live it decides a shadow's signals on paper.
+create or replace function public.lt_mode_at(for_strategy_id text, at timestamptz, in_mode text)
+returns text
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return case when in_mode = 'live' and exists (
+      select from public.lt_shadow_spells s
+      where s.strategy_id = for_strategy_id and s.since <= at and at < coalesce(s.until, 'infinity'))
+    then 'paper' else in_mode end;
+end
+$$;
 
 create or replace function public.lt_signal_row(signal public.ft_orders)
 returns jsonb
@@ -55,7 +77,8 @@ begin
   return (
     select coalesce(jsonb_object_agg(d.strategy_id, jsonb_build_object('tries', d.tries, 'reason', d.reason)), '{}')
     from public.lt_decisions d
-    where d.ft_order_id = in_ft_order_id and d.mode = in_mode and d.state = 'deferred');
+    where d.ft_order_id = in_ft_order_id and d.state = 'deferred'
+      and d.mode = public.lt_mode_at(d.strategy_id, coalesce(d.signal_at, d.created_at), in_mode));
 end
 $$;
 
@@ -73,6 +96,7 @@ as $$
 declare
   least_id  constant uuid := '00000000-0000-0000-0000-000000000000';
   window_to timestamptz := coalesce(part.window_to, 'infinity');
+  pair_mode constant text := case when part.is_shadow then 'paper' else in_mode end;
 begin
   -- Cut here and not in the query: a scan begins at one bound, and must not begin at the wider one.
   if from_at < part.window_from then
@@ -94,11 +118,11 @@ begin
     except
     select d.ft_order_id, d.signal_at
     from public.lt_decisions d
-    where d.strategy_id = part.strategy_id and d.mode = in_mode
+    where d.strategy_id = part.strategy_id and d.mode = pair_mode
       and (d.signal_at, d.ft_order_id) >= (from_at, from_id) and (d.signal_at, d.ft_order_id) < (until_at, until_id)
   ) left_over
   where (select d.state from public.lt_decisions d
-         where d.strategy_id = part.strategy_id and d.ft_order_id = left_over.order_id and d.mode = in_mode) is null;
+         where d.strategy_id = part.strategy_id and d.ft_order_id = left_over.order_id and d.mode = pair_mode) is null;
 end
 $$;
 
@@ -130,15 +154,20 @@ begin
   from (
     select waiting.*, row_number() over (order by waiting.due_at, waiting.strategy_id, waiting.ft_order_id) as nth
     from (
-      select d.strategy_id, d.ft_order_id, coalesce(d.signal_at, d.created_at) as signal_at,
-        least(d.retry_at, d.expires_at) as due_at
-      from public.lt_decisions d
-      where d.state = 'deferred' and d.mode = in_mode and least(d.retry_at, d.expires_at) <= until_at
-        and (least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id) > (from_at, from_strategy, from_id)
-        and (only_strategy is null or d.strategy_id = only_strategy) and not without ? d.strategy_id
-        and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
-      order by least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id
-      limit places + 1
+      select of_mode.*
+      from unnest(case in_mode when 'live' then '{live,paper}' else '{paper}' end::text[]) searched (mode)
+      cross join lateral (
+        select d.strategy_id, d.ft_order_id, coalesce(d.signal_at, d.created_at) as signal_at,
+          least(d.retry_at, d.expires_at) as due_at
+        from public.lt_decisions d
+        where d.state = 'deferred' and d.mode = searched.mode and least(d.retry_at, d.expires_at) <= until_at
+          and (least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id) > (from_at, from_strategy, from_id)
+          and (only_strategy is null or d.strategy_id = only_strategy) and not without ? d.strategy_id
+          and d.mode = public.lt_mode_at(d.strategy_id, coalesce(d.signal_at, d.created_at), in_mode)
+          and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
+        order by least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id
+        limit places + 1
+      ) of_mode
     ) waiting
   ) due;
   return jsonb_build_object('found', turn.found, 'bookmark', case when turn.has_more then turn.last end);
@@ -373,14 +402,15 @@ as $$
         on w.ft_wallet_id = o.wallet_id
         and o.created_at >= w.window_from and (w.window_to is null or o.created_at < w.window_to)
       left join public.lt_decisions d
-        on d.strategy_id = w.strategy_id and d.ft_order_id = o.order_id and d.mode = p ->> 'mode'
+        on d.strategy_id = w.strategy_id and d.ft_order_id = o.order_id
+        and d.mode = case when w.is_shadow then 'paper' else p ->> 'mode' end
       where o.order_id = public.lt_uuid(p ->> 'ft_order_id')
         and (d.state is null
              or d.state = 'deferred' and least(d.retry_at, d.expires_at) <= clock_timestamp())
     ), '[]'))
 $$;
 
--- {mode, decisions: [...]} -> {now, written, ignored: unknown or in no scope}
+-- {mode, decisions: [{mode?, ...}]} -> {now, written, ignored: unknown, in no scope, or decided in the wrong mode}
 -- Skips and deferrals, in batches. A decision that is final is left alone, so a late skip never overwrites an
 -- execution; told twice, the same decision is one. A pair that is in no scope gets none - nobody is owed it, and it
 -- would stand in the equation as a stray - unless it is deferred already: a deferral comes to its end, and if its
@@ -407,35 +437,36 @@ begin
   ), spoken as (
     -- The last word on a pair counts; one order of locking for all callers keeps two batches from a deadlock.
     select distinct on (d.strategy_id, asked.id)
-      d.strategy_id, asked.id as order_id, o.created_at, d.retry_at, d.expires_at,
+      d.strategy_id, asked.id as order_id, asked.mode, o.created_at, d.retry_at, d.expires_at,
       case when o.order_id is null then 'skipped' else d.state end as state,
       case when o.order_id is null then 'ft_not_open' else d.reason end as reason,
       case when o.order_id is null then 'missing' else d.value end as value,
       case when o.order_id is null then 'OPEN' else d."limit" end as "limit",
       d.snapshot, d.received_at, d.decided_at
     from rows from (jsonb_to_recordset(p -> 'decisions') as (
-      strategy_id text, ft_order_id text, state text, reason text, value text, "limit" text,
+      strategy_id text, ft_order_id text, mode text, state text, reason text, value text, "limit" text,
       retry_at timestamptz, expires_at timestamptz, snapshot jsonb, received_at timestamptz, decided_at timestamptz
-    )) with ordinality d (strategy_id, ft_order_id, state, reason, value, "limit", retry_at, expires_at,
+    )) with ordinality d (strategy_id, ft_order_id, mode, state, reason, value, "limit", retry_at, expires_at,
                           snapshot, received_at, decided_at, position)
-    cross join lateral (select public.lt_uuid(d.ft_order_id) as id) asked
+    cross join lateral (select public.lt_uuid(d.ft_order_id) as id, coalesce(d.mode, p ->> 'mode') as mode) asked
     left join public.ft_orders o on o.order_id = asked.id
     join public.lt_strategies s on s.strategy_id = d.strategy_id
     where exists (
         select from windows w
         where w.strategy_id = d.strategy_id and w.ft_wallet_id = o.wallet_id
+          and asked.mode = case when w.is_shadow then 'paper' else p ->> 'mode' end
           and o.created_at >= w.window_from and o.created_at < coalesce(w.window_to, 'infinity'))
       or exists (
         select from public.lt_decisions deferred
         where deferred.strategy_id = d.strategy_id and deferred.ft_order_id = asked.id
-          and deferred.mode = p ->> 'mode' and deferred.state = 'deferred')
+          and deferred.mode = asked.mode and deferred.state = 'deferred')
     order by d.strategy_id, asked.id, d.position desc
   ), put as (
     insert into public.lt_decisions as kept (
       strategy_id, ft_order_id, mode, state, reason, value, limit_value, retry_at, expires_at, snapshot,
       signal_at, received_at, decided_at)
     select
-      strategy_id, order_id, p ->> 'mode', state, reason, value, "limit",
+      strategy_id, order_id, mode, state, reason, value, "limit",
       case state when 'deferred' then retry_at end, case state when 'deferred' then expires_at end,
       coalesce(snapshot, '{}'), created_at, received_at, decided_at
     from spoken

@@ -86,3 +86,26 @@ begin
   limit 1);
 end
 $$;
+
+-- Why the signal must not be traded in the mode of the claim, or null. It is decided in the mode that it was inserted
+-- in, whichever the strategy has come to since; and what was inserted for money is not traded once there is to be none.
+create or replace function public.lt_shadow_refusal(p jsonb, strategy public.lt_strategies)
+returns jsonb
+language plpgsql stable security invoker set search_path = ''
+as $$
+declare
+  in_mode   text := p ->> 'mode';
+  pair_mode text;
+begin
+  pair_mode := public.lt_mode_at(
+    strategy.strategy_id, (select o.created_at from public.ft_orders o where o.order_id = (p ->> 'ft_order_id')::uuid),
+    coalesce(p ->> 'worker_mode', in_mode));
+  if in_mode <> pair_mode then
+    return jsonb_build_object('reason', 'signal_changed', 'value', jsonb_build_object('mode', pair_mode)::text,
+                              'limit', jsonb_build_object('mode', in_mode)::text, 'final', false);
+  elsif in_mode = 'live' and strategy.shadow_mode then
+    return jsonb_build_object('reason', 'shadow_mode', 'final', true);
+  end if;
+  return null;
+end
+$$;

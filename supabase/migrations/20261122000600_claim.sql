@@ -39,7 +39,7 @@ begin
 
   select * into switch from public.lt_controls c
   where c.cleared_at is null and c.action <> 'breaker'
-    and c.scope in ('global', 'strategy:' || strategy.strategy_id, 'wallet:' || wallet)
+    and c.scope in ('global', 'strategy:' || strategy.strategy_id, 'wallet:' || lower(strategy.wallet_address))
   order by c.action = 'kill' desc, c.control_id
   limit 1;
   if switch.action = 'kill' then
@@ -56,8 +56,6 @@ begin
         on w.ft_wallet_id = o.wallet_id and o.created_at >= w.window_from
         and (w.window_to is null or o.created_at < w.window_to)
       where o.order_id = (p ->> 'ft_order_id')::uuid and w.strategy_id = strategy.strategy_id));
-  elsif in_mode = 'live' and strategy.shadow_mode then
-    return jsonb_build_object('reason', 'shadow_mode', 'final', true);
   end if;
 
   select * into decision from public.lt_decisions d
@@ -86,11 +84,14 @@ begin
     return jsonb_build_object('reason', 'already_executed', 'value', twin, 'final', true, 'state', 'executed');
   end if;
 
-  refusal := public.lt_signal_refusal(p, strategy);
+  refusal := coalesce(public.lt_signal_refusal(p, strategy), public.lt_shadow_refusal(p, strategy));
   if refusal is not null then
     return refusal;
   end if;
-  if lower(strategy.wallet_address) is distinct from wallet then
+  -- On paper it trades from a purse of its own (worker/orders/paper.py).
+  if lower(strategy.wallet_address) is distinct from wallet
+     and not (in_mode = 'paper' and starts_with(wallet, '0x7061706572'))
+  then
     return jsonb_build_object('reason', 'wallet_mismatch', 'value', wallet,
                               'limit', lower(strategy.wallet_address), 'final', true);
   end if;

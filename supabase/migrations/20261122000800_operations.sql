@@ -182,7 +182,7 @@ begin
 end
 $$;
 
--- {mode, since?} -> {now, strategies: [...], total, unknown_insert_time, holds}
+-- {mode, since?} -> {now, strategies: [of each strategy and mode], total, unknown_insert_time, holds}
 --
 -- seen and undecided are counted over ft_orders; executed, skipped and deferred over lt_decisions alone. A
 -- decision that vanished makes a signal undecided, one that strayed in has no signal: either way it shows.
@@ -198,56 +198,57 @@ declare
   timeless  bigint;
 begin
   with windows as materialized (
-    select * from public.lt_scope_windows
+    select w.*, case when w.is_shadow then 'paper' else in_mode end as mode from public.lt_scope_windows w
   ), signals as (
-    select w.strategy_id, count(*) as seen
+    select w.strategy_id, w.mode, count(*) as seen
     from windows w
     join public.ft_orders o on o.wallet_id = w.ft_wallet_id
       and o.created_at >= greatest(w.window_from, since) and o.created_at < coalesce(w.window_to, 'infinity')
-    group by w.strategy_id
+    group by w.strategy_id, w.mode
   ), undecided_pairs as (
     -- A set difference, as in lt_work: a probe per signal takes the planner's guess of an index, and without
     -- statistics that is the wrong one and quadratic.
-    select w.strategy_id, o.order_id
+    select w.strategy_id, w.mode, o.order_id
     from windows w
     join public.ft_orders o on o.wallet_id = w.ft_wallet_id
       and o.created_at >= greatest(w.window_from, since) and o.created_at < coalesce(w.window_to, 'infinity')
     except
-    select d.strategy_id, d.ft_order_id from public.lt_decisions d where d.mode = in_mode
+    select d.strategy_id, d.mode, d.ft_order_id from public.lt_decisions d
   ), undecided as (
-    select u.strategy_id, count(*) as undecided,
+    select u.strategy_id, u.mode, count(*) as undecided,
       count(*) filter (where o.created_at < clock_timestamp() - interval '5 seconds') as missed
     from undecided_pairs u
     join public.ft_orders o using (order_id)
-    group by u.strategy_id
+    group by u.strategy_id, u.mode
   ), decided as (
-    select d.strategy_id,
+    select d.strategy_id, d.mode,
       count(*) filter (where d.state = 'executed') as executed,
       count(*) filter (where d.state = 'skipped')  as skipped,
       count(*) filter (where d.state = 'deferred') as deferred
     from public.lt_decisions d
     left join (
-      select w.strategy_id, range_agg(tstzrange(w.window_from, w.window_to)) as times from windows w group by w.strategy_id
-    ) scope using (strategy_id)
-    where d.mode = in_mode
+      select w.strategy_id, w.mode, range_agg(tstzrange(w.window_from, w.window_to)) as times
+      from windows w group by w.strategy_id, w.mode
+    ) scope using (strategy_id, mode)
+    where (d.mode = in_mode or scope.times is not null)
       -- Pairs seeded from before our time are decided but were never in scope. A decision without a time, or of a
       -- strategy that never had a scope, is nobody's: it counts, so that it is seen.
       and (d.signal_at is null or d.signal_at <@ scope.times and (since is null or d.signal_at >= since)
            or d.reason <> 'already_executed'
               and not exists (select from public.lt_scopes s where s.strategy_id = d.strategy_id))
-    group by d.strategy_id
+    group by d.strategy_id, d.mode
   ), counts as (
-    select strategy_id, coalesce(seen, 0) as seen, coalesce(executed, 0) as executed,
+    select strategy_id, mode, coalesce(seen, 0) as seen, coalesce(executed, 0) as executed,
       coalesce(skipped, 0) as skipped, coalesce(deferred, 0) as deferred,
       coalesce(undecided, 0) as undecided, coalesce(missed, 0) as missed
-    from (select strategy_id from windows union select strategy_id from decided) known
-    left join signals using (strategy_id)
-    left join undecided using (strategy_id)
-    left join decided using (strategy_id)
+    from (select strategy_id, mode from windows union select strategy_id, mode from decided) known
+    left join signals using (strategy_id, mode)
+    left join undecided using (strategy_id, mode)
+    left join decided using (strategy_id, mode)
   )
   select
     coalesce(jsonb_agg(to_jsonb(c) || jsonb_build_object(
-      'holds', c.seen = c.executed + c.skipped + c.deferred + c.undecided and c.missed = 0) order by c.strategy_id), '[]'),
+      'holds', c.seen = c.executed + c.skipped + c.deferred + c.undecided and c.missed = 0) order by c.strategy_id, c.mode), '[]'),
     jsonb_build_object(
       'seen', coalesce(sum(c.seen), 0), 'executed', coalesce(sum(c.executed), 0), 'skipped', coalesce(sum(c.skipped), 0),
       'deferred', coalesce(sum(c.deferred), 0), 'undecided', coalesce(sum(c.undecided), 0),
@@ -287,7 +288,8 @@ as $$
       from (select * from foreign_rows order by greatest(created_at, order_placed_at) desc limit 100) r), '[]'))
 $$;
 
--- {now, strategies: [{<columns>, ft_wallet, controls, capital}]} of every active strategy.
+-- {now, strategies: [{<columns>, ft_wallet, controls, shadow_spells, capital}]} of every active strategy. The capital
+-- is that of the mode in which it trades now; a worker on paper takes every strategy for a shadow, from the beginning.
 create or replace function public.lt_strategies_load(p_mode text)
 returns jsonb
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -303,7 +305,11 @@ as $$
           where c.cleared_at is null
             and c.scope in ('global', 'strategy:' || s.strategy_id, 'wallet:' || lower(s.wallet_address))
             and coalesce(c.mode = case when s.shadow_mode then 'paper' else p_mode end, true)), '[]'),
-        'capital', public.lt_capital_json(public.lt_capital_of(s.strategy_id, p_mode)))
+        'shadow_spells', case when p_mode = 'paper' then '[{"since": null, "until": null}]' else coalesce((
+          select jsonb_agg(jsonb_build_object('since', nullif(t.since, '-infinity'), 'until', t.until) order by t.since)
+          from public.lt_shadow_spells t where t.strategy_id = s.strategy_id), '[]') end,
+        'capital', public.lt_capital_json(
+          public.lt_capital_of(s.strategy_id, case when s.shadow_mode then 'paper' else p_mode end)))
       order by s.strategy_id), '[]'))
   from public.lt_strategies s
   left join public.ft_wallets w on w.wallet_id = s.ft_wallet_id

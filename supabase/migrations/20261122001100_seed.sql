@@ -27,5 +27,10 @@ where s.is_active
     select from public.lt_scopes open
     where open.strategy_id = s.strategy_id and open.ft_wallet_id = s.ft_wallet_id and open.scope_to is null);
 
+-- What is a shadow today was one as far back as anybody looks.
+insert into public.lt_shadow_spells (strategy_id, since)
+select s.strategy_id, '-infinity' from public.lt_strategies s
+where s.shadow_mode and not exists (select from public.lt_shadow_spells t where t.strategy_id = s.strategy_id);
+
 -- PostgREST answers from what it knew when it started.
 notify pgrst, 'reload schema';

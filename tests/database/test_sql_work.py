@@ -362,7 +362,7 @@ async def test_seen_is_the_sum_of_what_became_of_it(trading: Desk) -> None:
         "missed": 1,
         "holds": False,
     }
-    assert funnel == {"strategy_id": "LT_ONE"} | counts
+    assert funnel == {"strategy_id": "LT_ONE", "mode": "paper"} | counts
     assert answer["total"] == counts
     await trading.decide(old)
     assert (await equation(trading))["total"]["holds"] is True

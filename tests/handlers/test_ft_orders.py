@@ -18,7 +18,7 @@ from worker.handlers.judge import Judge
 from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
 from worker.orders.reasons import SkipReason
-from worker.orders.terms import FtOrderId, FtWalletId, OrderId, StrategyId
+from worker.orders.terms import FtOrderId, FtWalletId, Mode, OrderId, StrategyId
 from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
 from worker.sandbox.exchange.faults import Action, Fault
 from worker.sandbox.exchange.modes import Mode as VenueMode
@@ -66,7 +66,7 @@ async def floor(room: TradingRoom) -> AsyncIterator[Floor]:
         strategies=strategies,
         wallets=room.wallets,
         ledger=room.ledger,
-        judge=Judge(room.exchange, room.ledger, POLICY, has_key=room.wallets.watches),
+        judges={Mode.LIVE: Judge(room.exchange, room.ledger, POLICY, has_key=room.wallets.watches)},
         submitter=room.submitter,
         writer=writer,
         clock=room.clock,

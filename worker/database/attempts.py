@@ -17,7 +17,7 @@ from worker.database.values import (
     text_of,
     word_of,
 )
-from worker.orders.lifecycle import AttemptState
+from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.ports import Attempt, AttemptRecord, Envelope, Fill, LostRule
 from worker.orders.terms import (
     ExchangeVersion,
@@ -28,6 +28,7 @@ from worker.orders.terms import (
     Side,
     StrategyId,
     TokenId,
+    TradeId,
     WalletAddress,
 )
 
@@ -67,6 +68,21 @@ def _fill(fill: Fill) -> dict[str, Any]:
         "state": fill.state,
         "matched_at": moment_text(fill.matched_at),
     }
+
+
+def parse_fill(row: Row) -> Fill:
+    return Fill(
+        trade_id=TradeId(text_of(row, "trade_id")),
+        order_id=OrderId(text_of(row, "exchange_order_id")),
+        role=text_of(row, "role"),
+        side=word_of(row, "side", Side),
+        token_id=TokenId(text_of(row, "token_id")),
+        price=decimal_of(row, "price"),
+        shares=decimal_of(row, "shares"),
+        fee_usd=decimal_of(row, "fee_usd"),
+        state=word_of(row, "state", FillState),
+        matched_at=moment_of(row, "matched_at"),
+    )
 
 
 def parse_attempt(row: Row) -> Attempt:

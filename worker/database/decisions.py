@@ -29,6 +29,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
     return {
         "strategy_id": decision.strategy_id,
         "ft_order_id": decision.ft_order_id,
+        "mode": decision.mode,
         "state": "deferred" if skip.deferred else "skipped",
         "reason": skip.reason,
         "value": plain_text(skip.value),

@@ -4,8 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from worker.database.values import Row, decimal_of, row_of, rows_of, text_of, texts_of, word_of
+from worker.database.attempts import parse_fill
+from worker.database.values import (
+    Row,
+    decimal_of,
+    optional_moment_of,
+    row_of,
+    rows_of,
+    text_of,
+    texts_of,
+    word_of,
+)
 from worker.orders.lifecycle import AttemptState
+from worker.orders.ports import Remembered
 from worker.orders.terms import OrderId
 
 
@@ -24,6 +35,15 @@ class Evidence:
     signal: Row | None
     fills: Sequence[Row]
     others: Sequence[Row]  # further attempts for the same signal
+
+    def remembered(self) -> Remembered:
+        """Raises SchemaError."""
+        return Remembered(
+            state=self.state,
+            shares=None if self.attempt.get("shares") is None else decimal_of(self.attempt, "shares"),
+            expires_at=optional_moment_of(self.attempt, "expires_at"),
+            fills=tuple(parse_fill(row) for row in self.fills),
+        )
 
 
 def parse_evidence(row: Row) -> Evidence:

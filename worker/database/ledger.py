@@ -1,13 +1,15 @@
 """The ledger over Supabase: implements `orders.ports.Ledger` for one mode and one worker, one SQL function per call.
 
+Purses and paper orders are of paper in a live worker's ledger too: their names say so (`orders/paper.py`).
 Every call is idempotent and raises what `SupabaseDatabase.rpc` raises; an answer that is not of this version of the
 schema raises `SchemaError`. What the operator's commands ask of the ledger is here too, beside the port.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -44,6 +46,7 @@ from worker.orders.capital import Capital, parse_capital
 from worker.orders.decide import Plan
 from worker.orders.holdings import Holdings
 from worker.orders.lifecycle import AttemptState
+from worker.orders.paper import mode_of
 from worker.orders.ports import (
     Attempt,
     AttemptRecord,
@@ -53,6 +56,7 @@ from worker.orders.ports import (
     Lease,
     LeaseHeld,
     Refused,
+    Remembered,
     Stages,
     WalletBalance,
     Work,
@@ -71,6 +75,9 @@ from worker.orders.terms import (
 )
 
 log = structlog.get_logger(__name__)
+
+
+CapitalListener: TypeAlias = Callable[[StrategyId, Mode, Capital], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +101,9 @@ class SupabaseLedger:
         self._mode = mode
         self._worker = worker
         self._settings = settings or LedgerSettings()
-        self._on_capital: Callable[[StrategyId, Capital], None] = lambda _strategy_id, _capital: None
+        self._on_capital: CapitalListener = lambda _strategy_id, _mode, _capital: None
 
-    def tell_capital(self, listener: Callable[[StrategyId, Capital], None]) -> None:
+    def tell_capital(self, listener: CapitalListener) -> None:
         """From now on every capital snapshot that a claim or a record answers is told to `listener` too."""
         self._on_capital = listener
 
@@ -168,8 +175,8 @@ class SupabaseLedger:
             balance_max_age_s=self._settings.balance_max_age_s,
             lt_order_id=lt_order_id,
         )
-        claim = parse_claim(await self._call("lt_claim", params))
-        self._on_capital(plan.strategy.strategy_id, claim.capital)
+        claim = parse_claim(await self._call("lt_claim", {**params, "worker_mode": self._mode}))
+        self._on_capital(plan.strategy.strategy_id, lease.mode, claim.capital)
         return claim
 
     async def record(self, record: AttemptRecord) -> AttemptState:
@@ -177,11 +184,13 @@ class SupabaseLedger:
         _alarm(record, answer)
         if answer.get("capital") is not None:
             capital = parse_capital(row_of(answer, "capital"))
-            self._on_capital(StrategyId(text_of(answer, "strategy_id")), capital)
+            mode = self._mode_of(record.order_id)
+            self._on_capital(StrategyId(text_of(answer, "strategy_id")), mode, capital)
         return word_of(answer, "state", AttemptState)
 
     async def allow_resend(self, order_id: OrderId) -> str | None:
-        answer = await self._call("lt_resend", {"exchange_order_id": order_id})
+        params = {"exchange_order_id": order_id}
+        answer = await self._call("lt_resend", params, self._mode_of(order_id))
         return None if flag_of(answer, "allowed") else text_of(answer, "why")
 
     async def decide(self, decisions: Sequence[Decision]) -> int:
@@ -193,12 +202,12 @@ class SupabaseLedger:
         return written
 
     async def lease(self, wallet: WalletAddress, *, ttl_s: float) -> Lease | LeaseHeld:
-        asked_s = self._database.clock.monotonic()
+        asked_s, mode = self._database.clock.monotonic(), self._mode_of(wallet)
         params = {"wallet_address": wallet, "worker": self._worker, "ttl_s": ttl_s}
         return parse_lease(
-            await self._call("lt_lease", params),
+            await self._call("lt_lease", params, mode),
             wallet=wallet,
-            mode=self._mode,
+            mode=mode,
             worker=self._worker,
             deadline_s=asked_s + ttl_s,
         )
@@ -207,13 +216,19 @@ class SupabaseLedger:
         self, *wallets: WalletAddress, ttl_s: float
     ) -> Mapping[WalletAddress, Lease | LeaseHeld]:
         asked_s = self._database.clock.monotonic()
-        params = {"wallets": wallets, "worker": self._worker, "ttl_s": ttl_s}
-        rows = rows_of(await self._call("lt_leases", params), "leases")
+        answers = await self._call_by_mode(
+            "lt_leases",
+            {
+                mode: {"wallets": ours, "worker": self._worker, "ttl_s": ttl_s}
+                for mode, ours in self._by_mode(wallets).items()
+            },
+        )
         return {
             (wallet := WalletAddress(text_of(row, "wallet_address"))): parse_lease(
-                row, wallet=wallet, mode=self._mode, worker=self._worker, deadline_s=asked_s + ttl_s
+                row, wallet=wallet, mode=mode, worker=self._worker, deadline_s=asked_s + ttl_s
             )
-            for row in rows
+            for mode, answer in answers.items()
+            for row in rows_of(answer, "leases")
         }
 
     async def release(self, lease: Lease) -> None:
@@ -223,20 +238,33 @@ class SupabaseLedger:
     async def open_attempts(
         self, *wallets: WalletAddress, limit: int, without: Collection[OrderId] = ()
     ) -> Sequence[Attempt]:
-        params = {"wallets": wallets, "limit": limit, "without": list(without)}
-        answer = await self._call("lt_open_attempts", params)
-        return [parse_attempt(row) for row in rows_of(answer, "attempts")]
+        answers = await self._call_by_mode(
+            "lt_open_attempts",
+            {
+                mode: {"wallets": ours, "limit": limit, "without": list(without)}
+                for mode, ours in self._by_mode(wallets).items()
+            },
+        )
+        return [parse_attempt(row) for answer in answers.values() for row in rows_of(answer, "attempts")]
+
+    async def remembered(self, order_id: OrderId) -> Remembered | None:
+        """What is known of an order of ours by its id; None: it was never claimed."""
+        found = await self.attempt(order_id)
+        return found[0].remembered() if found else None
 
     async def wallets_seen(self, *balances: WalletBalance) -> None:
-        seen = [
-            {
+        seen = {
+            balance.wallet: {
                 "wallet_address": balance.wallet,
                 "collateral_usd": number_text(balance.collateral_usd),
                 "as_of": moment_text(balance.as_of),
             }
             for balance in balances
-        ]
-        await self._call("lt_wallets_seen", {"balances": seen})
+        }
+        await self._call_by_mode(
+            "lt_wallets_seen",
+            {mode: {"balances": [seen[one] for one in ours]} for mode, ours in self._by_mode(seen).items()},
+        )
 
     # --- for the operator
 
@@ -264,7 +292,8 @@ class SupabaseLedger:
 
     async def attempt(self, exchange_order_id: str) -> Sequence[Evidence]:
         """Every attempt whose id begins so, at most ten: six hex digits are enough to ask, all of them name one."""
-        answer = await self._call("lt_attempt", {"exchange_order_id": exchange_order_id})
+        mode = self._mode_of(OrderId(exchange_order_id))
+        answer = await self._call("lt_attempt", {"exchange_order_id": exchange_order_id}, mode)
         return [parse_evidence(row) for row in rows_of(answer, "attempts")]
 
     async def resolve(
@@ -281,14 +310,33 @@ class SupabaseLedger:
         `closed`: whether every trade is booked, so that the reservation is freed; None: for all but `matched`.
         """
         params = {"exchange_order_id": order_id, "state": state, "reason": reason, "actor": actor}
-        return word_of(await self._call("lt_resolve", {**params, "closed": closed}), "state", AttemptState)
+        answer = await self._call("lt_resolve", {**params, "closed": closed}, self._mode_of(order_id))
+        return word_of(answer, "state", AttemptState)
 
     async def send_canary(self) -> int:
         """Write a row that must come back over the feed; returns its `canary_id`."""
         return count_of(await self._call("lt_canary_send", {"worker": self._worker}), "canary_id")
 
-    async def _call(self, function: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._database.rpc(function, {"p": {"mode": self._mode, **params}})
+    async def _call(
+        self, function: str, params: Mapping[str, Any], mode: Mode | None = None
+    ) -> dict[str, Any]:
+        return await self._database.rpc(function, {"p": {"mode": mode or self._mode, **params}})
+
+    async def _call_by_mode(
+        self, function: str, params: Mapping[Mode, Mapping[str, Any]]
+    ) -> dict[Mode, dict[str, Any]]:
+        answers = await asyncio.gather(*(self._call(function, each, mode) for mode, each in params.items()))
+        return dict(zip(params, answers, strict=True))
+
+    def _mode_of(self, name: WalletAddress | OrderId) -> Mode:
+        return Mode.PAPER if self._mode is Mode.PAPER else mode_of(name)
+
+    def _by_mode(self, wallets: Iterable[WalletAddress]) -> dict[Mode, list[WalletAddress]]:
+        """Mode -> its wallets; without any, there is nothing to be asked."""
+        by_mode: dict[Mode, list[WalletAddress]] = {}
+        for wallet in wallets:
+            by_mode.setdefault(self._mode_of(wallet), []).append(wallet)
+        return by_mode
 
 
 def _alarm(record: AttemptRecord, answer: Row) -> None:

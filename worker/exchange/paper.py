@@ -3,17 +3,19 @@
 Same rules as the real thing: FAK and FOK BUY spend dollars, everything else trades shares, price improvement goes
 to us, takers pay the market's fee. A GTC or GTD order takes what crosses at once and then rests unfilled until it
 is cancelled. Known to flatter: an order here leaves the real book untouched, so two may take the same offer, and
-paper trades are final at once. Orders live in memory, the oldest forgotten first: after a restart a paper order is
-"not found". No id made here can be an exchange's id: each begins with the letters `paper`.
+paper trades are final at once: the answer to an order tells them. Orders live in memory, the oldest forgotten first;
+what is not in it is what the ledger holds of it. No id made here can be an exchange's id: each begins with the letters
+`paper`.
 """
 
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeAlias
 
 from eth_utils.crypto import keccak
 
@@ -24,14 +26,16 @@ from worker.exchange.market_data import MarketData, VenueHealth
 from worker.exchange.shadow import Execution, ShadowOrder, execute
 from worker.exchange.trades import TAKER, taker_fee_usd
 from worker.orders.decide import Plan
-from worker.orders.lifecycle import FillState
+from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.market import Book, Market
-from worker.orders.numbers import plain
-from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, WalletBalance
+from worker.orders.numbers import CENT, plain
+from worker.orders.paper import PAPER_MARK
+from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, Remembered, WalletBalance
 from worker.orders.terms import ConditionId, OrderId, OrderType, Side, TokenId, TradeId, WalletAddress
 from worker.settings import ExchangeSettings
 
-_MARK = b"paper"
+Recall: TypeAlias = Callable[[OrderId], Awaitable[Remembered | None]]
+
 _DROPPED_EARLY = timedelta(seconds=60)  # before the expiration that a GTD order states
 
 # The exchange's own words: `orders/outcomes.py` knows them.
@@ -40,6 +44,14 @@ _NO_MATCH = (
 )
 _NOT_FILLED = "order couldn't be fully filled. FOK orders are fully filled or killed."
 _NO_BOOK = "No orderbook exists for the requested token id"
+# Recorded as standing on the book.
+_RESTING = frozenset(
+    {AttemptState.LIVE, AttemptState.DELAYED, AttemptState.UNMATCHED, AttemptState.CANCELLING}
+)
+
+
+async def _remember_nothing(_: OrderId) -> Remembered | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +71,18 @@ class PaperExchange:
         *,
         bankroll_usd: Decimal,
         lanes: Lanes | None = None,
+        market_data: MarketData | None = None,
+        recall: Recall = _remember_nothing,
         salt: Callable[[], int] = random_salt,
         timestamp_ms: Callable[[], int] = wall_clock_ms,
         remembers: int = 20_000,
     ) -> None:
+        """`market_data`: somebody else's, who closes it. `recall`: what is written down of an order."""
         self._keep_warm_every_s = settings.keep_warm_every_s
-        self._market_data = MarketData(settings, clock, background=(lanes or Lanes(settings)).background)
+        self._market_data = market_data or MarketData(
+            settings, clock, background=(lanes or Lanes(settings)).background
+        )
+        self._recall = recall
         self._clock = clock
         self._bankroll_usd = bankroll_usd
         self._salt = salt
@@ -134,7 +152,7 @@ class PaperExchange:
         self, wallet: WalletAddress, order_id: OrderId, *, since: datetime | None = None
     ) -> OrderView:
         del wallet, since
-        kept = self._kept.get(order_id)
+        kept = await self._find(order_id)
         if kept is None:
             return OrderView(order_id, found=False)
         if kept.status == "LIVE" and kept.dies_at is not None and self._clock.now() >= kept.dies_at:
@@ -146,12 +164,12 @@ class PaperExchange:
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
     ) -> Mapping[OrderId, Sequence[Fill]]:
         del wallet, since
-        known = ((order_id, self._kept.get(order_id)) for order_id in order_ids)
+        known = [(order_id, await self._find(order_id)) for order_id in order_ids]
         return {order_id: kept.fills for order_id, kept in known if kept is not None and kept.fills}
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         del wallet
-        kept = self._kept.get(order_id)
+        kept = await self._find(order_id)
         if kept is None or kept.status != "LIVE":
             return False
         self._kept[order_id] = replace(kept, status="CANCELED")
@@ -199,6 +217,7 @@ class PaperExchange:
             making_amount=(execution.usd if buys else execution.shares) if fills else None,
             taking_amount=(execution.shares if buys else execution.usd) if fills else None,
             trade_ids=tuple(fill.trade_id for fill in fills),
+            fills=fills,
         )
 
     def _book_fills(self, envelope: Envelope, execution: Execution, market: Market) -> tuple[Fill, ...]:
@@ -219,9 +238,15 @@ class PaperExchange:
             for number, each in enumerate(execution.taken)
         )
         rests = envelope.order_type.rests and not execution.complete
-        dies_at = envelope.expires_at - _DROPPED_EARLY if envelope.expires_at is not None else None
-        self._keep(envelope.order_id, _Kept("LIVE" if rests else "MATCHED", fills, dies_at))
+        self._keep(
+            envelope.order_id, _Kept("LIVE" if rests else "MATCHED", fills, _death(envelope.expires_at))
+        )
         return fills
+
+    async def _find(self, order_id: OrderId) -> _Kept | None:
+        if order_id not in self._kept and (remembered := await self._recall(order_id)) is not None:
+            self._keep(order_id, _reopened(remembered))
+        return self._kept.get(order_id)
 
     def _keep(self, order_id: OrderId, kept: _Kept) -> None:
         self._kept[order_id] = kept
@@ -231,7 +256,25 @@ class PaperExchange:
 
 def paper_order_id(body: str) -> OrderId:
     """An id of the exchange's shape that shows what it is: `0x7061706572` spells `paper`."""
-    return OrderId("0x" + _MARK.hex() + keccak(body.encode())[len(_MARK) :].hex())
+    digest = keccak(body.encode()).hex()
+    return OrderId(PAPER_MARK + digest[len(PAPER_MARK) - 2 :])
+
+
+def _reopened(remembered: Remembered) -> _Kept:
+    """An order of an earlier process, as it was written down. What it did not live to write down did not happen."""
+    filled_shares = sum((fill.shares for fill in remembered.fills), Decimal(0))
+    if remembered.state is AttemptState.MATCHED:
+        status = "MATCHED"
+    elif remembered.state in _RESTING:
+        complete = remembered.shares is not None and remembered.shares - filled_shares < CENT
+        status = "MATCHED" if complete else "LIVE"
+    else:
+        status = "CANCELED"
+    return _Kept(status, remembered.fills, _death(remembered.expires_at))
+
+
+def _death(expires_at: datetime | None) -> datetime | None:
+    return expires_at - _DROPPED_EARLY if expires_at is not None else None
 
 
 def _text(amount: Decimal | None) -> str | None:

@@ -54,9 +54,12 @@ class Sent:
         return words[:NOTE_MOST]
 
     def record(self, envelope: Envelope, timing: Mapping[str, str]) -> AttemptRecord:
+        state, fills = told(self.outcome, envelope.order_type), self.answer.fills
         return AttemptRecord(
             order_id=envelope.order_id,
-            state=told(self.outcome, envelope.order_type),
+            state=state,
+            fills=fills,
+            closed=bool(fills) and state is AttemptState.MATCHED,
             note=self.note,
             answer={
                 **_facts(self.answer),

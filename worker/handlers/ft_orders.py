@@ -6,9 +6,9 @@ happens to it, it ends as an execution, a recorded skip, a recorded deferral, or
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum, StrEnum, auto
 
 import structlog
@@ -21,20 +21,19 @@ from worker.handlers.decisions import DecisionWriter
 from worker.handlers.intake import Intake, Item, LaneName, Pair, PairKey, insert_time
 from worker.handlers.judge import WORDS_MOST, Case, Judge
 from worker.handlers.strategies import Strategies
+from worker.handlers.ticks import is_off_tick, on_the_new_tick
 from worker.observe.metrics import Metrics
-from worker.orders.decide import Plan, is_fresh
+from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import Clock, Decision, Ledger, Refused, Stages
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal, parse_signal
 from worker.orders.skips import Skip
 from worker.orders.strategy import InvalidStrategy, Strategy
-from worker.orders.terms import OrderId, WalletAddress
+from worker.orders.terms import Mode, OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
-# A plan made on a look at the book is good for so long.
-_BOOK_GOOD_FOR = timedelta(seconds=5)
 # How long a sweep that was asked before a decision was committed may take to come back with its pair: a few calls' time.
 _SETTLED_FOR_S = 15.0
 # Puts every deferred pair behind all backlog, whatever their ages.
@@ -73,7 +72,7 @@ class Desk:
     strategies: Strategies
     wallets: Wallets
     ledger: Ledger
-    judge: Judge
+    judges: Mapping[Mode, Judge]  # one for each mode that this worker decides in
     submitter: Submitter
     writer: DecisionWriter
     lane_of: Callable[[WalletAddress], Lane]
@@ -87,7 +86,7 @@ class SignalHandler:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         # Pair -> when it was settled. Only for a moment: the database is the memory, and it may be restored.
-        self._settled: OrderedDict[PairKey, float] = OrderedDict()
+        self._settled: OrderedDict[tuple[PairKey, Mode], float] = OrderedDict()
 
     async def run(self) -> None:
         """Serve pairs for ever, as many side by side as the intake has places."""
@@ -105,8 +104,6 @@ class SignalHandler:
 
     async def serve(self, pair: Pair) -> End:
         """One pair, start to end. Nothing that goes wrong here reaches another."""
-        if self._is_settled(pair.key):
-            return End.DECIDED
         try:
             return await self._read_and_decide(pair)
         except WorkerError as error:
@@ -122,14 +119,17 @@ class SignalHandler:
         return End.FAILED
 
     async def _read_and_decide(self, pair: Pair) -> End:
-        signal = await self._read(pair.item)
-        if signal is None:
-            return End.LEFT
         strategy = self._desk.strategies.get(pair.strategy_id)
         if strategy is None:
             self._desk.strategies.changed()
             return End.LEFT
-        return await self._decide_and_execute(pair, signal, strategy)
+        mode = strategy.shadow_times.mode_at(insert_time(pair.item.row))
+        if self._is_settled(pair.key, mode):
+            return End.DECIDED
+        signal = await self._read(pair.item)
+        if signal is None:
+            return End.LEFT
+        return await self._decide_and_execute(pair, signal, strategy.traded_in(mode), self._desk.judges[mode])
 
     async def _read(self, item: Item) -> Signal | Malformed | None:
         """The signal of a row. A row that came over the lossy path is read again before it is written off."""
@@ -146,80 +146,99 @@ class SignalHandler:
         return signal
 
     async def _decide_and_execute(
-        self, pair: Pair, signal: Signal | Malformed, strategy: Strategy | InvalidStrategy
+        self, pair: Pair, signal: Signal | Malformed, strategy: Strategy | InvalidStrategy, judge: Judge
     ) -> End:
         desk = self._desk
-        case = desk.judge.first_look(signal, strategy, pair.deferral, now := desk.clock.now())
+        case = judge.first_look(signal, strategy, pair.deferral, now := desk.clock.now())
         if isinstance(case, Skip):
-            return await self._skip(pair, case, now)
+            return await self._skip(pair, judge, case, now)
         if desk.wallets.lease(case.strategy.wallet_address) is None:
             return End.LEFT  # to whoever holds the wallet
         if (closed := desk.submitter.closed(case.strategy.wallet_address)) is not None:
-            return await self._put_off(pair, case, closed.reason, value=closed.words)
-        return await self._judge_and_execute(pair, case)
+            return await self._put_off(pair, judge, case, closed)
+        return await self._judge_and_execute(pair, judge, case)
 
-    async def _judge_and_execute(self, pair: Pair, case: Case) -> End:
+    async def _judge_and_execute(self, pair: Pair, judge: Judge, case: Case) -> End:
         desk = self._desk
         patient = pair.lane is not LaneName.FRESH
         if patient:
             await desk.lane_of(case.strategy.wallet_address).give_way(_rank(pair))
         for _ in range(2):
             now = desk.clock.now()
-            verdict = await desk.judge.verdict(case, now)
+            verdict = await judge.verdict(case, now)
             if isinstance(verdict, Skip):
-                return await self._skip(pair, verdict, now)
-            fresh = is_fresh(case.signal, desk.judge.policy, now)
-            fresh_until = (
-                case.signal.created_at + desk.judge.policy.fresh_for if fresh else now + _BOOK_GOOD_FOR
-            )
+                return await self._skip(pair, judge, verdict, now)
             result = await desk.submitter.execute(
-                verdict, pair.item.received, decided_at=now, fresh_until=fresh_until, patient=patient
+                verdict,
+                pair.item.received,
+                decided_at=now,
+                fresh_until=judge.fresh_until(case, now),
+                patient=patient,
             )
             # Not recorded by the claim: the door may open, and until then the pair is not lost from view.
             if isinstance(result, Closed):
-                return await self._put_off(pair, case, result.reason, value=result.words)
+                return await self._put_off(pair, judge, case, result)
             if isinstance(result, Refused) and not result.reason.final:
-                return await self._put_off(pair, case, result.reason, value=result.value, limit=result.limit)
+                return await self._put_off(pair, judge, case, result)
+            if isinstance(result, Executed) and is_off_tick(result):
+                verdict, result = await on_the_new_tick(
+                    case,
+                    verdict,
+                    result,
+                    pair.item.received,
+                    judge=judge,
+                    submitter=desk.submitter,
+                    clock=desk.clock,
+                )
             if not (isinstance(result, NotSent) and result.stale):
-                return self._concluded(pair, verdict, result)
+                return self._concluded(pair, judge.policy.mode, verdict, result)
         return End.FAILED
 
-    async def _put_off(
-        self, pair: Pair, case: Case, reason: SkipReason, *, value: str, limit: str = ""
-    ) -> End:
+    async def _put_off(self, pair: Pair, judge: Judge, case: Case, no: Closed | Refused) -> End:
         now = self._desk.clock.now()
-        no = self._desk.judge.no(reason, case, now, value=value[:WORDS_MOST], limit=limit)
-        return await self._skip(pair, no, now)
+        match no:
+            case Closed():
+                skip = judge.no(no.reason, case, now, value=no.words[:WORDS_MOST], again_in_s=no.again_in_s)
+            case Refused():
+                skip = judge.no(no.reason, case, now, value=no.value[:WORDS_MOST], limit=no.limit)
+                if no.reason is SkipReason.STRATEGY_CHANGED:
+                    self._desk.strategies.changed()
+        return await self._skip(pair, judge, skip, now)
 
-    async def _skip(self, pair: Pair, skip: Skip, now: datetime) -> End:
+    async def _skip(self, pair: Pair, judge: Judge, skip: Skip, now: datetime) -> End:
+        mode = judge.policy.mode
         stages = Stages(received_at=pair.item.received.at, decided_at=now)
-        await self._desk.writer.write(Decision(pair.strategy_id, pair.item.ft_order_id, skip, stages))
+        await self._desk.writer.write(Decision(pair.strategy_id, pair.item.ft_order_id, skip, stages, mode))
         outcome = Outcome.DEFERRED if skip.deferred else Outcome.SKIPPED
-        self._say(Decided(pair, outcome, skip.reason), value=skip.value, limit=skip.limit)
+        self._say(Decided(pair, outcome, skip.reason), mode=mode, value=skip.value, limit=skip.limit)
         if not skip.deferred:
-            self._settle(pair.key)
+            self._settle(pair.key, mode)
         return End.DECIDED
 
-    def _concluded(self, pair: Pair, plan: Plan, result: Executed | Refused | NotSent) -> End:
+    def _concluded(self, pair: Pair, mode: Mode, plan: Plan, result: Executed | Refused | NotSent) -> End:
         match result:
             case Executed():
                 abandoned = result.state is AttemptState.ABANDONED
                 self._say(
                     Decided(pair, Outcome.ABANDONED if abandoned else Outcome.EXECUTED),
+                    mode=mode,
                     order_id=result.envelope.order_id,
                     answer=result.answer,
                     state=result.state,
                     limit_price=plan.limit_price,
                     bet_usd=plan.bet_usd,
                 )
-                self._settle(pair.key)
+                self._settle(pair.key, mode)
                 self._desk.on_answered(result.envelope.order_id)
                 return End.DECIDED
             case Refused():
                 self._say(
-                    Decided(pair, Outcome.SKIPPED, result.reason), value=result.value, limit=result.limit
+                    Decided(pair, Outcome.SKIPPED, result.reason),
+                    mode=mode,
+                    value=result.value,
+                    limit=result.limit,
                 )
-                self._settle(pair.key)
+                self._settle(pair.key, mode)
                 return End.DECIDED
             case NotSent():
                 log.info(
@@ -230,15 +249,15 @@ class SignalHandler:
                 )
                 return End.LEFT
 
-    def _settle(self, pair: PairKey) -> None:
-        self._settled.pop(pair, None)
-        self._settled[pair] = self._desk.clock.monotonic()
+    def _settle(self, pair: PairKey, mode: Mode) -> None:
+        self._settled.pop((pair, mode), None)
+        self._settled[pair, mode] = self._desk.clock.monotonic()
 
-    def _is_settled(self, pair: PairKey) -> bool:
+    def _is_settled(self, pair: PairKey, mode: Mode) -> bool:
         oldest_s = self._desk.clock.monotonic() - _SETTLED_FOR_S
         while self._settled and next(iter(self._settled.values())) < oldest_s:
             self._settled.popitem(last=False)
-        return pair in self._settled
+        return (pair, mode) in self._settled
 
     def _say(self, decided: Decided, **facts: object) -> None:
         """The canonical line: one per decision, with everything that explains it.

@@ -16,7 +16,7 @@ from worker.observe.health import Health, Level
 from worker.orders.capital import Capital
 from worker.orders.ports import Ledger
 from worker.orders.strategy import InvalidStrategy, Strategy
-from worker.orders.terms import FtWalletId, StrategyId, WalletAddress
+from worker.orders.terms import FtWalletId, Mode, StrategyId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Strategies:
         self._on_wallets = on_wallets
         self._by_id: dict[StrategyId, Strategy | InvalidStrategy] = {}
         self._by_ft_wallet: dict[FtWalletId, list[StrategyId]] = {}
-        self._heard: dict[StrategyId, Capital] = {}  # since the last reading was begun
+        self._heard: dict[tuple[StrategyId, Mode], Capital] = {}  # since the last reading was begun
         self._stale = asyncio.Event()
         self._version = ""
 
@@ -57,26 +57,31 @@ class Strategies:
 
     @property
     def wallets(self) -> set[WalletAddress]:
-        """Every wallet that a valid strategy trades with."""
-        return {one.wallet_address for one in self._by_id.values() if isinstance(one, Strategy)}
+        """Every wallet, or purse, that a valid strategy trades from now."""
+        return {one.trades_from for one in self._valid}
+
+    @property
+    def purses(self) -> dict[WalletAddress, WalletAddress]:
+        """The purses of all that were ever shadows, each with the wallet that its strategy names."""
+        return {one.purse: one.wallet_address for one in self._valid if one.shadow_times}
+
+    @property
+    def _valid(self) -> list[Strategy]:
+        return [one for one in self._by_id.values() if isinstance(one, Strategy)]
 
     def of_wallets(self, addresses: Collection[WalletAddress]) -> list[StrategyId]:
-        """The strategies that trade with one of these wallets."""
-        return [
-            strategy.strategy_id
-            for strategy in self._by_id.values()
-            if isinstance(strategy, Strategy) and strategy.wallet_address in addresses
-        ]
+        """The strategies that trade from one of these wallets now."""
+        return [one.strategy_id for one in self._valid if one.trades_from in addresses]
 
     def changed(self) -> None:
         """Somebody changed a strategy, its paper wallet or a control: read them again now."""
         self._stale.set()
 
-    def heard(self, strategy_id: StrategyId, capital: Capital) -> None:
+    def heard(self, strategy_id: StrategyId, mode: Mode, capital: Capital) -> None:
         """What a claim or a record says that the strategy owns now: what the next bets are sized by."""
-        self._heard[strategy_id] = capital
+        self._heard[strategy_id, mode] = capital
         strategy = self._by_id.get(strategy_id)
-        if isinstance(strategy, Strategy):
+        if isinstance(strategy, Strategy) and strategy.shadow_times.mode is mode:
             self._by_id[strategy_id] = replace(strategy, capital=capital)
 
     def seen(self, version: str) -> None:
@@ -99,10 +104,10 @@ class Strategies:
             if isinstance(strategy, InvalidStrategy) and self._by_id.get(strategy.strategy_id) != strategy:
                 log.error("strategy.invalid", strategy_id=strategy.strategy_id, problem=strategy.problem)
         self._by_id = {strategy.strategy_id: strategy for strategy in loaded}
-        for strategy_id, capital in tuple(self._heard.items()):
-            self.heard(strategy_id, capital)  # younger than what was read
+        for (strategy_id, mode), capital in tuple(self._heard.items()):
+            self.heard(strategy_id, mode, capital)  # younger than what was read
         self._by_ft_wallet = dict(by_ft_wallet)
-        self._on_wallets(self.wallets)
+        self._on_wallets(self.wallets | self.purses.keys())
 
     async def run(self) -> None:
         while True:

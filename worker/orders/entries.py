@@ -88,6 +88,7 @@ class Decision:
     ft_order_id: FtOrderId
     skip: Skip
     stages: Stages
+    mode: Mode | None = None  # in which it was judged; None: the worker's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,16 @@ class Attempt:
     limit_price: Decimal | None = None
     shares: Decimal | None = None  # what it is for; None: it spends dollars
     ended_by_human: bool = False  # closed by his word: watched for a day, because he may be mistaken
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the ledger holds of one order: all that a paper exchange knows of what an earlier process did."""
+
+    state: AttemptState
+    shares: Decimal | None  # what it is for; None: it spends dollars
+    expires_at: datetime | None
+    fills: tuple[Fill, ...]
 
 
 @dataclass(frozen=True, slots=True)

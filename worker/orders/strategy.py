@@ -6,14 +6,16 @@ signals is skipped with that problem, so that a typing mistake is seen and never
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from worker.orders.capital import Capital, parse_capital
 from worker.orders.numbers import exact_decimal
-from worker.orders.terms import FtWalletId, OrderType, StrategyId, WalletAddress
+from worker.orders.paper import NEVER_A_SHADOW, PAPER_MARK, ShadowTimes, Spell, purse_of
+from worker.orders.terms import FtWalletId, Mode, OrderType, StrategyId, WalletAddress
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _PERCENT = Decimal(100)
@@ -76,6 +78,24 @@ class Strategy:
     max_consecutive_losses: int | None = None
     max_open_positions: int | None = None
     max_orders_per_minute: int | None = None
+    shadow_times: ShadowTimes = NEVER_A_SHADOW
+
+    @property
+    def purse(self) -> WalletAddress:
+        return purse_of(self.strategy_id)
+
+    @property
+    def trades_from(self) -> WalletAddress:
+        """What stands for its wallet in the mode that it trades in now."""
+        return self.purse if self.shadow_times.mode is Mode.PAPER else self.wallet_address
+
+    def traded_in(self, mode: Mode) -> "Strategy":
+        """The strategy as a signal of that mode is decided for it: with the wallet and the capital of the mode."""
+        return replace(
+            self,
+            wallet_address=self.purse if mode is Mode.PAPER else self.wallet_address,
+            capital=self.capital if mode is self.shadow_times.mode else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,12 @@ class InvalidStrategy:
     ft_wallet_id: FtWalletId
     is_active: bool
     problem: str
+    shadow_times: ShadowTimes = NEVER_A_SHADOW
+
+    def traded_in(self, mode: Mode) -> "InvalidStrategy":
+        """In no mode."""
+        del mode
+        return self
 
 
 class _InvalidError(Exception):
@@ -100,6 +126,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
     controls: Collection[str] = row.get("controls") or ()
     wallet_row = row.get("ft_wallet")
     capital_row = row.get("capital")
+    shadow_times = _shadow_times(row)
     try:
         min_order, max_order = _ordered(row, "min_order_size_usd", "max_order_size_usd")
         return Strategy(
@@ -126,9 +153,11 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
             max_consecutive_losses=_count(row, "max_consecutive_losses"),
             max_open_positions=_count(row, "max_open_positions"),
             max_orders_per_minute=_count(row, "max_orders_per_minute"),
+            shadow_times=shadow_times,
         )
     except _InvalidError as error:
-        return InvalidStrategy(strategy_id, ft_wallet_id, row.get("is_active") is True, str(error))
+        is_active = row.get("is_active") is True
+        return InvalidStrategy(strategy_id, ft_wallet_id, is_active, str(error), shadow_times)
 
 
 def _ft_wallet(row: Mapping[str, Any]) -> FtWallet:
@@ -161,10 +190,20 @@ def _kelly_fraction(row: Mapping[str, Any]) -> Decimal:
     return fraction
 
 
+def _shadow_times(row: Mapping[str, Any]) -> ShadowTimes:
+    """Made by our own SQL, in database time."""
+
+    def moment(text: str | None) -> datetime | None:
+        return datetime.fromisoformat(text) if text is not None else None
+
+    spells = row.get("shadow_spells") or ()
+    return ShadowTimes(tuple(Spell(moment(one["since"]), moment(one["until"])) for one in spells))
+
+
 def _address(value: object) -> WalletAddress:
     address = str(value or "").strip().lower()
-    if not _ADDRESS.fullmatch(address):
-        raise _InvalidError(f"wallet_address: expected 0x and 40 hex digits, was {value!r}")
+    if not _ADDRESS.fullmatch(address) or address.startswith(PAPER_MARK):
+        raise _InvalidError(f"wallet_address: expected 0x and 40 hex digits of a wallet, was {value!r}")
     return WalletAddress(address)
 
 

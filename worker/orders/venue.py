@@ -52,6 +52,7 @@ class Answer:
     making_amount: Decimal | None = None
     taking_amount: Decimal | None = None
     trade_ids: tuple[TradeId, ...] = ()
+    fills: "tuple[Fill, ...]" = ()  # where the answer tells the trades themselves, all of them
     retry_after_s: Decimal | None = None
     limiter_headers: bool = False
     well_formed: bool = True

@@ -17,7 +17,7 @@ from worker import parts
 from worker.adapters import Adapters, open_adapters
 from worker.handlers.backfill import item_of
 from worker.handlers.ft_orders import Decided, Outcome
-from worker.handlers.intake import LaneName, Pair
+from worker.handlers.intake import LaneName, Pair, insert_time
 from worker.handlers.judge import Judge
 from worker.handlers.lookback import Lookback
 from worker.handlers.strategies import Strategies
@@ -25,7 +25,7 @@ from worker.observe.notify import ServiceManager
 from worker.orders.ports import Work, WorkBatch
 from worker.orders.signal import parse_signal
 from worker.orders.skips import Skip
-from worker.orders.terms import StrategyId, WalletAddress
+from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.settings import Settings
 from worker.supervision import Stopping
 from worker.trading import Trading, checked_schema
@@ -189,7 +189,9 @@ class _DryRun:
         self._adapters: Adapters = ground.adapters
         self._errand = errand
         self._tally = tally
-        self._judge: Judge = parts.make_judge(ground.settings, ground.adapters, has_key=self._has_key)
+        self._judges: Mapping[Mode, Judge] = parts.make_judges(
+            ground.settings, ground.adapters, has_key=self._has_key
+        )
         self._strategies = Strategies(
             ground.adapters.ledger, ground.health, refresh_every_s=1.0, on_wallets=lambda _: None
         )
@@ -231,8 +233,10 @@ class _DryRun:
             return
         async with self._places:
             now = self._adapters.clock.now()
-            case = self._judge.first_look(parse_signal(pair.item.row), strategy, pair.deferral, now)
-            verdict = case if isinstance(case, Skip) else await self._judge.verdict(case, now)
+            mode = strategy.shadow_times.mode_at(insert_time(pair.item.row))
+            judge, strategy = self._judges[mode], strategy.traded_in(mode)
+            case = judge.first_look(parse_signal(pair.item.row), strategy, pair.deferral, now)
+            verdict = case if isinstance(case, Skip) else await judge.verdict(case, now)
         if isinstance(verdict, Skip):
             outcome = Outcome.DEFERRED if verdict.deferred else Outcome.SKIPPED
             self._tally.note(Decided(pair, outcome, verdict.reason))

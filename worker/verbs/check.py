@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from worker.adapters import FOREIGN_WINDOW_S, Adapters, OpenListener, make_listener, open_adapters
 from worker.errors import DatabaseUnreachable, ExitCode, ForeignWriter, WorkerError
+from worker.orders.paper import mode_of
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import Mode
 from worker.settings import Settings
@@ -76,13 +77,17 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
         match strategy:
             case InvalidStrategy():
                 yield Finding(strategy.strategy_id, Grade.WARN, f"it will trade nothing: {strategy.problem}")
-            case Strategy() if settings.mode is Mode.LIVE and strategy.wallet_address not in keyed:
+            case Strategy() if (
+                mode_of(strategy.trades_from) is Mode.LIVE and strategy.wallet_address not in keyed
+            ):
                 wallet = strategy.wallet_address
                 yield Finding(
                     strategy.strategy_id, Grade.WARN, f"no [[wallets]] block has its wallet {wallet}"
                 )
             case Strategy():
                 detail = f"{strategy.order_type}, follows {strategy.ft_wallet_id}"
+                if settings.mode is Mode.LIVE and strategy.shadow_mode:
+                    detail += ", on paper only (shadow_mode)"
                 yield Finding(strategy.strategy_id, Grade.OK, detail)
     foreign = await adapters.foreign_orders()
     if foreign.count:

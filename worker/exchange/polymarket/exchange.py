@@ -75,6 +75,11 @@ class PolymarketExchange:
             raise
         return exchange
 
+    @property
+    def market_data(self) -> MarketData:
+        """What it reads by: open, and kept warm, for as long as it is itself."""
+        return self._market_data
+
     # --- what everybody may read ------------------------------------------------------------------------------
 
     async def market(self, condition_id: ConditionId, *, anew: bool = False) -> Market:
