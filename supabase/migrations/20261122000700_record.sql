@@ -89,8 +89,9 @@ begin
     executed_price = round(sums.notional_usd / nullif(sums.shares, 0), 6),
     executed_size_usd = case when sums.shares > 0 then round(sums.notional_usd, 2) end,
     shares_bought = case when sums.shares > 0 then sums.shares end,
-    shares_remaining = case when sums.shares > 0 and o.outcome in ('OPEN', 'CANCELLED') and target.side = 'BUY'
-      then sums.shares else o.shares_remaining end,
+    -- Of a sale nothing is held. What is left of what purchases brought is a matter of the token: lt_positions.
+    shares_remaining = case when target.side = 'SELL' then 0
+      when sums.shares > 0 and o.outcome in ('OPEN', 'CANCELLED') then sums.shares else o.shares_remaining end,
     fill_rate = least(round(filled / goal, 4), 1),
     -- Positive is worse than the base price, on either side.
     slippage_bps = round((sums.notional_usd / nullif(sums.shares, 0) / nullif(o.signal_price, 0) - 1) * 10000

@@ -102,6 +102,7 @@ async def test_each_order_type_sells_the_traders_part_at_a_bounded_price_and_is_
         order = await room.desk.order(executed.granted.lt_order_id)
         assert (order["side"], order["status"], order["fill_rate"]) == ("SELL", "FILLED", 1)
         assert order["executed_price"] >= sale.limit_price
+        assert (order["shares_bought"], order["shares_remaining"]) == (half, 0)
     assert await booked(room) == traded(room)
 
 
