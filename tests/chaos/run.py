@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from time import monotonic
@@ -35,7 +36,10 @@ FOLLOWERS = (
     Follower("CHAOS_FOK", "FT_ONE", 1, "FOK", Decimal("5.0")),
     Follower("CHAOS_GTC", "FT_TWO", 2, "GTC", Decimal("2.0")),
     Follower("CHAOS_FAK_TOO", "FT_TWO", 0, "FAK", Decimal("4.0")),
+    Follower("CHAOS_SHORT_OF_MONEY", "FT_TWO", 1, "FAK", Decimal("3.0")),
 )
+# Soon spent: from then on every decision of this strategy asks for its capital once more.
+_SHORT_CAPITAL_USD = 100
 _LEASE_TTL_S = 3.0
 _LOST_AFTER_S = 12.0
 LIMITS = Limits(sends_most=3, fresh_for_s=120.0)
@@ -57,7 +61,7 @@ SETTINGS: Mapping[str, str] = {
     "POLYCOPY_LOG__FORMAT": "json",
 }
 _FATES = {"retries": 0.05, "fails": 0.04, "fails_after_retry": 0.02}
-_FAULT_SHARE = 0.4  # of the signals come with a fault
+_OLD_SHARE = 0.05  # of the signals are found when they are not fresh any more
 _INSERT_EVERY_S = 0.05
 _TRICKLE_S = 0.7
 _JUDGE_EVERY_S = 0.5
@@ -95,13 +99,17 @@ async def torment(plan: Plan, so_far: SoFar) -> Outcome:
     with workspace() as folder:
         logs = plan.logs or folder
         async with open_world(seed=plan.seed, markets=8, followers=FOLLOWERS, say=tell) as world:
-            await _shorten_doubts(world)
+            await _set_up(world)
             await world.exchange.call("fates", seed=plan.seed, **_FATES)
-            environment = {**world.worker_environment(), **SETTINGS}
+            environment = {
+                **world.worker_environment(),
+                **SETTINGS,
+                "SUPABASE_DB_URL": world.supabase.dsn,  # heard of twice: by Realtime and by LISTEN
+            }
             if plan.plant:
                 environment[PLANT] = plan.plant
             troop = Troop(environment, logs, say=tell)
-            pace = Pace(life_most_s=15.0, pause_s=_LEASE_TTL_S + 0.7)
+            pace = Pace(life_most_s=15.0, pause_s=_LEASE_TTL_S + 0.7, stop_after_s=5.0)
             tormentor = (
                 Tormentor(troop, schedule, workers=plan.workers, kills=plan.kills, pace=pace)
                 if plan.reign_s is None
@@ -130,11 +138,15 @@ async def torment(plan: Plan, so_far: SoFar) -> Outcome:
     return Outcome(plan, tormentor.kills, {name: n for name, n in faults.items() if n}, verdict)
 
 
-async def _shorten_doubts(world: World) -> None:
-    """The database holds workers to a rule of its own for giving an order up."""
+async def _set_up(world: World) -> None:
+    """The database holds workers to a rule of its own for giving an order up; and one strategy is short of money."""
     async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
         await database.execute(
             "update public.lt_config set value = %s where key = 'lost_after'", (f"{_LOST_AFTER_S} seconds",)
+        )
+        await database.execute(
+            "update public.lt_strategies set initial_capital = %s where strategy_id = 'CHAOS_SHORT_OF_MONEY'",
+            (_SHORT_CAPITAL_USD,),
         )
 
 
@@ -165,6 +177,7 @@ async def _insert_signals(
     wallets = sorted({follower.ft_wallet_id for follower in FOLLOWERS})
     last_s = monotonic()
     inserted = 0
+    quiet = False
     async with (
         await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database,
         aclosing(random_trades(world.exchange, rate_per_s=1 / _INSERT_EVERY_S, seed=plan.seed)) as trades,
@@ -175,13 +188,18 @@ async def _insert_signals(
             due = plan.signals * (tormentor.done + 3) // (plan.kills + 3) if plan.kills else plan.signals
             if inserted >= due and monotonic() - last_s < _TRICKLE_S:
                 continue
+            if quiet is not schedule.wants_quiet:
+                quiet = schedule.wants_quiet
+                await world.exchange.call("crowd", asleep=quiet)
             row = signal_row(trade, ft_wallet_id=wallets[inserted % len(wallets)], size_usd=Decimal(10))
+            if schedule.strikes(_OLD_SHARE):
+                row["created_at"] = datetime.now(UTC) - timedelta(seconds=LIMITS.fresh_for_s + 60)
             await _insert(database, row)
             inserted += 1
             so_far["signals"] = inserted
             last_s = monotonic()
-            if schedule.strikes(_FAULT_SHARE):
-                name, how = schedule.next_fault()
+            if (fault := schedule.next_fault()) is not None:
+                name, how = fault
                 await world.exchange.inflict(name, **how)
 
 
@@ -202,6 +220,7 @@ async def _insert(database: psycopg.AsyncConnection[Any], row: Mapping[str, Any]
 
 async def _peace(world: World, plan: Plan) -> Verdict:
     """Judges again and again, until the books agree or nothing has got better for as long as the patience lasts."""
+    await world.exchange.call("crowd", asleep=False)
     await asyncio.sleep(_MARKET_MOVES_ON_S)
     await world.exchange.call("crowd", asleep=True)
     least: float = float("inf")

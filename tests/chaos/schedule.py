@@ -16,7 +16,7 @@ from worker.sandbox.exchange.fault_catalogue import FaultName
 SUBMIT_TIMEOUT_S = 1.5
 HIDDEN_S = 1.0
 
-# Every step of the money path and of the ways back onto it; how often it may pass first.
+# Every step of the money path and of the ways onto it, back onto it and off it; how often it may pass first.
 STEPS: Mapping[str, int] = {
     "ledger.claim": 4,
     "exchange.prepare": 4,
@@ -33,8 +33,17 @@ STEPS: Mapping[str, int] = {
     "ledger.wallets_seen": 4,
     "exchange.balance": 4,
     "exchange.market": 3,
+    "exchange.book": 2,
+    "ledger.signal": 4,
+    "ledger.capital": 3,
+    "ledger.holdings": 2,
     "ledger.foreign_orders": 1,
+    "ledger.allow_resend": 2,
+    "exchange.cancel": 1,
+    "ledger.release": 1,
 }
+# Taken by a worker that is told to stop, and by no other.
+AT_A_STOP = frozenset({"ledger.release"})
 
 
 class Blow(StrEnum):
@@ -121,6 +130,14 @@ FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
     FaultName.LOOKUP_SERVER_ERROR: {},
     FaultName.LOOKUP_DROPPED: {},
 }
+# Steps that few orders come by: what the exchange does to bring one there. It does so again and again for as long as a
+# worker lives that is to die there: the order may be another worker's, or may trade before anybody looks.
+_LEADS_TO: Mapping[str, FaultName] = {
+    "exchange.cancel": FaultName.LIVE_FAK,
+    "ledger.allow_resend": FaultName.ORDER_TIMED_OUT,
+}
+_FAULT_SHARE = 0.4  # of the signals come with a fault ...
+_LEADING_SHARE = 0.7  # ... and of those in the life of a worker that a fault shall lead to its end
 _PAUSE_EVERY = 12  # lives
 
 
@@ -133,6 +150,7 @@ class Schedule:
         self._dealt_at: Counter[Point] = Counter()  # kills dealt and not handed back
         self._missed: set[Point] = set()
         self._faults: deque[FaultName] = deque()
+        self._leading: list[FaultName] = []  # to the points of those who live
         self._lives = 0
 
     def next_life(self) -> Misfortune:
@@ -144,19 +162,34 @@ class Schedule:
         self._dealt_at[point] += 1
         nth = 1 if point in self._missed else self._source.randint(1, STEPS[point.step])
         self._missed.discard(point)
+        if (fault := _LEADS_TO.get(point.step)) in self._dealt_faults:
+            self._leading.append(fault)
         return Misfortune(point, nth)
 
-    def hand_back(self, misfortune: Misfortune) -> None:
-        """Its worker never came by: another one shall, at the first pass."""
-        if misfortune.blow is Blow.KILL:
+    def life_ended(self, misfortune: Misfortune, *, struck: bool) -> None:
+        """`struck`: by its misfortune. Otherwise it never came by: another one shall, at the first pass."""
+        if (fault := _LEADS_TO.get(misfortune.point.step)) in self._leading:
+            self._leading.remove(fault)
+        if misfortune.blow is Blow.KILL and not struck:
             self._dealt_at[misfortune.point] -= 1
             self._missed.add(misfortune.point)
 
-    def next_fault(self) -> tuple[FaultName, Mapping[str, Any]]:
-        if not self._faults:
-            self._faults.extend(self._source.sample(self._dealt_faults, len(self._dealt_faults)))
-        name = self._faults.popleft()
+    def next_fault(self) -> tuple[FaultName, Mapping[str, Any]] | None:
+        """What the exchange does with the next order, and how; None: nothing."""
+        if self._leading and self.strikes(_LEADING_SHARE):
+            name = self._source.choice(self._leading)
+        elif self.strikes(_FAULT_SHARE):
+            if not self._faults:
+                self._faults.extend(self._source.sample(self._dealt_faults, len(self._dealt_faults)))
+            name = self._faults.popleft()
+        else:
+            return None
         return name, FAULTS[name]
+
+    @property
+    def wants_quiet(self) -> bool:
+        """Whether the market should stand still, lest it trades what is to be called off."""
+        return FaultName.LIVE_FAK in self._leading
 
     def strikes(self, probability: float) -> bool:
         return self._source.random() < probability

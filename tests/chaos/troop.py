@@ -10,12 +10,13 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from time import monotonic
 
-from tests.chaos.schedule import Blow, Misfortune, Schedule
+from tests.chaos.schedule import AT_A_STOP, Blow, Misfortune, Schedule
 from tests.chaos.victim import AT, live
 
 _LOOK_EVERY_S = 0.03
@@ -64,7 +65,8 @@ class Life:
 
     def signal(self, number: signal.Signals) -> None:
         if self.process.is_alive():
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.pid, number)
 
     async def ended(self, *, within_s: float) -> int | None:
         """Its exit code; None if it lives on."""
@@ -136,10 +138,14 @@ class Troop:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`life_most_s`: who has not met his misfortune by then is killed at random. `pause_s`: longer than a lease."""
+    """`life_most_s`: who has not met his misfortune by then is killed at random. `pause_s`: longer than a lease.
+
+    `stop_after_s`: who is to meet it at his stop is told to stop then.
+    """
 
     life_most_s: float
     pause_s: float
+    stop_after_s: float
 
 
 class Tormentor:
@@ -170,9 +176,13 @@ class Tormentor:
             await self._follow(life, misfortune)
 
     async def _follow(self, life: Life, misfortune: Misfortune) -> None:
+        stop_after_s = self._pace.stop_after_s if misfortune.point.step in AT_A_STOP else float("inf")
         while (code := life.process.exitcode) is None:
             if self.done >= self._wanted:
                 return  # it lives on, and is replaced with the others
+            if monotonic() - life.began_s > stop_after_s:
+                life.signal(signal.SIGTERM)
+                stop_after_s = float("inf")
             if misfortune.blow is Blow.PAUSE and life.paused:
                 self.pauses += 1
                 await asyncio.sleep(self._pace.pause_s)  # the pause is what is under test
@@ -182,10 +192,7 @@ class Tormentor:
                 life.signal(signal.SIGKILL)
             await asyncio.sleep(_LOOK_EVERY_S)
         self._troop.bury(life)
-        if code != -signal.SIGKILL:
-            self._schedule.hand_back(misfortune)
-        elif life.struck_from_outside:
-            self.kills[AT_RANDOM] += 1
-            self._schedule.hand_back(misfortune)
-        else:
-            self.kills[str(misfortune.point)] += 1
+        killed = code == -signal.SIGKILL
+        self._schedule.life_ended(misfortune, struck=killed and not life.struck_from_outside)
+        if killed:
+            self.kills[AT_RANDOM if life.struck_from_outside else str(misfortune.point)] += 1
