@@ -7,6 +7,7 @@ stumble (a name that is not there) is not among them: such kills would flatter t
 """
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -42,6 +43,7 @@ _ARITHMETIC: Mapping[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
 }
 _TWINS: Mapping[str, str] = {"floor_to": "ceil_to", "ceil_to": "floor_to", "min": "max", "max": "min"}
+_FROM_NUMBERS = frozenset({"floor_to", "ceil_to"})
 _ROUNDINGS: Mapping[str, str] = {
     "ROUND_HALF_UP": "ROUND_HALF_DOWN",
     "ROUND_HALF_EVEN": "ROUND_HALF_UP",
@@ -70,36 +72,34 @@ class Mutant:
         return f"{self.module} {self.scope or '(module)'}: {self.before} -> {self.after}{again}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """The expression `node` is to read `after`."""
-
-    node: ast.AST
-    after: ast.expr
-
-
 def mutants(module: str, source: str) -> Sequence[Mutant]:
-    """Every mutant of the module `source`, in the order of its lines. No two of them are the same program."""
+    """Every mutant of the module `source`, in the order of its lines; each changes another expression, or otherwise."""
     tree = ast.parse(source)
-    members = _members(tree)
-    lines = source.encode().splitlines(keepends=True)
-    seen = {ast.dump(tree)}
-    counted: dict[tuple[str, str, str], int] = {}
+    text = source.encode()
+    lines = text.splitlines(keepends=True)
+    seen: set[tuple[int, int, str]] = set()
+    counted: Counter[tuple[str, str, str]] = Counter()
     found = []
-    for scope, change in _changes(tree, "", members):
-        start, end = _span(change.node, lines)
-        text = source.encode()
-        changed = (text[:start] + f"({ast.unparse(change.after)})".encode() + text[end:]).decode()
-        changed += _needed(change.after, source)
-        program = ast.dump(ast.parse(changed))
-        if program in seen:
+    for scope, node, changed in _changes(tree, "", _members(tree)):
+        start, end = _span(node, lines)
+        after = ast.unparse(changed)
+        if (start, end, after) in seen or after == ast.unparse(node):
             continue
-        seen.add(program)
-        before, after = ast.unparse(change.node), ast.unparse(change.after)
-        alike = counted[scope, before, after] = counted.get((scope, before, after), 0) + 1
-        line = getattr(change.node, "lineno", 0)
-        found.append(Mutant(module, scope, line, before, after, changed, alike))
+        seen.add((start, end, after))
+        told = _told(node, changed)
+        counted[scope, *told] += 1
+        mutated = (text[:start] + f"({after})".encode() + text[end:]).decode() + _needed(changed)
+        found.append(Mutant(module, scope, node.lineno, *told, mutated, counted[scope, *told]))
     return sorted(found, key=lambda mutant: mutant.line)
+
+
+def _told(node: ast.expr, changed: ast.expr) -> tuple[str, str]:
+    """Before and after, for people: of a long table only the row that is left out."""
+    rows, rest = (getattr(each, "elts", ()) or getattr(each, "values", ()) for each in (node, changed))
+    if type(node) is type(changed) and isinstance(node, ast.Set | ast.Tuple | ast.Dict):
+        (gone,) = [row for row in rows if row not in rest]
+        return ast.unparse(gone), "left out"
+    return ast.unparse(node), ast.unparse(changed)
 
 
 # --- where -----------------------------------------------------------------------------------------------------------
@@ -107,13 +107,14 @@ def mutants(module: str, source: str) -> Sequence[Mutant]:
 
 def _changes(
     node: ast.AST, scope: str, members: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, _Change]]:
+) -> Iterator[tuple[str, ast.expr, ast.expr]]:
+    """Where, what stands there, and what is to stand there instead."""
     for child in _judged(node):
         inner = scope
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             inner = f"{scope}.{child.name}" if scope else child.name
         if isinstance(child, ast.expr):
-            yield from ((scope, _Change(child, after)) for after in _variants(child, node, members))
+            yield from ((scope, child, after) for after in _variants(child, node, members))
         if not isinstance(child, ast.JoinedStr):  # what stands inside one has no position of its own in 3.11
             yield from _changes(child, inner, members)
 
@@ -155,9 +156,8 @@ def _members(tree: ast.Module) -> Mapping[str, Sequence[str]]:
     return {name: tuple(found) for name, found in used.items() if len(found) > 1}
 
 
-def _span(node: ast.AST, lines: Sequence[bytes]) -> tuple[int, int]:
+def _span(node: ast.expr, lines: Sequence[bytes]) -> tuple[int, int]:
     """Where the node stands, in bytes of the whole text."""
-    assert isinstance(node, ast.expr)
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     start = sum(map(len, lines[: node.lineno - 1])) + node.col_offset
@@ -165,12 +165,11 @@ def _span(node: ast.AST, lines: Sequence[bytes]) -> tuple[int, int]:
     return start, end
 
 
-def _needed(after: ast.expr, source: str) -> str:
+def _needed(changed: ast.expr) -> str:
     """The other rounding may not be imported yet. At the end is early enough: nothing rounds at import time."""
-    names = {node.id for node in ast.walk(after) if isinstance(node, ast.Name)} & {"floor_to", "ceil_to"}
-    return (
-        f"\nfrom {NUMBERS_MODULE} import {', '.join(sorted(names))}\n" if names and "import" in source else ""
-    )
+    if isinstance(changed, ast.Name) and changed.id in _FROM_NUMBERS:
+        return f"\nfrom {NUMBERS_MODULE} import {changed.id}\n"
+    return ""
 
 
 # --- what ------------------------------------------------------------------------------------------------------------
