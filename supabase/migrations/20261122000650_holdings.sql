@@ -48,6 +48,7 @@ begin
     join public.lt_scope_windows w
       on w.strategy_id = for_strategy_id and w.ft_wallet_id = o.wallet_id
       and o.created_at >= w.window_from and o.created_at < coalesce(w.window_to, 'infinity')
+      and (in_mode = 'paper' or not w.is_shadow)
     left join public.lt_decisions d
       on d.strategy_id = for_strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode
     where o.condition_id = sold.condition_id and o.wallet_id = sold.wallet_id and o.side = 'BUY' and o.outcome = 'OPEN'

@@ -69,8 +69,11 @@ class Pit:
         return rows
 
 
-async def test_half_of_a_position_is_sold_once_it_has_settled_and_nothing_without_one(town: Town) -> None:
+async def test_half_of_a_position_is_sold_once_it_has_settled_and_a_changed_tick_is_met_in_between(
+    town: Town,
+) -> None:
     pit = await Pit.open(town, "exits")
+    fine = await Pit.open(town, "ticks", tick="0.001")
     async with town.worker():
         # The sale is there before its purchase is executed, as after an outage.
         bought, half = await pit.signals(("BUY", "10.00"), ("SELL", "5.00"))
@@ -78,8 +81,9 @@ async def test_half_of_a_position_is_sold_once_it_has_settled_and_nothing_withou
         (odd,) = await pit.signals(("HOLD", "5.00"))
         await eventually(lambda: _decided(town, others, "sell_no_position"))
         await eventually(lambda: _decided(town, odd, "unknown_side"))
+        await _changes_tick(fine)
         await eventually(lambda: _decided(town, half, "executed"), within_s=60)
-        await eventually(lambda: _settled(town, 4), within_s=60)
+        await eventually(lambda: _settled(town, pit.token, 4), within_s=60)
         assert await town.decisions(bought) == dict.fromkeys(BOTH_MOMENTUM, "executed")
 
     deferred = await town.rows(
@@ -97,10 +101,37 @@ async def test_half_of_a_position_is_sold_once_it_has_settled_and_nothing_withou
         ("FILLED", "OPEN", 1)
     ] * 2
     assert all(sale["executed_price"] == D("0.49") >= sale["limit_price"] for sale in sales)
-    assert len(await town.accepted()) == 4
+    assert len(await town.accepted()) == 8
     for capital in await town.rows("select * from public.lt_capital_now where mode = 'live'"):
         kept = sum(capital[f"{part}_usd"] for part in ("available", "locked", "cooldown", "awaiting_redeem"))
         assert kept == capital["initial_usd"] + capital["realised_usd"]
+
+
+async def _changes_tick(pit: Pit) -> None:
+    """One signal before, one after it: limits of 0.515 and 0.525 are none of the market's any more."""
+    town = pit.town
+    (before,) = await pit.signals(("BUY", "10.00"))
+    await eventually(lambda: _decided(town, before, "executed"))
+    await town.world.exchange.call("tick", condition=pit.condition, tick="0.01")
+    (after,) = await pit.signals(("BUY", "10.00"))
+    limits = await eventually(lambda: _matched_at(town, after))
+    assert limits == [D("0.51"), D("0.52")]
+    attempts = await town.rows(
+        "select state from public.lt_order_attempts where ft_order_id = %s and attempt_no = 1",
+        uuid.UUID(after),
+    )
+    assert "rejected" in {
+        attempt["state"] for attempt in attempts
+    }  # whoever came second may have known the tick
+
+
+async def _matched_at(town: Town, signal: str) -> list[Decimal]:
+    rows = await town.rows(
+        "select limit_price from public.lt_order_attempts where ft_order_id = %s and state = 'matched' order by 1",
+        uuid.UUID(signal),
+    )
+    assert len(rows) == len(BOTH_MOMENTUM)
+    return [row["limit_price"] for row in rows]
 
 
 async def _decided(town: Town, signal: str, reason: str) -> bool:
@@ -108,10 +139,12 @@ async def _decided(town: Town, signal: str, reason: str) -> bool:
     return True
 
 
-async def _settled(town: Town, orders: int) -> bool:
+async def _settled(town: Town, token: str, orders: int) -> bool:
     rows = await town.rows(
         "select a.closed_at is not null and t.shares = t.final_shares as settled"
         " from public.lt_order_attempts a join public.lt_attempt_totals t using (exchange_order_id)"
+        " where a.token_id = %s",
+        token,
     )
     assert [row["settled"] for row in rows] == [True] * orders
     return True
