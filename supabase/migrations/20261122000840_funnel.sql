@@ -1,0 +1,188 @@
+-- What became of the signals of some time, in figures: the funnel, why it is not wider, the platform's own measures, and
+-- how long each stage took. One place, so that the command, the web API and the dashboard cannot disagree.
+--
+-- Signals count by their insert time and orders by the time they were placed, as the platform counts them.
+
+-- Decisions change once or a few times, and whoever watches wants those that did last.
+create index if not exists lt_decisions_updated_idx on public.lt_decisions (updated_at);
+
+-- A share as text with four decimals; null where there is nothing to take it of.
+create or replace function public.lt_share(part numeric, whole numeric)
+returns text
+language sql immutable security invoker set search_path = ''
+as $$
+  select round(part / nullif(whole, 0), 4)::text
+$$;
+
+-- The strategies, and the mode of each, that the figures of a worker of that mode are about: on paper all of them, live
+-- also what its shadows do on paper.
+create or replace function public.lt_counted_pairs(in_mode text, only_strategy text)
+returns table (strategy_id text, mode text, times tstzmultirange)
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return query
+  select w.strategy_id, w.pair_mode, range_agg(tstzrange(w.window_from, w.window_to))
+  from (
+    select t.*, case when t.is_shadow then 'paper' else in_mode end as pair_mode from public.lt_scope_windows t
+  ) w
+  where only_strategy is null or w.strategy_id = only_strategy
+  group by w.strategy_id, w.pair_mode;
+end
+$$;
+
+-- Why signals were not traded: of each strategy and mode, and of all together (both null).
+create or replace function public.lt_reason_counts(in_mode text, since timestamptz, only_strategy text)
+returns table (strategy_id text, mode text, state text, reason text, decisions bigint)
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return query
+  select d.strategy_id, d.mode, d.state, d.reason, count(*)
+  from public.lt_counted_pairs(in_mode, only_strategy) c
+  join public.lt_decisions d
+    on d.strategy_id = c.strategy_id and d.mode = c.mode and d.signal_at >= since and d.signal_at <@ c.times
+  where d.state <> 'executed'
+  group by grouping sets ((d.strategy_id, d.mode, d.state, d.reason), (d.state, d.reason));
+end
+$$;
+
+-- What became of the orders that were placed since: of each strategy and mode, and of all together (both null).
+-- `fill_rate_usd`: of the dollars that were bet, so without sales; fill minutes by the platform's own formula.
+create or replace function public.lt_order_counts(in_mode text, since timestamptz, only_strategy text)
+returns table (strategy_id text, mode text, counts jsonb)
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return query
+  select
+    o.strategy_id, c.mode,
+    jsonb_build_object(
+      'placed', count(*),
+      'by_status', jsonb_build_object(
+        'FILLED', count(*) filter (where o.status = 'FILLED'), 'PARTIAL', count(*) filter (where o.status = 'PARTIAL'),
+        'PENDING', count(*) filter (where o.status = 'PENDING'), 'CANCELLED', count(*) filter (where o.status = 'CANCELLED'),
+        'REJECTED', count(*) filter (where o.status = 'REJECTED'), 'LOST', count(*) filter (where o.status = 'LOST')),
+      'filled_share', public.lt_share(count(*) filter (where o.status = 'FILLED'), count(*)),
+      'pending_share', public.lt_share(count(*) filter (where o.status = 'PENDING'), count(*)),
+      'bet_usd', public.lt_text(coalesce(sum(o.signal_size_usd), 0)),
+      'filled_usd', public.lt_text(coalesce(round(sum(o.signal_size_usd * coalesce(o.fill_rate, 0)), 2), 0)),
+      'fill_rate_usd', public.lt_share(sum(o.signal_size_usd * coalesce(o.fill_rate, 0)), sum(o.signal_size_usd)),
+      'average_fill_minutes',
+        round(avg(extract(epoch from o.fully_filled_at - o.order_placed_at) / 60), 2)::text,
+      'median_slippage_bps', round((percentile_cont(0.5) within group (order by o.slippage_bps))::numeric, 1)::text)
+  from public.lt_counted_pairs(in_mode, only_strategy) c
+  join public.lt_orders o on o.strategy_id = c.strategy_id and o.created_at >= since
+    and coalesce(o.is_shadow, false) = (c.mode = 'paper') and not coalesce(o.is_force_test, false)
+  group by grouping sets ((o.strategy_id, c.mode), ());
+end
+$$;
+
+-- {<stage>: {count, p50_ms, p95_ms, p99_ms, max_ms}} over the executed signals; a stage is called by where it ends.
+create or replace function public.lt_latency(in_mode text, since timestamptz, only_strategy text)
+returns jsonb
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_object_agg(measured.stage, measured.told), '{}')
+    from (
+      select span.stage, jsonb_build_object(
+        'count', count(*),
+        'p50_ms', public.lt_ms(percentile_cont(0.5) within group (order by span.took)),
+        'p95_ms', public.lt_ms(percentile_cont(0.95) within group (order by span.took)),
+        'p99_ms', public.lt_ms(percentile_cont(0.99) within group (order by span.took)),
+        'max_ms', public.lt_ms(max(span.took))) as told
+      from public.lt_counted_pairs(in_mode, only_strategy) c
+      join public.lt_stages s
+        on s.strategy_id = c.strategy_id and s.mode = c.mode and s.inserted_at >= since and s.inserted_at <@ c.times
+      cross join lateral (values
+        ('inserted', s.inserted_at - nullif(s.traded_at, '-infinity')), ('received', s.received_at - s.inserted_at),
+        ('decided', s.decided_at - s.received_at), ('claimed', s.claimed_at - s.decided_at),
+        ('sent', s.sent_at - s.claimed_at), ('answered', s.answered_at - s.sent_at),
+        ('filled', s.filled_at - s.sent_at), ('settled', s.settled_at - s.filled_at),
+        ('insert_to_sent', s.sent_at - s.inserted_at)) span (stage, took)
+      where s.state = 'executed' and span.took is not null
+      group by span.stage
+    ) measured);
+end
+$$;
+
+-- The figures of one strategy and mode, or of all together (both null), beside its counts of the equation.
+create or replace function public.lt_funnel_part(equation jsonb, reasons jsonb, orders jsonb)
+returns jsonb
+language sql immutable security invoker set search_path = ''
+as $$
+  select equation || jsonb_build_object(
+    'executed_share', public.lt_share((equation ->> 'executed')::numeric, (equation ->> 'seen')::numeric),
+    'skipped_by', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'reason', r ->> 'reason', 'count', r -> 'count',
+        'share', public.lt_share((r ->> 'count')::numeric, (equation ->> 'skipped')::numeric))
+        order by (r ->> 'count')::bigint desc, r ->> 'reason')
+      from jsonb_array_elements(reasons) r where r ->> 'state' = 'skipped'), '[]'),
+    'deferred_for', coalesce((
+      select jsonb_agg(jsonb_build_object('reason', r ->> 'reason', 'count', r -> 'count')
+        order by (r ->> 'count')::bigint desc, r ->> 'reason')
+      from jsonb_array_elements(reasons) r where r ->> 'state' = 'deferred'), '[]'),
+    'too_old_share', public.lt_share(coalesce((
+      select sum((r ->> 'count')::numeric) from jsonb_array_elements(reasons) r
+      where r ->> 'state' = 'skipped' and r ->> 'reason' = 'signal_too_old'), 0), (equation ->> 'seen')::numeric),
+    'orders', coalesce(orders, '{"placed": 0}'))
+$$;
+
+-- {mode, since? | window_s?: 86400, strategy_id?} -> {now, since, mode, total, strategies, latency_ms,
+-- unknown_insert_time}: `total` and each of `strategies` are counts of lt_equation, and beside them executed_share,
+-- skipped_by and deferred_for: [{reason, count, share}], too_old_share of what was seen, and orders: lt_order_counts.
+create or replace function public.lt_funnel(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  in_mode       text := p ->> 'mode';
+  only_strategy text := p ->> 'strategy_id';
+  begins        timestamptz := coalesce(
+    (p ->> 'since')::timestamptz,
+    clock_timestamp() - make_interval(secs => coalesce((p ->> 'window_s')::numeric, 86400)));
+  equation      jsonb := public.lt_equation(jsonb_build_object('mode', in_mode, 'since', begins));
+  reasons       jsonb;
+  orders        jsonb;
+  total         jsonb;
+begin
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'strategy_id', r.strategy_id, 'mode', r.mode, 'state', r.state, 'reason', r.reason, 'count', r.decisions)), '[]')
+  into reasons from public.lt_reason_counts(in_mode, begins, only_strategy) r;
+  select coalesce(jsonb_agg(jsonb_build_object('strategy_id', o.strategy_id, 'mode', o.mode, 'counts', o.counts)), '[]')
+  into orders from public.lt_order_counts(in_mode, begins, only_strategy) o;
+
+  total := equation -> 'total';
+  if only_strategy is not null then
+    select jsonb_build_object(
+      'seen', coalesce(sum((e ->> 'seen')::bigint), 0), 'executed', coalesce(sum((e ->> 'executed')::bigint), 0),
+      'skipped', coalesce(sum((e ->> 'skipped')::bigint), 0), 'deferred', coalesce(sum((e ->> 'deferred')::bigint), 0),
+      'undecided', coalesce(sum((e ->> 'undecided')::bigint), 0), 'missed', coalesce(sum((e ->> 'missed')::bigint), 0),
+      'holds', coalesce(bool_and((e ->> 'holds')::boolean), true))
+    into total
+    from jsonb_array_elements(equation -> 'strategies') e where e ->> 'strategy_id' = only_strategy;
+  end if;
+
+  return jsonb_build_object(
+    'now', clock_timestamp(), 'since', begins, 'mode', in_mode,
+    'total', public.lt_funnel_part(
+      total,
+      coalesce((select jsonb_agg(r) from jsonb_array_elements(reasons) r where r ->> 'mode' is null), '[]'),
+      (select o -> 'counts' from jsonb_array_elements(orders) o where o ->> 'mode' is null)),
+    'strategies', coalesce((
+      select jsonb_agg(public.lt_funnel_part(
+        e,
+        coalesce((select jsonb_agg(r) from jsonb_array_elements(reasons) r
+                  where (r ->> 'strategy_id', r ->> 'mode') = (e ->> 'strategy_id', e ->> 'mode')), '[]'),
+        (select o -> 'counts' from jsonb_array_elements(orders) o
+         where (o ->> 'strategy_id', o ->> 'mode') = (e ->> 'strategy_id', e ->> 'mode')))
+        order by e ->> 'strategy_id', e ->> 'mode')
+      from jsonb_array_elements(equation -> 'strategies') e
+      where only_strategy is null or e ->> 'strategy_id' = only_strategy), '[]'),
+    'latency_ms', public.lt_latency(in_mode, begins, only_strategy),
+    'unknown_insert_time', equation -> 'unknown_insert_time');
+end
+$$;

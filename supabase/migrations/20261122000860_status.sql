@@ -1,0 +1,223 @@
+-- How trading stands, as the database sees it: who trades, what is switched off, what is open, what waits for a human.
+-- Everything here is small (a row for each wallet and strategy) or read by an index over what is open or recent.
+
+-- The switches that hold for a strategy in a mode: [{scope, action, reason, actor, created_at}], the strongest first.
+create or replace function public.lt_switches_of(strategy public.lt_strategies, in_mode text)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'scope', c.scope, 'action', c.action, 'mode', c.mode, 'reason', c.reason, 'actor', c.actor,
+      'created_at', c.created_at) order by array_position('{kill,pause,breaker}', c.action), c.control_id), '[]')
+    from public.lt_controls c
+    where c.cleared_at is null and coalesce(c.mode = in_mode, true)
+      and c.scope in ('global', 'strategy:' || strategy.strategy_id, 'wallet:' || lower(strategy.wallet_address)));
+end
+$$;
+
+-- Who trades for a strategy in a mode now, or null.
+create or replace function public.lt_worker_of(strategy public.lt_strategies, in_mode text)
+returns text
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return (
+    select l.worker from public.lt_leases l
+    where l.wallet_address in (lower(strategy.wallet_address), public.lt_purse(strategy.strategy_id))
+      and l.mode = in_mode and l.expires_at > clock_timestamp()
+    limit 1);
+end
+$$;
+
+-- One word for each strategy, the first that is true: inactive, killed, paused, breaker, no_worker, trading.
+create or replace function public.lt_standing(strategy public.lt_strategies, in_mode text, switches jsonb, worker text)
+returns text
+language sql immutable security invoker set search_path = ''
+as $$
+  select case
+    when not strategy.is_active then 'inactive'
+    when switches @> '[{"action": "kill"}]' then 'killed'
+    when strategy.is_paused or switches @> '[{"action": "pause"}]' then 'paused'
+    when switches @> '[{"action": "breaker"}]' or in_mode = 'live' and strategy.circuit_breaker_active then 'breaker'
+    when worker is null then 'no_worker'
+    else 'trading' end
+$$;
+
+-- {mode, scope?} -> {now, strategies: [{strategy_id, mode, wallet_address, standing, is_paused, breaker_active, switches,
+-- worker}]}: those that a switch of the scope (null: every one) is about, active or switched.
+create or replace function public.lt_switchboard(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  scope text := coalesce(p ->> 'scope', 'global');
+begin
+  return jsonb_build_object('now', clock_timestamp(), 'strategies', coalesce((
+    select jsonb_agg(jsonb_build_object(
+      'strategy_id', s.strategy_id, 'mode', own.mode, 'wallet_address', lower(s.wallet_address),
+      'standing', public.lt_standing(s, own.mode, own.switches, own.worker), 'is_paused', s.is_paused,
+      'breaker_active', own.switches @> '[{"action": "breaker"}]'
+        or own.mode = 'live' and coalesce(s.circuit_breaker_active, false),
+      'switches', own.switches, 'worker', own.worker) order by s.strategy_id)
+    from public.lt_strategies s
+    cross join lateral (select case when s.shadow_mode then 'paper' else p ->> 'mode' end as mode) traded
+    cross join lateral (
+      select traded.mode, public.lt_switches_of(s, traded.mode) as switches, public.lt_worker_of(s, traded.mode) as worker
+    ) own
+    where scope = 'strategy:' || s.strategy_id or scope = 'wallet:' || lower(s.wallet_address)
+      or scope = 'global' and (s.is_active or own.switches <> '[]')), '[]'));
+end
+$$;
+
+-- What nobody but a human can mend, or should know of: {what, thing, since, why, fix}. `what` is a closed list:
+--   order_unknown  order_stuck  order_lost  fill_late   an order of which the exchange does not tell, or told late
+--   killed  breaker  frozen                             a switch that will not go away by itself
+--   missed                                              signals in scope that were not decided for five seconds
+--   no_worker                                           a strategy is active and nobody trades for it
+--   refused                                             the exchange refuses the wallet until a human has acted
+--   settings                                            a strategy whose settings stop it
+--   foreign_writer                                      another program places orders
+create or replace function public.lt_needs_human(in_mode text)
+returns table (what text, thing text, since timestamptz, why text, fix text)
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  modes  text[] := case in_mode when 'live' then '{live,paper}' else '{paper}' end;
+  lately timestamptz := clock_timestamp() - interval '1 day';
+begin
+  return query
+  select
+    case when a.state = 'unknown' then 'order_unknown' else 'order_stuck' end, a.exchange_order_id, a.state_changed_at,
+    format('%s of %s is %s: %s', a.side, a.strategy_id, a.state, coalesce(nullif(a.note, ''), 'no answer')),
+    'polycopy-worker resolve ' || a.exchange_order_id
+  from public.lt_order_attempts a
+  where a.closed_at is null and a.mode = any (modes) and a.state in ('unknown', 'submitting', 'cancelling')
+    and greatest(a.state_changed_at, a.sent_at) < clock_timestamp() - interval '2 minutes'
+  union all
+  select 'order_lost', a.exchange_order_id, a.closed_at,
+    format('given up: the exchange does not know the %s of %s', a.side, a.strategy_id),
+    'compare the wallet with the exchange''s website'
+  from public.lt_order_attempts a
+  where a.state = 'lost' and a.mode = any (modes) and a.closed_at > lately
+  union all
+  select 'fill_late', a.exchange_order_id, f.booked_at,
+    format('%s shares of %s were booked after the order was closed', public.lt_text(f.shares), a.strategy_id),
+    'compare the wallet with the ledger'
+  from public.lt_fills f
+  join public.lt_order_attempts a using (exchange_order_id)
+  where f.booked_at > lately and f.booked_at > a.closed_at and a.mode = any (modes)
+  union all
+  select case c.action when 'kill' then 'killed' when 'breaker' then 'breaker' else 'frozen' end, c.scope, c.created_at,
+    format('%s (%s)', c.reason, c.actor),
+    'polycopy-worker ' || case c.action when 'pause' then 'resume' else 'arm' end
+      || case split_part(c.scope, ':', 1) when 'strategy' then ' --strategy ' || substr(c.scope, 10)
+           when 'wallet' then ' --wallet ' || substr(c.scope, 8) else '' end
+  from public.lt_controls c
+  where c.cleared_at is null and coalesce(c.mode = any (modes), true)
+    and (c.action in ('kill', 'breaker') or c.actor = 'ledger')
+  union all
+  select 'missed', e ->> 'strategy_id', null, format('%s signals undecided for more than 5 s', e ->> 'missed'),
+    'look at the worker''s log'
+  from jsonb_array_elements(
+    public.lt_equation(jsonb_build_object('mode', in_mode, 'since', lately)) -> 'strategies') e
+  where (e ->> 'missed')::bigint > 0
+  union all
+  select 'no_worker', s.strategy_id, null, 'it is active, and no worker trades for its wallet',
+    'start polycopy-worker run, or look why it has stopped'
+  from public.lt_strategies s
+  where s.is_active and public.lt_worker_of(s, case when s.shadow_mode then 'paper' else in_mode end) is null
+  union all
+  select 'refused', d.strategy_id, min(d.created_at), format('%s: %s signals wait', d.reason, count(*)),
+    case d.reason when 'geoblocked' then 'run the worker where the exchange allows trading' else 'check the wallet''s key' end
+  from public.lt_decisions d
+  where d.state = 'deferred' and d.mode = any (modes) and d.reason in ('credentials_refused', 'geoblocked')
+  group by d.strategy_id, d.reason
+  union all
+  select 'settings', d.strategy_id, max(d.updated_at),
+    format('%s: %s (%s signals in the last hour)', d.reason, max(d.value), count(*)), 'polycopy-worker check'
+  from public.lt_decisions d
+  where d.updated_at > clock_timestamp() - interval '1 hour' and d.mode = any (modes)
+    and d.reason in ('strategy_invalid', 'unknown_wallet', 'wallet_not_configured', 'wallet_mismatch')
+  group by d.strategy_id, d.reason
+  union all
+  select 'foreign_writer', 'lt_orders', null, format('%s orders in 5 minutes are not ours', told.count),
+    'stop the other executor'
+  from (select (public.lt_foreign_writers('{"window_s": 300}') ->> 'count')::integer as count) told
+  where told.count > 0;
+end
+$$;
+
+-- {mode} -> {now, mode, standing, leases, controls, wallets, strategies, attempts, deferred, feed, last_hour, needs_human}
+--   standing    down where nobody holds a lease, degraded where something needs a human, else ok
+--   strategies  as of lt_switchboard, and capital, open_orders
+--   attempts    {open, unknown, by_state, oldest_open_s}
+--   feed        {canary_at, canary_age_s, last_decision_at, last_decision_age_s}
+--   last_hour   the counts of lt_equation
+create or replace function public.lt_status(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  in_mode    text := p ->> 'mode';
+  modes      text[] := case in_mode when 'live' then '{live,paper}' else '{paper}' end;
+  now_is     timestamptz := clock_timestamp();
+  leases     jsonb;
+  attempts   jsonb;
+  strategies jsonb;
+  needs      jsonb;
+  held       integer;
+  canary_at  timestamptz := (select max(c.sent_at) from public.lt_canary c);
+  decided_at timestamptz := (select max(d.updated_at) from public.lt_decisions d);
+begin
+  select
+    coalesce(jsonb_agg(jsonb_build_object(
+      'wallet_address', l.wallet_address, 'mode', l.mode, 'worker', l.worker, 'held', l.expires_at > now_is,
+      'fence', l.fence, 'expires_at', l.expires_at) order by l.expires_at <= now_is, l.wallet_address), '[]'),
+    count(*) filter (where l.expires_at > now_is)
+  into leases, held
+  from public.lt_leases l where l.mode = any (modes);
+
+  select jsonb_build_object(
+    'open', coalesce(sum(open.attempts), 0), 'unknown', coalesce(sum(open.attempts) filter (where open.state = 'unknown'), 0),
+    'by_state', coalesce(jsonb_object_agg(open.state, open.attempts) filter (where open.state is not null), '{}'),
+    'oldest_open_s', round(extract(epoch from now_is - min(open.oldest)), 1)::text)
+  into attempts
+  from (
+    select a.state, count(*) as attempts, min(a.created_at) as oldest
+    from public.lt_order_attempts a where a.closed_at is null and a.mode = any (modes) group by a.state
+  ) open;
+
+  select coalesce(jsonb_agg(s || jsonb_build_object(
+    'capital', public.lt_capital_json(public.lt_capital_of(s ->> 'strategy_id', s ->> 'mode')),
+    'open_orders', (
+      select count(*) from public.lt_order_attempts a
+      where a.strategy_id = s ->> 'strategy_id' and a.mode = s ->> 'mode' and coalesce(a.closed_at, 'infinity') = 'infinity'))), '[]')
+  into strategies
+  from jsonb_array_elements(public.lt_switchboard(jsonb_build_object('mode', in_mode)) -> 'strategies') s;
+
+  select coalesce(jsonb_agg(to_jsonb(n) order by n.since nulls last, n.what, n.thing), '[]')
+  into needs from public.lt_needs_human(in_mode) n;
+
+  return jsonb_build_object(
+    'now', now_is, 'mode', in_mode,
+    'standing', case when held = 0 then 'down' when needs <> '[]' then 'degraded' else 'ok' end,
+    'leases', leases,
+    'controls', coalesce((
+      select jsonb_agg(to_jsonb(c) order by c.control_id) from public.lt_controls c
+      where c.cleared_at is null and coalesce(c.mode = any (modes), true)), '[]'),
+    'wallets', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'wallet_address', w.wallet_address, 'mode', w.mode, 'collateral_usd', public.lt_text(w.collateral_usd),
+        'as_of', w.as_of, 'age_s', round(extract(epoch from now_is - w.as_of), 1)::text) order by w.wallet_address, w.mode)
+      from public.lt_wallets w where w.mode = any (modes)), '[]'),
+    'strategies', strategies, 'attempts', attempts,
+    'deferred', (select count(*) from public.lt_decisions d where d.state = 'deferred' and d.mode = any (modes)),
+    'feed', jsonb_build_object(
+      'canary_at', canary_at, 'canary_age_s', round(extract(epoch from now_is - canary_at), 1)::text,
+      'last_decision_at', decided_at, 'last_decision_age_s', round(extract(epoch from now_is - decided_at), 1)::text),
+    'last_hour', public.lt_equation(jsonb_build_object('mode', in_mode, 'since', now_is - interval '1 hour')) -> 'total',
+    'needs_human', needs);
+end
+$$;
