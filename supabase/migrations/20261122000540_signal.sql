@@ -101,7 +101,7 @@ begin
     strategy.strategy_id, (select o.created_at from public.ft_orders o where o.order_id = (p ->> 'ft_order_id')::uuid),
     coalesce(p ->> 'worker_mode', in_mode));
   if in_mode <> pair_mode then
-    return jsonb_build_object('reason', 'signal_changed', 'value', jsonb_build_object('mode', pair_mode)::text,
+    return jsonb_build_object('reason', 'strategy_changed', 'value', jsonb_build_object('mode', pair_mode)::text,
                               'limit', jsonb_build_object('mode', in_mode)::text, 'final', false);
   elsif in_mode = 'live' and strategy.shadow_mode then
     return jsonb_build_object('reason', 'shadow_mode', 'final', true);

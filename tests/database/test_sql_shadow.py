@@ -83,13 +83,13 @@ async def test_a_claim_in_the_wrong_mode_leaves_the_pair_as_work(live: Desk) -> 
     await switch(live, shadow=True)
     shadowed = await live.signal()
     answer = await claimed(live, shadowed, "live")
-    assert (answer["granted"], answer["reason"], answer["recorded"]) == (False, "signal_changed", False)
+    assert (answer["granted"], answer["reason"], answer["recorded"]) == (False, "strategy_changed", False)
     assert (await claimed(live, shadowed, "paper"))["granted"]
 
     await switch(live, shadow=False)
     real = await live.signal()
     answer = await claimed(live, real, "paper")
-    assert (answer["granted"], answer["reason"], answer["recorded"]) == (False, "signal_changed", False)
+    assert (answer["granted"], answer["reason"], answer["recorded"]) == (False, "strategy_changed", False)
     assert await live.work_ids() == [real]
     assert (await claimed(live, real, "live"))["granted"]
 

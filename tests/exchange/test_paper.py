@@ -14,12 +14,14 @@ from tests.support.exchange_floor import Floor, WallClock, open_floor
 from tests.support.exchange_plans import SOME_WALLET, plan
 from worker.exchange.paper import PaperExchange, paper_order_id
 from worker.exchange.polymarket.exchange import PolymarketExchange
-from worker.orders.lifecycle import FillState
-from worker.orders.ports import Fill
-from worker.orders.terms import OrderType
+from worker.orders.lifecycle import AttemptState, FillState
+from worker.orders.ports import Fill, Remembered
+from worker.orders.terms import OrderId, OrderType, Side, TokenId, TradeId
 from worker.sandbox.exchange.faults import Action, Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NO_ORDER = OrderId("0x7061706572" + "77" * 27)
 
 
 @asynccontextmanager
@@ -111,9 +113,12 @@ async def test_paper_trades_are_final_at_once(floor: Floor) -> None:
         view = await exchange.lookup(floor.wallet, envelope.order_id)
     assert {fill.state for fill in view.fills} == {FillState.FINAL}
     assert tuple(fill.trade_id for fill in view.fills) == answer.trade_ids
+    assert answer.fills == view.fills
 
 
-async def test_after_a_restart_a_paper_order_is_not_found_and_its_envelope_still_opens(floor: Floor) -> None:
+async def test_without_a_ledger_an_earlier_order_is_not_found_and_its_envelope_still_opens(
+    floor: Floor,
+) -> None:
     floor.offer("0.50", "1000")
     async with paper_on(floor) as before:
         market = await before.market(floor.condition_id)
@@ -122,6 +127,41 @@ async def test_after_a_restart_a_paper_order_is_not_found_and_its_envelope_still
     async with paper_on(floor) as after:
         assert not (await after.lookup(floor.wallet, envelope.order_id)).found
         assert (await after.submit(envelope)).status == "matched"
+
+
+WRITTEN_DOWN = [
+    (AttemptState.LIVE, "20", None, "LIVE"),
+    (AttemptState.LIVE, "20", timedelta(minutes=2), "LIVE"),
+    (AttemptState.LIVE, "20", timedelta(seconds=59), "CANCELED"),
+    (AttemptState.LIVE, "12", None, "MATCHED"),
+    (AttemptState.MATCHED, None, None, "MATCHED"),
+    (AttemptState.SUBMITTING, None, None, "CANCELED"),
+    (AttemptState.UNKNOWN, None, None, "CANCELED"),
+]
+
+
+@pytest.mark.parametrize(("state", "shares", "expires_in", "status"), WRITTEN_DOWN)
+async def test_an_order_of_an_earlier_process_is_what_was_written_down_of_it(
+    floor: Floor, state: AttemptState, shares: str | None, expires_in: timedelta | None, status: str
+) -> None:
+    now = WallClock().now()
+    filled = state in {AttemptState.LIVE, AttemptState.MATCHED}
+    remembered = Remembered(
+        state=state,
+        shares=Decimal(shares) if shares is not None else None,
+        expires_at=now + expires_in if expires_in is not None else None,
+        fills=(a_fill(NO_ORDER),) if filled else (),
+    )
+
+    async def recall(order_id: OrderId) -> Remembered | None:
+        return remembered if order_id == NO_ORDER else None
+
+    async with paper_on(floor, recall=recall) as exchange:
+        view = await exchange.lookup(SOME_WALLET, NO_ORDER)
+        assert (view.found, view.status, view.fills) == (True, status, remembered.fills)
+        assert view.size_matched == (12 if filled else 0)
+        assert await exchange.cancel(SOME_WALLET, NO_ORDER) is (status == "LIVE")
+        assert not (await exchange.lookup(SOME_WALLET, OrderId("0x" + "11" * 32))).found
 
 
 async def test_an_order_that_is_not_of_paper_is_refused(floor: Floor, exchange: PolymarketExchange) -> None:
@@ -169,6 +209,21 @@ async def test_memory_is_bounded_and_the_oldest_order_is_forgotten_first(floor: 
             await exchange.submit(envelope)
         found = [(await exchange.lookup(floor.wallet, envelope.order_id)).found for envelope in envelopes]
     assert found == [False, True, True]
+
+
+def a_fill(order_id: OrderId) -> Fill:
+    return Fill(
+        trade_id=TradeId("paper-1"),
+        order_id=order_id,
+        role="TAKER",
+        side=Side.BUY,
+        token_id=TokenId("1"),
+        price=Decimal("0.50"),
+        shares=Decimal(12),
+        fee_usd=Decimal("0.01"),
+        state=FillState.FINAL,
+        matched_at=WallClock().now(),
+    )
 
 
 def _terms(fills: tuple[Fill, ...]) -> list[tuple[Any, ...]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -66,7 +66,12 @@ async def floor(room: TradingRoom) -> AsyncIterator[Floor]:
         strategies=strategies,
         wallets=room.wallets,
         ledger=room.ledger,
-        judges={Mode.LIVE: Judge(room.exchange, room.ledger, POLICY, has_key=room.wallets.watches)},
+        judges={
+            Mode.LIVE: Judge(room.exchange, room.ledger, POLICY, has_key=room.wallets.watches),
+            Mode.PAPER: Judge(
+                room.exchange, room.ledger, replace(POLICY, mode=Mode.PAPER), has_key=lambda _: True
+            ),
+        },
         submitter=room.submitter,
         writer=writer,
         clock=room.clock,
@@ -108,6 +113,29 @@ async def test_a_signal_that_was_settled_is_not_even_claimed_when_it_comes_again
     claims = floor.room.line.calls["lt_claim"]
     assert await floor.serve(item) == DECIDED
     assert floor.room.line.calls["lt_claim"] == claims
+
+
+async def test_a_signal_that_was_judged_before_a_switch_was_heard_of_is_judged_again_in_its_own_mode(
+    floor: Floor,
+) -> None:
+    desk = floor.room.desk
+    await desk.execute("update public.lt_strategies set shadow_mode = true where strategy_id = 'LT_TWO'")
+    bad, good = await floor.room.signal(entry_price="0"), await floor.room.signal()
+    for signal in (bad, good):
+        await floor.serve(await floor.item(signal))
+    assert set(await floor.decisions()) == {"LT_ONE"}
+    assert floor.room.posts() == 1
+    assert {one for work in (await floor.room.ledger.work(limit=10)).work for one in work.strategy_ids} == {
+        "LT_TWO"
+    }
+    await floor.strategies.load()
+    assert await floor.serve(await floor.item(bad, "LT_TWO")) == DECIDED
+    assert await desk.rows("select strategy_id, reason from public.lt_decisions where mode = 'paper'") == [
+        {"strategy_id": "LT_TWO", "reason": "bad_price"}
+    ]
+    # Its purse is not leased in this room: whoever holds it trades the good one.
+    assert await floor.serve(await floor.item(good, "LT_TWO")) == {End.LEFT}
+    assert floor.room.posts() == 1
 
 
 async def test_a_restored_backup_only_delays_a_signal_that_it_has_forgotten(floor: Floor) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum, auto
+from typing import assert_never
 
 import structlog
 
@@ -203,6 +204,8 @@ class SignalHandler:
                 skip = judge.no(no.reason, case, now, value=no.value[:WORDS_MOST], limit=no.limit)
                 if no.reason is SkipReason.STRATEGY_CHANGED:
                     self._desk.strategies.changed()
+            case _:
+                assert_never(no)
         return await self._skip(pair, judge, skip, now)
 
     async def _skip(self, pair: Pair, judge: Judge, skip: Skip, now: datetime) -> End:
