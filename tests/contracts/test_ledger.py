@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.support.desk import WALLET, Desk
+from tests.support.desk import TOKEN, WALLET, Desk
 from tests.support.plans import envelope_of, plan_of, stages_now
 from worker.database.client import SupabaseDatabase
 from worker.database.keys import DatabaseAccess
 from worker.database.ledger import SupabaseLedger
 from worker.errors import DatabaseRefused
+from worker.orders.amounts import Amounts, Reservation
+from worker.orders.holdings import part_sold
 from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.ports import (
     AttemptRecord,
@@ -415,6 +417,45 @@ async def test_a_settled_trade_that_is_told_otherwise_raises_the_alarm(office: O
     with structlog.testing.capture_logs() as logs:
         await office.ledger.record(replace(matched, fills=(reversed_,)))
     assert [(entry["event"], entry["trade_ids"]) for entry in logs] == [("fill.contradicted", ["t-1"])]
+
+
+async def bought(office: Office) -> None:
+    """Twelve shares, for good."""
+    _, envelope = await office.executed()
+    fills = (a_fill(envelope.order_id, state=FillState.FINAL),)
+    await office.ledger.record(
+        AttemptRecord(envelope.order_id, AttemptState.MATCHED, "matched", fills=fills, closed=True)
+    )
+
+
+async def test_holdings_are_what_a_strategy_has_and_what_the_trader_had_on_paper(office: Office) -> None:
+    await bought(office)
+    sale = await office.signal(side="SELL", entry_price="0.5015", size="3.00", order_time=datetime.now(UTC))
+    held = await office.ledger.holdings(THE_STRATEGY, sale.ft_order_id, TokenId(TOKEN))
+    assert (held.unsold_shares, held.settled_shares, held.under_way) == (Decimal(12), Decimal(12), False)
+    assert part_sold(sale, held) == Decimal("0.5")
+
+
+async def test_more_sold_than_bought_raises_the_alarm_and_pauses_the_strategy(office: Office) -> None:
+    await bought(office)
+    sale = replace(
+        plan_of(await office.signal(side="SELL"), await office.strategy()),
+        side=Side.SELL,
+        bet_usd=Decimal(0),
+        amounts=Amounts(12_000_000, 5_880_000, shares=Decimal(12)),
+        reservation=Reservation(shares=Decimal(12)),
+    )
+    envelope = envelope_of(sale)
+    assert isinstance(await office.ledger.claim(sale, envelope, await office.lease(), stages_now()), Granted)
+    sold = replace(a_fill(envelope.order_id), side=Side.SELL, shares=Decimal(13))
+    with structlog.testing.capture_logs() as logs:
+        await office.ledger.record(
+            AttemptRecord(envelope.order_id, AttemptState.MATCHED, "matched", fills=(sold,), closed=True)
+        )
+    (alarm,) = logs
+    assert (alarm["event"], alarm["log_level"]) == ("strategy.frozen", "critical")
+    assert alarm["why"].startswith("1.00 shares of ")
+    assert (await office.strategy()).is_paused
 
 
 async def test_a_lease_is_taken_renewed_and_held_against_others(office: Office) -> None:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-import structlog
-
+from worker.database.alarms import alarm
 from worker.database.attempts import parse_attempt, record_params
 from worker.database.claims import claim_params, parse_claim
 from worker.database.client import SupabaseDatabase
@@ -30,7 +29,6 @@ from worker.database.decisions import decision_params, parse_signal_work, parse_
 from worker.database.doubt import Evidence, parse_evidence
 from worker.database.holdings import parse_holdings
 from worker.database.values import (
-    Row,
     count_of,
     flag_of,
     moment_text,
@@ -38,7 +36,6 @@ from worker.database.values import (
     row_of,
     rows_of,
     text_of,
-    texts_of,
     word_of,
 )
 from worker.database.wallets import parse_lease
@@ -73,9 +70,6 @@ from worker.orders.terms import (
     WalletAddress,
     WorkerId,
 )
-
-log = structlog.get_logger(__name__)
-
 
 CapitalListener: TypeAlias = Callable[[StrategyId, Mode, Capital], None]
 
@@ -181,7 +175,7 @@ class SupabaseLedger:
 
     async def record(self, record: AttemptRecord) -> AttemptState:
         answer = await self._call("lt_record", record_params(record))
-        _alarm(record, answer)
+        alarm(record, answer)
         if answer.get("capital") is not None:
             capital = parse_capital(row_of(answer, "capital"))
             mode = self._mode_of(record.order_id)
@@ -337,30 +331,3 @@ class SupabaseLedger:
         for wallet in wallets:
             by_mode.setdefault(self._mode_of(wallet), []).append(wallet)
         return by_mode
-
-
-def _alarm(record: AttemptRecord, answer: Row) -> None:
-    """Tell of trades that contradict what the books said; they are kept as the database could."""
-    if flag_of(answer, "late"):
-        log.critical(
-            "fill.late",
-            order_id=record.order_id,
-            state=word_of(answer, "state", AttemptState),
-            trade_ids=[fill.trade_id for fill in record.fills],
-            fix="the order was closed, its money given out again: compare the wallet with the ledger",
-        )
-    if conflicts := texts_of(answer, "conflicts"):
-        log.critical(
-            "fill.contradicted",
-            order_id=record.order_id,
-            trade_ids=conflicts,
-            fix="a settled trade was told otherwise and stays as it was booked: look it up on the chain",
-        )
-    if answer.get("frozen") is not None:
-        log.critical(
-            "strategy.frozen",
-            strategy_id=text_of(answer, "strategy_id"),
-            order_id=record.order_id,
-            why=text_of(answer, "frozen"),
-            fix="the strategy is paused: compare the wallet with the ledger, then resume it",
-        )
