@@ -141,6 +141,12 @@ begin
             order by lt_order_id limit 100) c), '[]'),
     'more', (select count(*) > most from ready))
   into result;
+
+  perform public.lt_watch_breaker(ended.strategy_id, p ->> 'mode')
+  from (
+    select distinct o.strategy_id from public.lt_orders o
+    where o.condition_id = p ->> 'condition_id' and o.resolved_at = ended_at and o.outcome = 'LOST'
+  ) ended;
   return result || jsonb_build_object('now', clock_timestamp());
 end
 $$;

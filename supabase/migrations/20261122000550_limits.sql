@@ -19,7 +19,7 @@ $$;
 -- midnight is in both days with what each of them may see of it.
 create or replace function public.lt_spent_today_usd(for_strategy_id text, in_mode text)
 returns numeric
-language plpgsql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
 as $$
 declare
   today timestamptz := public.lt_today();
@@ -40,11 +40,12 @@ end
 $$;
 
 -- How many orders lost money in a row, counted from the last one on, up to `most`. An order loses when it is resolved or
--- sold for less than it cost; what came out even neither counts nor ends the row. What was sold before its market lost
--- stands in two orders, so a market that came out even in one moment lost nothing. Arming begins the row anew.
+-- sold for less than it cost; what came out even neither counts nor ends the row, within reason. What was sold before
+-- its market lost stands in two orders, so a market that came out even in one moment lost nothing. Arming begins the
+-- row anew.
 create or replace function public.lt_losing_streak(for_strategy_id text, in_mode text, most integer)
 returns integer
-language plpgsql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
 as $$
 declare
   armed_at timestamptz := coalesce(public.lt_armed_at(for_strategy_id, in_mode), '-infinity');
@@ -53,7 +54,8 @@ declare
   closed   record;
 begin
   -- From one moment back to the one before, each by its index: the history behind the row is not read.
-  while cardinality(lost) < most loop
+  for step in 1 .. most + 100 loop
+    exit when cardinality(lost) >= most;
     select max(e.at) into moment
     from public.lt_entries e
     where e.strategy_id = for_strategy_id and e.mode = in_mode and e.at < moment and e.at > armed_at;
@@ -86,7 +88,7 @@ $$;
 -- Entries that went out in the last minute, further attempts included; exits are not counted.
 create or replace function public.lt_orders_last_minute(for_strategy_id text, in_mode text)
 returns integer
-language plpgsql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
 as $$
 declare
   since timestamptz := clock_timestamp() - interval '1 minute';
@@ -114,6 +116,7 @@ create or replace function public.lt_limits_refusal(
   p jsonb, strategy public.lt_strategies, capital public.lt_capital_now, spent_usd numeric)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
 declare
   in_mode text := p ->> 'mode';
@@ -150,17 +153,25 @@ begin
     return public.lt_too_much('above_max_order_size', spent_usd + reserve, strategy.max_order_size_usd);
   end if;
   if strategy.max_position_size_usd is not null or strategy.max_open_positions is not null then
-    -- A position is what is held, or may come to be held, in one market, however many signals built it.
+    -- A position is what is held, or may come to be held, in one market, however many signals built it. What is open
+    -- and was never sold from is held for sure: only markets with sales are summed.
     select
-      coalesce(sum(market.usd) filter (where market.is_this), 0) as here_usd,
-      count(*) filter (where market.usd > 0 and not market.is_this) as elsewhere
+      (select coalesce(sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd), 0)
+       from public.lt_positions h
+       where h.strategy_id = strategy.strategy_id and h.mode = in_mode
+         and h.condition_id = p #>> '{expected,condition_id}') as here_usd,
+      count(*) as elsewhere
     into held
     from (
-      select h.condition_id = p #>> '{expected,condition_id}' as is_this,
-        sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd) as usd
-      from public.lt_positions h
-      where h.strategy_id = strategy.strategy_id and h.mode = in_mode
-      group by h.condition_id
+      select from public.lt_orders o
+      where o.strategy_id = strategy.strategy_id and o.outcome = 'OPEN' and not coalesce(o.is_force_test, false)
+        and coalesce(o.is_shadow, false) = (in_mode = 'paper') and strategy.max_open_positions is not null
+        and o.condition_id <> p #>> '{expected,condition_id}'
+      group by o.condition_id
+      having bool_and(o.side = 'BUY') or (
+        select sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd) > 0
+        from public.lt_positions h
+        where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.condition_id = o.condition_id)
     ) market;
     if held.here_usd + reserve > strategy.max_position_size_usd then
       return public.lt_too_much('max_position_size', held.here_usd + reserve, strategy.max_position_size_usd);

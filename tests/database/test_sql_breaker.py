@@ -86,6 +86,19 @@ async def test_a_record_that_finds_the_loss_trips_the_breaker(live_trader: Trade
     assert (await live_trader.row())["circuit_breaker_active"]
 
 
+async def test_a_market_that_is_settled_trips_the_breakers_of_those_who_lost(live_trader: Trader) -> None:
+    market = "0x" + "d1" * 32
+    await live_trader.set(initial_capital=Decimal(30), circuit_breaker_loss_pct=TWENTY)
+    await live_trader.buy("12", market)
+    ended = {"mode": "live", "condition_id": market, "winning_token_id": "another", "winning_label": "No"}
+    assert (await live_trader.desk.call("lt_settle_market", ended))["lost"] == 1
+    (latch,) = await latches(live_trader)
+    assert (latch["actor"], latch["reason"]) == (
+        "ledger",
+        "20.00 % of 30.00 USD were lost, the limit is 20.00 %",
+    )
+
+
 async def test_an_armed_strategy_may_lose_that_share_of_what_is_left(live_trader: Trader) -> None:
     await tripped(live_trader)
     armed = await live_trader.arm()

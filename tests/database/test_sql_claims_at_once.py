@@ -1,9 +1,17 @@
 """Claims that run beside each other, and beside a takeover: the same dollar is never judged twice."""
 
 import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tests.support.desk import WALLET, Desk, Row, order_id
 from tests.support.eventually import eventually
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_two_parallel_reservations_of_6_on_10_dollars_grant_exactly_one(
@@ -63,6 +71,72 @@ async def claims_at_once(trading: Desk, database: str, signals: list[str]) -> li
     finally:
         for desk in desks:
             await desk.close()
+
+
+@asynccontextmanager
+async def claimants(count: int, dsn: str, fence: int) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Processes that claim, and wait for their first volley."""
+    command = (sys.executable, "-m", "tests.support.claimants", dsn, str(fence))
+    running = [
+        await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+        )
+        for _ in range(count)
+    ]
+    try:
+        yield running
+        for each in running:
+            assert each.stdin is not None
+            each.stdin.close()
+            assert await each.wait() == 0
+    finally:
+        for each in running:
+            if each.returncode is None:
+                each.kill()
+                await each.wait()
+
+
+async def volley(
+    processes: list[asyncio.subprocess.Process], desk: Desk, claims: int
+) -> Counter[tuple[str, str | None]]:
+    """So many claims at once of two strategies in turn, a signal for each: how many of which came to which reason."""
+    shares = [{name: [] for name in ("LT_ONE", "LT_TWO")} for _ in processes]
+    for nth in range(claims):
+        shares[nth % len(shares)][("LT_ONE", "LT_TWO")[nth // len(shares) % 2]].append(await desk.signal())
+    for process, share in zip(processes, shares, strict=True):
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(share).encode() + b"\n")
+    answered: Counter[tuple[str, str | None]] = Counter()
+    for process in processes:
+        assert process.stdout is not None
+        for strategy_id, reason in json.loads(await process.stdout.readline()):
+            answered[strategy_id, reason] += 1
+    return answered
+
+
+async def test_50_claims_of_three_processes_keep_exposure_and_wallet_to_the_order(
+    trading: Desk, database: str
+) -> None:
+    await trading.execute("update public.lt_strategies set max_total_exposure_usd = 60")
+    await trading.strategy("LT_TWO", max_total_exposure_usd=41.99)
+    await trading.lease(ttl_s="60")
+    async with claimants(3, database, trading.fence) as processes:
+        assert await volley(processes, trading, 50) == {
+            ("LT_ONE", None): 10,
+            ("LT_ONE", "max_total_exposure"): 16,
+            ("LT_TWO", None): 6,
+            ("LT_TWO", "max_total_exposure"): 18,
+        }
+        assert (await trading.capital())["exposure_usd"] == "60.00"
+        assert (await trading.capital("LT_TWO"))["exposure_usd"] == "36.00"
+
+        # 96 dollars are reserved, and seven orders more fit in the wallet: whose they are is chance.
+        await trading.execute("update public.lt_strategies set max_total_exposure_usd = null")
+        await trading.balance("143.99")
+        answered = await volley(processes, trading, 50)
+        assert {reason for _, reason in answered} == {None, "wallet_insufficient_balance"}
+        assert sum(count for (_, reason), count in answered.items() if reason is None) == 7
+    assert len(await trading.rows("select from public.lt_order_attempts")) == 23
 
 
 async def test_a_takeover_of_the_lease_waits_for_a_claim_and_then_sees_its_attempt(

@@ -39,6 +39,26 @@ def test_a_limit_that_is_null_is_off_and_zero_is_a_limit() -> None:
     assert strategy.max_total_exposure_usd == 0
 
 
+def test_a_percentage_is_a_percentage_and_a_fraction_is_a_typing_mistake() -> None:
+    assert a_strategy(circuit_breaker_loss_pct=None).breaker_drawdown is None
+    assert a_strategy(circuit_breaker_loss_pct="20.00").breaker_drawdown == Decimal("0.2")
+    assert a_strategy(circuit_breaker_loss_pct="1.00").breaker_drawdown == Decimal("0.01")
+    for mistake in ("0.10", "0", "100.01"):
+        strategy = parse_strategy(strategy_row(circuit_breaker_loss_pct=mistake))
+        assert isinstance(strategy, InvalidStrategy)
+        assert "from 1 to 100 (20 is 20 %)" in strategy.problem
+
+
+@pytest.mark.parametrize("column", ["max_consecutive_losses", "max_open_positions", "max_orders_per_minute"])
+def test_a_count_is_a_whole_number_from_one_or_off(column: str) -> None:
+    for value, count in ((None, None), (1, 1), ("3", 3)):
+        assert getattr(a_strategy(**{column: value}), column) == count
+    for mistake in (0, "1.5", -1):
+        strategy = parse_strategy(strategy_row(**{column: mistake}))
+        assert isinstance(strategy, InvalidStrategy)
+        assert strategy.problem.startswith(column)
+
+
 def test_the_wallet_address_is_lower_case() -> None:
     assert a_strategy().wallet_address == WALLET.lower()
 
