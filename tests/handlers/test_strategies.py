@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.eventually import eventually
 from tests.support.pending_desk import looking_up
@@ -59,6 +60,25 @@ def capital_of(cabinet: Cabinet) -> Capital | None:
 
 async def pause(room: TradingRoom) -> None:
     await room.desk.execute("update public.lt_strategies set is_paused = true")
+
+
+async def test_a_breaker_that_trips_and_one_that_is_armed_are_each_said_once(room: TradingRoom) -> None:
+    cabinet = Cabinet(room)
+    await cabinet.strategies.load()
+    desk = room.desk
+    with capture_logs() as logs:
+        await desk.execute(
+            "insert into public.lt_controls (scope, action, mode, reason, actor)"
+            " values ('strategy:LT_ONE', 'breaker', %(mode)s, 'lost', 'claim')",
+            mode=desk.mode,
+        )
+        for _ in range(2):
+            await cabinet.strategies.load()
+        await desk.call("lt_arm", {"mode": desk.mode, "strategy_id": ONE, "actor": "operator"})
+        for _ in range(2):
+            await cabinet.strategies.load()
+    told = [(entry["event"], entry["strategy_id"]) for entry in logs if "strategy_id" in entry]
+    assert told == [("strategy.breaker_tripped", ONE), ("strategy.armed", ONE)]
 
 
 async def test_the_strategies_of_a_paper_wallet_are_known_by_it(room: TradingRoom) -> None:

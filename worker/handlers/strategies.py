@@ -101,8 +101,7 @@ class Strategies:
             # One that was deactivated is still known, for the signals that it left undecided; it takes no new ones.
             if strategy.is_active:
                 by_ft_wallet[strategy.ft_wallet_id].append(strategy.strategy_id)
-            if isinstance(strategy, InvalidStrategy) and self._by_id.get(strategy.strategy_id) != strategy:
-                log.error("strategy.invalid", strategy_id=strategy.strategy_id, problem=strategy.problem)
+            _tell(strategy, before=self._by_id.get(strategy.strategy_id))
         self._by_id = {strategy.strategy_id: strategy for strategy in loaded}
         for (strategy_id, mode), capital in tuple(self._heard.items()):
             self.heard(strategy_id, mode, capital)  # younger than what was read
@@ -127,3 +126,20 @@ class Strategies:
                 self._health.report("strategies", Level.OK)
                 # The platform counts in these tables with every trade: not every count is a reading.
                 await asyncio.sleep(_READ_AT_MOST_EVERY_S)
+
+
+def _tell(strategy: Strategy | InvalidStrategy, before: Strategy | InvalidStrategy | None) -> None:
+    """What stops a strategy by itself is said once, when it is first read."""
+    if isinstance(strategy, InvalidStrategy):
+        if strategy != before:
+            log.error("strategy.invalid", strategy_id=strategy.strategy_id, problem=strategy.problem)
+        return
+    tripped_before = isinstance(before, Strategy) and before.breaker_active
+    if strategy.breaker_active and not tripped_before:
+        log.critical(
+            "strategy.breaker_tripped",
+            strategy_id=strategy.strategy_id,
+            fix="it only sells from now on: look at its losses, then arm it with lt_arm",
+        )
+    elif tripped_before and not strategy.breaker_active:
+        log.warning("strategy.armed", strategy_id=strategy.strategy_id)
