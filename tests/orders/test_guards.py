@@ -1,9 +1,19 @@
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.orders.builders import a_book, a_capital, a_market, a_signal, a_strategy, ft_wallet_row
+from tests.orders.builders import (
+    CONDITION,
+    NOW,
+    a_book,
+    a_capital,
+    a_market,
+    a_signal,
+    a_strategy,
+    ft_wallet_row,
+)
 from worker.orders import guards
 from worker.orders.evidence import evidence_of
 from worker.orders.policy import DecisionPolicy
@@ -172,3 +182,63 @@ def test_a_bet_is_raised_up_to_every_limit_and_not_a_cent_beyond(
     refused = guards.raisable(D("2.55"), strategy.ft_wallet, strategy, capital)
     assert refused is not None
     assert refused.reason is reason
+
+
+def test_a_paper_order_that_is_not_open_says_what_it_is() -> None:
+    assert guards.paper_order_open(a_signal()) is None
+    assert guards.paper_order_open(a_signal(outcome="WON")) == Skip(SkipReason.FT_NOT_OPEN, "WON", "OPEN")
+    assert guards.paper_order_open(a_signal(outcome=None)) == Skip(SkipReason.FT_NOT_OPEN, "NULL", "OPEN")
+
+
+def test_a_signal_is_too_old_a_moment_after_its_last_and_says_by_how_much() -> None:
+    policy = DecisionPolicy(backfill_max_age=timedelta(hours=1))
+    signal = a_signal(created_at=NOW.isoformat())
+    assert guards.young_enough(signal, policy, NOW + timedelta(hours=1)) is None
+    late = guards.young_enough(signal, policy, NOW + timedelta(hours=1, seconds=1, microseconds=1))
+    assert late == Skip(SkipReason.SIGNAL_TOO_OLD, value="3601 s", limit="3600 s")
+
+
+def test_a_market_that_cannot_be_traded_is_named() -> None:
+    assert guards.tradable(a_market()) is None
+    assert guards.tradable(a_market(closed=True)) == Skip(SkipReason.MARKET_CLOSED, value=CONDITION)
+    assert guards.tradable(a_market(accepting=False)) == Skip(SkipReason.MARKET_NOT_READY, value=CONDITION)
+
+
+def test_no_offer_is_told_with_the_limit_that_it_would_have_had_to_meet() -> None:
+    assert guards.offered(None, Side.BUY, D("0.51")) == Skip(
+        SkipReason.SIGNAL_STALE, "no price offered", "0.51"
+    )
+    assert guards.offered(a_book(asks={"0.51": "0.5"}), Side.BUY, D("0.51")) is None
+    assert guards.offered(a_book(bids={"0.51": "0.5"}), Side.SELL, D("0.51")) is None
+
+
+@pytest.mark.parametrize(
+    ("best_ask", "base", "reason"),
+    [
+        ("0.04", "0.05", None),  # at the floor is not below it
+        ("0.0399", "0.05", SkipReason.PRICE_MOVED),  # an entry a hundredth above the floor is one above it
+        ("0.0399", "0.0499", None),  # and a hair less is not: half of that price is no collapse
+        ("0.0080", "0.0400", None),  # exactly 80 % down
+        ("0.0079", "0.0400", SkipReason.PRICE_MOVED),
+    ],
+)
+def test_the_floor_and_the_drift_trip_exactly_at_their_numbers(
+    best_ask: str, base: str, reason: SkipReason | None
+) -> None:
+    found = collapsed(best_ask, base)
+    assert (found and found.reason) == reason
+
+
+def test_a_raise_above_the_wallets_most_says_both_numbers() -> None:
+    strategy = a_strategy(ft_wallet=ft_wallet_row(max_bet="2.54"))
+    assert strategy.ft_wallet is not None
+    assert guards.raisable(D("2.55"), strategy.ft_wallet, strategy, a_capital()) == Skip(
+        SkipReason.ABOVE_MAX_ORDER_SIZE, value="2.55", limit="2.54"
+    )
+
+
+def test_a_total_exposure_is_told_with_what_is_exposed_already() -> None:
+    strategy = a_strategy(max_total_exposure_usd="29.99")
+    assert guards.within_limits(D("10.00"), strategy, a_capital(exposure="20.00")) == Skip(
+        SkipReason.MAX_TOTAL_EXPOSURE, value="30.00", limit="29.99"
+    )

@@ -239,17 +239,66 @@ def test_a_closed_door_is_named_for_the_signals_behind(
     assert classify(Answer(status, error=text), first_send=True).venue is door
 
 
-def test_a_wallet_that_only_a_human_can_help_is_halted_and_a_killed_order_halts_nothing() -> None:
-    for text in ("invalid signature", "order_version_mismatch", "'0xabc' address banned"):
-        assert classify(Answer(400, error=text), first_send=True).halts
-    for text in (FAK_KILLED, "not enough balance / allowance", "invalid expiration"):
-        assert not classify(Answer(400, error=text), first_send=True).halts
+HALTING = {
+    R.CREDENTIALS, R.GEOBLOCKED, R.BAD_SIGNATURE, R.WRONG_SIGNER, R.DEPOSIT_WALLET_NEEDED, R.WRONG_VERSION,
+    R.CLOSED_ONLY, R.BANNED,
+}  # fmt: skip
+RETAKEN = {R.FAK_NO_MATCH, R.FOK_NOT_FILLED, R.MARKET_NOT_READY, R.TICK_SIZE}
+DOORS = {
+    R.RESTARTING: SkipReason.EXCHANGE_RESTARTING,
+    R.POST_ONLY: SkipReason.EXCHANGE_POST_ONLY,
+    R.CANCEL_ONLY: SkipReason.EXCHANGE_CANCEL_ONLY,
+    R.DISABLED: SkipReason.EXCHANGE_DISABLED,
+    R.GEOBLOCKED: SkipReason.GEOBLOCKED,
+    R.CLOSED_ONLY: SkipReason.GEOBLOCKED,
+    R.CREDENTIALS: SkipReason.CREDENTIALS_REFUSED,
+}
 
 
-def test_a_killed_order_may_be_taken_again_by_a_new_one() -> None:
-    assert classify(Answer(400, error=FAK_KILLED), first_send=True).retake
-    assert classify(Answer(400, error=FOK_KILLED), first_send=True).retake
-    assert not classify(Answer(400, error="invalid amounts"), first_send=True).retake
+@pytest.mark.parametrize(("status", "text", "_kind", "reason"), DOCUMENTED)
+def test_an_answer_halts_is_taken_again_or_shuts_a_door_by_what_it_is(
+    status: int, text: str, _kind: OutcomeKind, reason: AnswerReason
+) -> None:
+    outcome = classify(Answer(status, error=text), first_send=True)
+    assert (outcome.halts, outcome.retake) == (reason in HALTING, reason in RETAKEN)
+    assert outcome.venue is DOORS.get(reason)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (200, "not enough balance / allowance", K.REFUSED),  # a refusal comes as 200 too
+        (200, FAK_KILLED, K.KILLED),
+        (404, FAK_KILLED, K.AMBIGUOUS),
+        (200, "market not found", K.REFUSED),
+        (400, "market not found", K.REFUSED),
+        (405, "market not found", K.AMBIGUOUS),
+        (201, "invalid expiration", K.AMBIGUOUS),
+        (399, "invalid expiration", K.AMBIGUOUS),
+        (199, "invalid expiration", K.AMBIGUOUS),
+        (500, "invalid expiration", K.AMBIGUOUS),
+        (418, "Trading is currently disabled.", K.NOT_SENT),  # a mode says so with whatever status
+        (402, "", K.AMBIGUOUS),
+        (426, "", K.AMBIGUOUS),
+        (501, "order timed out", K.AMBIGUOUS),
+    ],
+)
+def test_words_count_with_the_statuses_that_they_come_with(status: int, text: str, kind: OutcomeKind) -> None:
+    assert classify(Answer(status, error=text), first_send=True).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(499, R.ODD_ANSWER), (500, R.SERVER_ERROR), (599, R.SERVER_ERROR), (600, R.ODD_ANSWER)],
+)
+def test_every_status_of_a_server_that_failed_is_its_error(status: int, reason: AnswerReason) -> None:
+    assert classify(Answer(status), first_send=True).reason is reason
+
+
+def test_the_words_of_kinds_and_reasons_are_their_names() -> None:
+    """They stand in logs, metrics and `lt_order_attempts.note`."""
+    for each in (*OutcomeKind, *AnswerReason):
+        assert each.value == each.name.lower()
 
 
 ANSWERS_OF_ANY_KIND = st.builds(

@@ -89,6 +89,7 @@ def cases(draw: st.DrawFn, *sides: Side) -> Case:
         max_order_size_usd=str(draw(numbers(3, 200, 2))),
         max_position_size_usd=draw(CEILINGS),
         max_total_exposure_usd=draw(CEILINGS),
+        daily_budget_usd=draw(CEILINGS),
         ft_wallet=ft_wallet_row(
             bet_size=str(draw(numbers("0.9", 200, 2))),
             min_bet="0.01",
@@ -152,8 +153,9 @@ def limits_of(case: Case) -> list[Decimal]:
     """Every ceiling on what one entry may cost (protocol.md: they bound the reservation)."""
     strategy, capital = case.strategy, case.capital
     ceilings = [strategy.max_order_size_usd, capital.available_usd]
-    if strategy.max_position_size_usd is not None:
-        ceilings.append(strategy.max_position_size_usd)
+    ceilings += [
+        each for each in (strategy.max_position_size_usd, strategy.daily_budget_usd) if each is not None
+    ]
     if strategy.max_total_exposure_usd is not None:
         ceilings.append(strategy.max_total_exposure_usd - capital.exposure_usd)
     return ceilings
