@@ -18,6 +18,7 @@ from tests.chaos import controls
 from tests.chaos import run as chaos
 from tests.feed import run as feed_faults
 from tests.feed import soak
+from tests.mutation import run as mutants
 from tests.support.tool import SoFar, conduct
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "chaos-controls": controls.main,
     "feed-faults": feed_faults.main,
     "soak": soak.main,
+    "mutants": mutants.main,
     "backlog": backlog.main,
     "idle": idle.main,
     "sweep": sweep.main,
@@ -74,6 +76,8 @@ def _ended(verb: str, *arguments: str) -> int | str | None:
         ("feed-faults", "--slack", "-1", "seconds, 0 or more"),
         ("feed-faults", "--only", "sunshine", "--list"),
         ("feed-faults", "--control", "sunshine", "--list"),
+        ("mutants", "--jobs", "0", "1 or more"),
+        ("mutants", "--only", "holdings", "--list"),
         ("soak", "--signals", "-1", "1 or more"),
         ("soak", "--strategies", "1", "2 or more"),
         ("backlog", "--rows", "-1", "1 or more"),
