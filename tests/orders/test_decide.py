@@ -238,7 +238,8 @@ def test_an_unknown_method_blocks_its_own_strategy_and_no_other() -> None:
 def test_a_malformed_row_keeps_its_own_reason() -> None:
     malformed = parse_signal(signal_row(side=None))
     assert isinstance(malformed, Malformed)
-    assert screen(malformed, a_strategy(), POLICY, NOW) == Skip(SkipReason.UNKNOWN_SIDE, value="NULL")
+    expected = Skip(SkipReason.UNKNOWN_SIDE, value="NULL", limit="BUY or SELL")
+    assert screen(malformed, a_strategy(), POLICY, NOW) == expected
 
 
 def test_an_invalid_strategy_skips_its_signals_with_its_problem() -> None:

@@ -38,8 +38,6 @@ def test_the_same_row_over_realtime_is_the_same_signal() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [
-        ("order_id", None, SkipReason.BAD_ORDER_ID),
-        ("order_id", "17", SkipReason.BAD_ORDER_ID),
         ("wallet_id", None, SkipReason.MISSING_WALLET),
         ("condition_id", None, SkipReason.MISSING_MARKET),
         ("condition_id", "  ", SkipReason.MISSING_MARKET),
@@ -66,7 +64,28 @@ def test_a_row_that_cannot_be_traded_on_names_its_defect(column: str, value: Any
     malformed = parse_signal(row)
     assert isinstance(malformed, Malformed)
     assert malformed.reason is reason
-    assert malformed.ft_order_id == (None if column == "order_id" else row["order_id"])
+    assert malformed.ft_order_id == row["order_id"]
+
+
+@pytest.mark.parametrize("order_id", [None, "", "17"])
+def test_a_row_without_an_id_is_no_signal_that_a_decision_could_be_written_for(order_id: str | None) -> None:
+    with pytest.raises(ValueError, match="UUID"):
+        parse_signal(signal_row(order_id=order_id))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "shown", "expected"),
+    [
+        ("entry_price", "1", "1", "above 0, below 1"),
+        ("size", "-1.00", "-1.00", "above 0 USD"),
+        ("side", "HOLD", "HOLD", "BUY or SELL"),
+        ("token_label", " ", "' '", ""),
+    ],
+)
+def test_a_defect_stands_beside_what_was_expected(column: str, value: str, shown: str, expected: str) -> None:
+    malformed = parse_signal(signal_row(**{column: value}))
+    assert isinstance(malformed, Malformed)
+    assert (malformed.value, malformed.expected) == (shown, expected)
 
 
 def test_a_defect_is_shown_but_never_stored_whole() -> None:
@@ -120,10 +139,13 @@ _JSON_VALUES = st.one_of(
 )
 
 
-@given(
-    st.sampled_from(sorted(signal_row())), st.sampled_from(sorted(signal_row())), _JSON_VALUES, _JSON_VALUES
-)
-def test_no_row_can_make_the_reader_raise(one: str, other: str, value: Any, other_value: Any) -> None:
+_COLUMNS = st.sampled_from(sorted(signal_row().keys() - {"order_id"}))
+
+
+@given(_COLUMNS, _COLUMNS, _JSON_VALUES, _JSON_VALUES)
+def test_no_row_with_an_id_can_make_the_reader_raise(
+    one: str, other: str, value: Any, other_value: Any
+) -> None:
     outcome = parse_signal({**signal_row(), one: value, other: other_value})
     assert isinstance(outcome, Signal | Malformed)
     if isinstance(outcome, Signal):

@@ -8,6 +8,7 @@ from worker.orders.capital import parse_capital
 from worker.orders.decide import Plan
 from worker.orders.ports import Envelope, Granted, Lease, Refused, Stages
 from worker.orders.reasons import SkipReason
+from worker.orders.strategy import Strategy
 from worker.orders.terms import LtOrderId
 
 
@@ -19,6 +20,7 @@ def claim_params(
     *,
     balance_max_age_s: float,
     lt_order_id: LtOrderId | None = None,
+    may_redecide: bool = False,
 ) -> dict[str, Any]:
     """The parameter of `lt_claim`. `expected` is compared with the table, so that a changed signal cannot pass."""
     signal = plan.signal
@@ -30,6 +32,7 @@ def claim_params(
         "strategy_id": plan.strategy.strategy_id,
         "ft_order_id": signal.ft_order_id,
         "lt_order_id": lt_order_id,
+        "may_redecide": may_redecide,
         "expected": {
             "wallet_id": signal.ft_wallet_id,
             "side": signal.side,
@@ -42,6 +45,7 @@ def claim_params(
             "conviction": number_text(signal.conviction),
             "model_probability": number_text(signal.model_probability),
         },
+        "settings": _settings(plan.strategy),
         "order": _order(plan, envelope),
         "attempt": {
             "exchange_order_id": envelope.order_id,
@@ -56,6 +60,27 @@ def claim_params(
         },
         "balance_max_age_s": number_text(Decimal(str(balance_max_age_s))),
     }
+
+
+def _settings(strategy: Strategy) -> dict[str, Any]:
+    """What the price, the type and the size of the order rest on, by column: the claim compares it with the tables."""
+    paper = strategy.ft_wallet
+    return {
+        "order_type": strategy.order_type,
+        "slippage_tolerance_pct": number_text(strategy.slippage * 100),
+        "min_order_size_usd": number_text(strategy.min_order_size_usd),
+    } | (
+        {
+            "allocation_method": paper.allocation_method,
+            "bet_size": number_text(paper.bet_size_usd),
+            "bet_allocation_weight": number_text(paper.allocation_weight),
+            "kelly_fraction": number_text(paper.kelly_fraction),
+            "min_bet": number_text(paper.min_bet_usd),
+            "max_bet": number_text(paper.max_bet_usd),
+        }
+        if paper is not None
+        else {}
+    )
 
 
 def _order(plan: Plan, envelope: Envelope) -> dict[str, Any]:
@@ -88,4 +113,5 @@ def parse_claim(answer: Row) -> Granted | Refused:
         value=str(answer.get("value") or ""),
         limit=str(answer.get("limit") or ""),
         capital=capital,
+        again=answer.get("again") is True,
     )

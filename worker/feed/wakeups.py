@@ -5,6 +5,7 @@ A sign is never trusted for more than that. What is decided is read again, or co
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -47,11 +48,10 @@ class Wakeups:
         self._catch_up_after_live_s = catch_up_after_live_s
 
     def on_signal(self, row: Mapping[str, Any]) -> None:
-        order_id = row.get("order_id")
-        if not isinstance(order_id, str):
+        ft_order_id = _id_of(row)
+        if ft_order_id is None:
             self._sweep.ask()  # a row cut short by the server: the database has it whole
             return
-        ft_order_id = FtOrderId(order_id)
         self._feed_watch.brought(ft_order_id, insert_time(row))
         item = Item(ft_order_id, row, None, "feed", Received.now(self._clock))
         self._intake.offer(item, fresh=True)
@@ -79,3 +79,10 @@ class Wakeups:
 
     def on_count(self, what: FeedCount) -> None:
         self._metrics.feed_events.labels(what).inc()
+
+
+def _id_of(row: Mapping[str, Any]) -> FtOrderId | None:
+    try:
+        return FtOrderId(str(UUID(str(row.get("order_id")))))
+    except ValueError:
+        return None

@@ -101,7 +101,7 @@ def screen(
 ) -> Skip | None:
     """Everything that can be refused before the exchange is asked. None: go on to `decide`."""
     if isinstance(signal, Malformed):
-        return Skip(signal.reason, value=signal.value)
+        return Skip(signal.reason, value=signal.value, limit=signal.expected)
     if isinstance(strategy, InvalidStrategy):
         return Skip(SkipReason.STRATEGY_INVALID, value=strategy.problem)
     try:

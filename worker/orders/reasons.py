@@ -67,7 +67,6 @@ class SkipReason(StrEnum):
         return self.backoff is None
 
     # --- the row itself
-    BAD_ORDER_ID = "bad_order_id", Stage.SIGNAL, "The signal has no id that is a UUID."
     MISSING_WALLET = "missing_wallet", Stage.SIGNAL, "The signal names no paper wallet."
     MISSING_MARKET = "missing_market", Stage.SIGNAL, "The signal names no market."
     MISSING_LABEL = "missing_label", Stage.SIGNAL, "The signal names no outcome of its market."

@@ -17,6 +17,11 @@ from worker.orders.terms import ConditionId, FtOrderId, FtWalletId, Side
 
 _VALUE_LIMIT = 80  # a malformed value is shown, not stored whole
 _COUNT_DIGITS = 10
+_EXPECTED = {
+    SkipReason.UNKNOWN_SIDE: "BUY or SELL",
+    SkipReason.BAD_PRICE: "above 0, below 1",
+    SkipReason.BAD_SIZE: "above 0 USD",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +57,31 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A row that can never be traded on. `ft_order_id` None: not even its id can be read."""
+    """A row that can never be traded on: what is wrong with it, what stands there, and what would have to."""
 
-    ft_order_id: FtOrderId | None
+    ft_order_id: FtOrderId
     reason: SkipReason
     value: str
+    expected: str = ""
 
 
 class _MalformedError(Exception):
     def __init__(self, reason: SkipReason, value: object) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.value = "NULL" if value is None else str(value)[:_VALUE_LIMIT]
+        text = "NULL" if value is None else str(value)[:_VALUE_LIMIT]
+        self.value = text if text.strip() else repr(text)
 
 
 def parse_signal(row: Mapping[str, Any]) -> Signal | Malformed:
-    """Read one row of `ft_orders`; never raises for its content.
+    """Read one row of `ft_orders`. Raises ValueError without an id that is a UUID, and for nothing else in it.
 
     A NULL side is refused like any other word that is not exactly BUY or SELL: the column is nullable, nothing
     documents what NULL stands for, and since the paper side began to insert sells a guess of BUY could buy what the
     trader sold. Optional numbers that cannot be read, or cannot be what they say they are, are None, never 0.
     """
-    ft_order_id: FtOrderId | None = None
+    ft_order_id = FtOrderId(str(UUID(str(row.get("order_id")))))
     try:
-        ft_order_id = _order_id(row.get("order_id"))
         return Signal(
             ft_order_id=ft_order_id,
             ft_wallet_id=FtWalletId(_text(row, "wallet_id", SkipReason.MISSING_WALLET)),
@@ -99,18 +105,7 @@ def parse_signal(row: Mapping[str, Any]) -> Signal | Malformed:
             conviction=_within(row.get("conviction"), 0, None),
         )
     except _MalformedError as error:
-        return Malformed(ft_order_id, error.reason, error.value)
-
-
-def _order_id(value: object) -> FtOrderId:
-    try:
-        return FtOrderId(str(UUID(value))) if isinstance(value, str) else _no_id(value)
-    except ValueError:
-        return _no_id(value)
-
-
-def _no_id(value: object) -> FtOrderId:
-    raise _MalformedError(SkipReason.BAD_ORDER_ID, value)
+        return Malformed(ft_order_id, error.reason, error.value, _EXPECTED.get(error.reason, ""))
 
 
 def _text(row: Mapping[str, Any], column: str, reason: SkipReason) -> str:
