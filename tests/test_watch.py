@@ -22,6 +22,7 @@ from worker.observe.notify import ServiceManager
 from worker.orders.terms import WalletAddress
 from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
 from worker.sandbox.exchange.faults import Action, Fault
+from worker.sandbox.exchange.modes import Mode
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.supervision import Pulse
 from worker.watch import Watch, Watched
@@ -131,6 +132,16 @@ async def test_when_every_wallet_is_halted_it_is_not_trading(tower: Tower) -> No
         await tower.room.executed()
         await eventually(lambda: tower.says(Level.FAILING, "NOT trading", tower.room.floor.wallet, "refuses"))
         await eventually(lambda: any("NOT trading" in notice for notice in tower.heard()))
+
+
+async def test_a_shut_door_of_the_exchange_is_said_until_it_opens(tower: Tower) -> None:
+    modes = tower.room.floor.venue.engine.modes
+    modes.enter(Mode.POST_ONLY, seconds=4)
+    async with tower.running():
+        trade = asyncio.create_task(tower.room.executed())
+        await eventually(lambda: tower.says(Level.FAILING, "exchange_post_only", tower.room.floor.wallet))
+        await trade
+        await eventually(lambda: tower.says(Level.OK))
 
 
 async def test_a_sentence_that_found_the_queue_of_notices_full_is_told_when_there_is_a_place(

@@ -89,7 +89,8 @@ class Watch:
 
     def _judge_wallets(self) -> None:
         wallets = self._watched.wallets
-        troubles = {**wallets.blind(), **wallets.troubles(), **self._watched.sender.halted}
+        sender = self._watched.sender
+        troubles = {**wallets.blind(), **wallets.troubles(), **sender.doors.shut, **sender.halted}
         tradable = set(wallets.held) - set(troubles)
         if real := {one for one in wallets.addresses if mode_of(one) is Mode.LIVE}:
             tradable &= real  # paper beside them is no consolation
