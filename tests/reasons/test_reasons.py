@@ -1,0 +1,67 @@
+"""Every reason that the worker can give is met in the real daemon, beside whatever number failed.
+
+The world in which they come about is staged once, for all tests and for all processes of the run (`stage.py`).
+"""
+
+import asyncio
+import fcntl
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pytest
+
+from tests.reasons.situations import SITUATIONS, Told
+from tests.reasons.stage import BESIDE_INVALID, Seen, play_everything
+from worker.orders.reasons import SkipReason
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("reasons")]
+
+BY_REASON = {one.reason: one for one in SITUATIONS}
+
+
+@pytest.fixture(scope="module")
+def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seen]:
+    """Every decision over a staged signal. Tests are spread over processes: the first stages it for all."""
+    parallel = hasattr(request.config, "workerinput")
+    base = tmp_path_factory.getbasetemp()
+    told = (base.parent if parallel else base) / "reasons.json"
+    with told.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            cluster = request.getfixturevalue("cluster")
+            template = request.getfixturevalue("migrated_template")
+            decisions = asyncio.run(play_everything(cluster, template))
+            told.write_text(json.dumps([asdict(one) for one in decisions]))
+    return [Seen(**one) for one in json.loads(told.read_text())]
+
+
+@pytest.mark.parametrize("reason", list(SkipReason))
+def test_every_reason_is_met_in_the_daemon_with_the_number_that_failed(
+    seen: Sequence[Seen], reason: SkipReason
+) -> None:
+    situation = BY_REASON.get(reason)
+    assert situation is not None, f"no row of tests/reasons/situations.py leads to {reason}"
+    of_strategy = [one for one in seen if one.strategy_id == situation.strategy_id]
+    met = [one for one in of_strategy if one.reason == reason]
+    assert met, f"{reason} was not met, but {of_strategy}"
+    assert {one.state for one in met} <= _states(reason)
+    if situation.told is not Told.NOTHING:
+        assert all(one.value for one in met), met
+    if situation.told is Told.NUMBERS:
+        assert all(one.limit for one in met), met
+
+
+def test_an_invalid_strategy_beside_a_good_one_stops_itself_alone(seen: Sequence[Seen]) -> None:
+    invalid = BY_REASON[SkipReason.STRATEGY_INVALID].strategy_id
+    (blocked,) = [one for one in seen if one.strategy_id == invalid]
+    beside = [one for one in seen if one.strategy_id == BESIDE_INVALID]
+    assert "order_type" in blocked.value
+    assert "'MARKET'" in blocked.value
+    assert [one.state for one in beside] == ["executed"]
+
+
+def _states(reason: SkipReason) -> set[str]:
+    if reason is SkipReason.ALREADY_EXECUTED:
+        return {"executed"}
+    return {"skipped"} if reason.final else {"deferred", "skipped"}
