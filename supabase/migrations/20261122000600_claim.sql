@@ -73,7 +73,12 @@ begin
       and coalesce(o.is_shadow, false) = (in_mode = 'paper') and not coalesce(o.is_force_test, false)
     limit 1;
   else
-    twin := public.lt_further_refusal(p);
+    -- A further attempt waits for the one before it, and comes too late once the order is settled.
+    select coalesce(a.exchange_order_id, o.outcome) into twin
+    from public.lt_orders o
+    left join public.lt_order_attempts a on a.lt_order_id = o.lt_order_id and public.lt_attempt_is_alive(a.state)
+    where o.lt_order_id = p ->> 'lt_order_id'
+      and (a.exchange_order_id is not null or o.outcome not in ('OPEN', 'CANCELLED'));
   end if;
   if twin is not null then
     return jsonb_build_object('reason', 'already_executed', 'value', twin, 'final', true, 'state', 'executed');
@@ -140,7 +145,6 @@ declare
   capital        public.lt_capital_now;
   refusal        jsonb;
   recorded       boolean := false;
-  again          boolean;
   claimed_order  text := p ->> 'lt_order_id';
   next_no        integer := 1;
   spent_usd      numeric := 0;
@@ -189,13 +193,14 @@ begin
 
   refusal := public.lt_claim_refusal(p, strategy, capital, spent_usd);
   if refusal is not null then
-    again := coalesce((refusal ->> 'money')::boolean and (p ->> 'may_redecide')::boolean, false);
-    if (refusal ->> 'final')::boolean and not again then
+    if (refusal ->> 'final')::boolean
+       and not (coalesce((refusal ->> 'money')::boolean, false) and coalesce((p ->> 'may_redecide')::boolean, false))
+    then
       recorded := public.lt_conclude(p, coalesce(refusal ->> 'state', 'skipped'), refusal ->> 'reason', refusal ->> 'value', refusal ->> 'limit');
     end if;
     return jsonb_build_object(
       'now', clock_timestamp(), 'granted', false, 'reason', refusal -> 'reason', 'value', refusal -> 'value',
-      'limit', refusal -> 'limit', 'recorded', recorded, 'again', again, 'capital', public.lt_capital_json(capital));
+      'limit', refusal -> 'limit', 'recorded', recorded, 'capital', public.lt_capital_json(capital));
   end if;
 
   if claimed_order is null then
