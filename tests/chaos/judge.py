@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.chaos.positions import ON_THE_BOOK, positions
 from worker.orders.lifecycle import ALIVE, AttemptState, FillState
 from worker.sandbox.exchange.journal import ACCEPTED
 from worker.sandbox.exchange.refusals import FAK_NO_MATCH, FOK_NOT_FILLED
@@ -35,7 +36,9 @@ where a.mode = 'live'
 _EXECUTED = """
 select strategy_id, ft_order_id::text from public.lt_decisions where mode = 'live' and state = 'executed'
 """
-_FILLS = "select exchange_order_id, trade_id, role, price, shares, fee_usd, state from public.lt_fills"
+_FILLS = """
+select exchange_order_id, trade_id, role, side, price, shares, fee_usd, cost_usd, state from public.lt_fills
+"""
 _LOCKED = "select strategy_id, locked_usd from public.lt_capital_now where mode = 'live'"
 _EQUATION = "select public.lt_equation('{\"mode\": \"live\"}') -> 'total' as total"
 
@@ -49,7 +52,6 @@ _DEAD = frozenset(
     }
 )
 _SETTLED = {"CONFIRMED": FillState.FINAL, "FAILED": FillState.REVERSED}
-_ON_THE_BOOK = frozenset({"LIVE", "DELAYED"})
 _IN_FLUX = ALIVE - {AttemptState.LIVE, AttemptState.UNMATCHED}
 _CENTICENT = Decimal("0.0001")
 _GIVEN_UP_MOST = 0.1  # of the executed pairs may be abandoned or lost, however good the reasons
@@ -276,7 +278,7 @@ def _fill_differences(evidence: Evidence) -> Iterable[str]:
         if row["exchange_order_id"] not in evidence.accepted or order is None:
             continue
         dead = row["state"] in _DEAD
-        apart = (row["closed_at"] is None) is not (order["status"] in _ON_THE_BOOK)
+        apart = (row["closed_at"] is None) is not (order["status"] in ON_THE_BOOK)
         if dead or apart:
             closed = "closed" if row["closed_at"] else "open"
             yield f"order {_short(row)} is {order['status']} and was accepted: the ledger has it {row['state']}, {closed}"
@@ -295,35 +297,24 @@ def _said(fill: tuple[Decimal, Decimal, Decimal, str] | None) -> str:
 def _kept_reservations(evidence: Evidence) -> Iterable[str]:
     for row in evidence.attempts:
         order = evidence.orders.get(row["exchange_order_id"])
-        over = row["closed_at"] is not None or (order is not None and order["status"] not in _ON_THE_BOOK)
+        over = row["closed_at"] is not None or (order is not None and order["status"] not in ON_THE_BOOK)
         if over and (row["reserved_usd"] or row["reserved_shares"]):
             yield f"order {_short(row)} is over and still reserves {row['reserved_usd']} USD"
 
 
 def _locked_differences(evidence: Evidence) -> Iterable[str]:
     """What each strategy has locked, computed again from the exchange's trades and from the orders on its book."""
-    bought: defaultdict[Pair, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 4)
-    for row in evidence.attempts:
-        order = evidence.orders.get(row["exchange_order_id"])
-        fills = order["fills"] if order else ()
-        sums = bought[row["strategy_id"], row["token_id"]]
-        spent = Decimal(0)
-        for fill in fills:
-            if fill["status"] == "FAILED":
-                continue
-            shares, fee = Decimal(fill["shares"]), Decimal(fill["fee_usd"])
-            if row["side"] == "BUY":
-                spent += shares * Decimal(fill["price"]) + fee
-                sums[0] += shares
-            else:
-                sums[2] += shares
-        sums[1] += spent
-        if row["side"] == "BUY" and order and order["status"] in _ON_THE_BOOK:
-            sums[3] += max(row["reserve_usd"] - spent, Decimal(0))
     locked: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for (strategy_id, _), (shares, usd, sold, reserved) in bought.items():
-        share_sold = min(sold / shares, Decimal(1)) if shares else Decimal(0)
-        locked[strategy_id] += usd - usd * share_sold + reserved
+    for (strategy_id, token_id), held in positions(
+        evidence.attempts, evidence.orders, evidence.fills
+    ).items():
+        locked[strategy_id] += held.usd - held.sold_cost_usd
+        least, most = held.cost_range
+        if not least - _CENTICENT <= held.sold_cost_usd <= most + _CENTICENT:
+            yield (
+                f"{strategy_id} sold {held.sold_shares} of {token_id[:8]}, said to have cost {held.sold_cost_usd} USD: "
+                f"they cost {least} to {most}"
+            )
     for strategy_id, said in sorted(evidence.locked_usd.items()):
         if abs(said - locked[strategy_id]) > _CENTICENT:
             yield f"{strategy_id} has {said} USD locked, the exchange's books say {locked[strategy_id]}"
