@@ -7,6 +7,7 @@ stands in `survivors.toml` with the reason why it may live. Exit code 0: so it i
 import asyncio
 import json
 import os
+import signal
 import sys
 import tomllib
 from collections import Counter
@@ -125,7 +126,7 @@ class Server:
             yield cls(process)
         finally:
             if process.returncode is None:
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
             await process.communicate()
 
     async def tried(self, mutant: Mutant, limit_s: float) -> Trial:
@@ -140,7 +141,10 @@ class Server:
         }
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         await self._process.stdin.drain()
-        told = json.loads(await self._process.stdout.readline())
+        answer = await self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"The server of trials died of {mutant.name}.")
+        told = json.loads(answer)
         return Trial(mutant, Verdict(told["verdict"]), told["by"])
 
 

@@ -210,7 +210,7 @@ def test_what_is_bought_is_reserved_in_dollars_alone_and_what_is_sold_in_shares_
         bought, sold = buy("10", "0.50", order_type=order_type), sell("7", "0.50", order_type=order_type)
         assert isinstance(bought, Ticket)
         assert isinstance(sold, Ticket)
-        assert (bought.reservation.shares, sold.reservation.usd) == (0, 0)
+        assert bought.reservation.shares == sold.reservation.usd == 0
 
 
 def test_dust_is_not_sold() -> None:
