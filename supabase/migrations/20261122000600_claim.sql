@@ -145,6 +145,7 @@ declare
   capital        public.lt_capital_now;
   refusal        jsonb;
   recorded       boolean := false;
+  again          boolean;
   claimed_order  text := p ->> 'lt_order_id';
   next_no        integer := 1;
   spent_usd      numeric := 0;
@@ -193,14 +194,13 @@ begin
 
   refusal := public.lt_claim_refusal(p, strategy, capital, spent_usd);
   if refusal is not null then
-    if (refusal ->> 'final')::boolean
-       and not (coalesce((refusal ->> 'money')::boolean, false) and coalesce((p ->> 'may_redecide')::boolean, false))
-    then
+    again := coalesce((refusal ->> 'money')::boolean and (p ->> 'may_redecide')::boolean, false);
+    if (refusal ->> 'final')::boolean and not again then
       recorded := public.lt_conclude(p, coalesce(refusal ->> 'state', 'skipped'), refusal ->> 'reason', refusal ->> 'value', refusal ->> 'limit');
     end if;
     return jsonb_build_object(
       'now', clock_timestamp(), 'granted', false, 'reason', refusal -> 'reason', 'value', refusal -> 'value',
-      'limit', refusal -> 'limit', 'recorded', recorded, 'capital', public.lt_capital_json(capital));
+      'limit', refusal -> 'limit', 'recorded', recorded, 'again', again, 'capital', public.lt_capital_json(capital));
   end if;
 
   if claimed_order is null then

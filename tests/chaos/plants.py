@@ -100,10 +100,11 @@ class _ClaimingLate(_Wrapped):
         stages: Stages,
         *,
         lt_order_id: LtOrderId | None = None,
+        may_redecide: bool = False,
     ) -> Granted | Refused:
         await self.adapters.exchange.submit(envelope)
         answer: Granted | Refused = await self.port.claim(
-            plan_, envelope, lease, stages, lt_order_id=lt_order_id
+            plan_, envelope, lease, stages, lt_order_id=lt_order_id, may_redecide=may_redecide
         )
         return answer
 

@@ -169,6 +169,28 @@ async def test_a_claim_is_refused_with_its_reason_and_number(trading: Desk, refu
     assert (decision["value"], decision["limit_value"]) == (answer["value"], answer["limit"])
 
 
+async def test_what_a_bet_rests_on_must_be_what_the_table_says(trading: Desk) -> None:
+    signal = await trading.signal(trader_win_rate="0.6100")
+    decided_on = {"trader_win_rate": "0.61"}
+    for change in (
+        "trader_win_rate = 0.62",
+        "edge_pct = 0.1085",
+        "conviction = 1.50",
+        "model_probability = 0.5800",
+        "trader_win_rate = null",
+    ):
+        async with trading.connection.transaction(force_rollback=True):
+            await trading.connection.execute(f"update public.ft_orders set {change}")  # noqa: S608
+            answer = await trading.refused(signal, expected=decided_on)
+            assert (answer["reason"], answer["recorded"]) == ("signal_changed", False)
+            assert change.split()[0] in answer["value"]
+    # What cannot be a rate was no number to whoever decided.
+    await trading.execute(
+        "update public.ft_orders set edge_pct = 1.5, model_probability = 5.8, conviction = -1"
+    )
+    assert (await trading.claim(signal, expected=decided_on))["granted"]
+
+
 async def test_a_refusal_for_money_may_be_decided_again_once(trading: Desk) -> None:
     await trading.execute("update public.lt_strategies set max_total_exposure_usd = 4")
     signal = await trading.signal()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 import pytest
 from structlog.testing import capture_logs
@@ -105,6 +106,20 @@ async def test_the_same_signal_handled_three_times_at_once_is_one_order_for_each
     assert await floor.decisions() == BOTH
     assert len(floor.room.accepted()) == 2
     assert floor.room.posts() == 2
+
+
+async def test_what_a_claim_refuses_for_money_is_decided_once_more_with_what_there_is(floor: Floor) -> None:
+    desk = floor.room.desk
+    await desk.execute("update public.ft_wallets set bet_size = 6")
+    await floor.strategies.load()
+    await desk.execute(
+        "update public.lt_strategies set initial_capital = case strategy_id when 'LT_ONE' then 4 else 0.5 end"
+    )
+    await floor.serve(await floor.item(await floor.room.signal()))
+    assert await floor.decisions() == {"LT_ONE": "executed", "LT_TWO": "insufficient_capital"}
+    order = await desk.row("select signal_size_usd from public.lt_orders")
+    assert order["signal_size_usd"] == Decimal(4)
+    assert floor.room.line.calls["lt_claim"] == 3
 
 
 async def test_a_signal_that_was_settled_is_not_even_claimed_when_it_comes_again(floor: Floor) -> None:

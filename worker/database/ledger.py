@@ -160,6 +160,7 @@ class SupabaseLedger:
         stages: Stages,
         *,
         lt_order_id: LtOrderId | None = None,
+        may_redecide: bool = False,
     ) -> Granted | Refused:
         params = claim_params(
             plan,
@@ -168,6 +169,7 @@ class SupabaseLedger:
             stages,
             balance_max_age_s=self._settings.balance_max_age_s,
             lt_order_id=lt_order_id,
+            may_redecide=may_redecide,
         )
         claim = parse_claim(await self._call("lt_claim", {**params, "worker_mode": self._mode}))
         self._on_capital(plan.strategy.strategy_id, lease.mode, claim.capital)

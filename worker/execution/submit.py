@@ -76,6 +76,7 @@ class _Order:
     lane_s: float
     patient: bool
     lt_order_id: LtOrderId | None
+    may_redecide: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,11 @@ class Submitter:
         fresh_until: datetime,
         patient: bool = False,
         lt_order_id: LtOrderId | None = None,
+        may_redecide: bool = False,
     ) -> Executed | Refused | NotSent | Closed:
         """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew.
 
-        `patient`: it lets the claims of those in a hurry go first. `lt_order_id`: as for `Ledger.claim`.
+        `patient`: it lets the claims of those in a hurry go first. `lt_order_id`, `may_redecide`: as for `Ledger.claim`.
         `Closed`: as `NotSent`, because of the exchange.
         """
         wallet = plan.strategy.wallet_address
@@ -150,6 +152,7 @@ class Submitter:
             lane_s,
             patient,
             lt_order_id,
+            may_redecide,
         )
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
         return await self._sender.in_flight.shielded(self._claim_and_post(order), name=envelope.order_id)
@@ -182,7 +185,12 @@ class Submitter:
             if isinstance(lease, NotSent):
                 return lease
             claim = await self._ledger.claim(
-                order.plan, envelope, lease, order.stages, lt_order_id=order.lt_order_id
+                order.plan,
+                envelope,
+                lease,
+                order.stages,
+                lt_order_id=order.lt_order_id,
+                may_redecide=order.may_redecide,
             )
         claim_s = self._clock.monotonic() - asked_s
         if isinstance(claim, Refused):

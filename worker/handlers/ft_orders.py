@@ -7,7 +7,7 @@ happens to it, it ends as an execution, a recorded skip, a recorded deferral, or
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import assert_never
@@ -164,7 +164,7 @@ class SignalHandler:
         patient = pair.lane is not LaneName.FRESH
         if patient:
             await desk.lane_of(case.strategy.wallet_address).give_way(_rank(pair))
-        for _ in range(2):
+        for may_redecide in (True, False):
             now = desk.clock.now()
             verdict = await judge.verdict(case, now)
             if isinstance(verdict, Skip):
@@ -175,7 +175,11 @@ class SignalHandler:
                 decided_at=now,
                 fresh_until=judge.fresh_until(case, now),
                 patient=patient,
+                may_redecide=may_redecide,
             )
+            if isinstance(result, Refused) and result.again:
+                case = replace(case, strategy=replace(case.strategy, capital=result.capital))
+                continue
             # Not recorded by the claim: the door may open, and until then the pair is not lost from view.
             if isinstance(result, Closed):
                 return await self._put_off(pair, judge, case, result)

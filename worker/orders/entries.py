@@ -103,12 +103,14 @@ class Refused:
     """The claim's own words: the reason, the number that failed and the limit it met.
 
     A final reason is already recorded as the pair's decision; with any other the pair stays work.
+    `again`: nothing is recorded, because less money might pass; decide once more with the `capital` of now.
     """
 
     reason: SkipReason
     value: str
     limit: str
     capital: Capital
+    again: bool = False
 
 
 class LookupFinding(StrEnum):

@@ -148,8 +148,12 @@ class Ledger(Protocol):
         stages: Stages,
         *,
         lt_order_id: LtOrderId | None = None,
+        may_redecide: bool = False,
     ) -> Granted | Refused:
-        """`lt_order_id`: a further attempt of an order that was granted before; None: the first one of its pair."""
+        """`lt_order_id`: a further attempt of an order that was granted before; None: the first one of its pair.
+
+        `may_redecide`: a refusal for money is not recorded, because the pair is decided again (`Refused.again`).
+        """
         ...
 
     async def record(self, record: AttemptRecord) -> AttemptState: ...
