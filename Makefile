@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep rules mutants check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep claim-cost rules mutants check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -60,6 +60,9 @@ rules: $(READY) ## what every order keeps to, 10,000 examples each: make rules A
 
 mutants: $(READY) ## would the tests notice? the rules of money, changed bit by bit: make mutants ARGS="--only pricing"
 	@$(BIN)/python -m tests.mutation.run $(ARGS)
+
+claim-cost: $(READY) ## what a claim costs behind very many past orders: make claim-cost ARGS="--orders 1000 100000 --json"
+	@$(BIN)/python -m benchmarks.claim_cost $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

@@ -68,7 +68,7 @@ $$;
 -- then sees what the first one entered.
 create or replace function public.lt_enter(for_lt_order_id text)
 returns void
-language plpgsql security invoker set search_path = '' set enable_seqscan = off
+language plpgsql security invoker set search_path = '' set enable_seqscan = off set jit = off
 as $$
 declare
   of_strategy_id text;
@@ -183,15 +183,29 @@ begin
 end
 $$;
 
--- What was there before the entries: told as it happened, so that its peaks and its days are its own.
-insert into public.lt_entries (
-  strategy_id, mode, lt_order_id, at, locked_usd, realised_usd, proceeds_usd, unredeemed_usd, fees_usd, entered_at)
-select
-  w.strategy_id, w.mode, w.lt_order_id, w.at, sum(w.locked_usd), sum(w.realised_usd), sum(w.proceeds_usd),
-  sum(w.unredeemed_usd), sum(w.fees_usd), coalesce(w.at, now())
-from public.lt_order_worth w
-where not exists (select from public.lt_entries e where e.lt_order_id = w.lt_order_id)
-group by w.strategy_id, w.mode, w.lt_order_id, w.at
-having (sum(w.locked_usd), sum(w.realised_usd), sum(w.proceeds_usd), sum(w.unredeemed_usd), sum(w.fees_usd))
-       <> (0, 0, 0, 0, 0)
-order by coalesce(w.at, now()), w.lt_order_id;
+-- What was there before the entries: told as it happened, so that its peaks and its days are its own. Returns how many
+-- entries it took.
+create or replace function public.lt_enter_history()
+returns bigint
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  entered bigint;
+begin
+  insert into public.lt_entries (
+    strategy_id, mode, lt_order_id, at, locked_usd, realised_usd, proceeds_usd, unredeemed_usd, fees_usd, entered_at)
+  select
+    w.strategy_id, w.mode, w.lt_order_id, w.at, sum(w.locked_usd), sum(w.realised_usd), sum(w.proceeds_usd),
+    sum(w.unredeemed_usd), sum(w.fees_usd), coalesce(w.at, now())
+  from public.lt_order_worth w
+  where not exists (select from public.lt_entries e where e.lt_order_id = w.lt_order_id)
+  group by w.strategy_id, w.mode, w.lt_order_id, w.at
+  having (sum(w.locked_usd), sum(w.realised_usd), sum(w.proceeds_usd), sum(w.unredeemed_usd), sum(w.fees_usd))
+         <> (0, 0, 0, 0, 0)
+  order by coalesce(w.at, now()), w.lt_order_id;
+  get diagnostics entered = row_count;
+  return entered;
+end
+$$;
+
+select public.lt_enter_history();

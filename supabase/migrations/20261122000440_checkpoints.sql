@@ -41,7 +41,7 @@ $$;
 -- last one (100), over at most `most` of them (10000). Called again and again, it comes to the end.
 create or replace function public.lt_checkpoint(p jsonb)
 returns jsonb
-language plpgsql security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off set jit = off
 as $$
 declare
   few     integer := greatest(coalesce((p ->> 'least')::integer, 100), 1);
@@ -111,9 +111,9 @@ select
   coalesce(sum(w.unredeemed_usd), 0) as unredeemed_usd,
   coalesce(sum(w.fees_usd), 0)       as fees_usd,
   coalesce(sum(w.proceeds_usd) filter (
-    where w.at > clock_timestamp() - make_interval(secs => s.cooldown_hours * 3600)), 0) as cooling_usd,
+    where w.at > statement_timestamp() - make_interval(secs => s.cooldown_hours * 3600)), 0) as cooling_usd,
   coalesce(sum(w.realised_usd) filter (
-    where w.at >= date_trunc('day', clock_timestamp() at time zone 'UTC') at time zone 'UTC'), 0) as realised_today_usd
+    where w.at >= date_trunc('day', statement_timestamp() at time zone 'UTC') at time zone 'UTC'), 0) as realised_today_usd
 from public.lt_strategies s
 cross join (values ('paper'), ('live')) m (mode)
 left join public.lt_order_worth w on w.strategy_id = s.strategy_id and w.mode = m.mode
@@ -135,7 +135,7 @@ $$;
 -- missing}]; and the last order that was looked at, null where there are no more.
 create or replace function public.lt_audit_orders(
   of_strategy_id text, after_order text, most integer, out differences jsonb, out last_order text)
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
 as $$
 begin
   with page as materialized (
@@ -171,7 +171,7 @@ $$;
 -- that was written to arm the strategy begins its peak anew.
 create or replace function public.lt_audit_checkpoints(
   of_strategy_id text, after_id bigint, most integer, out differences jsonb, out last_id bigint)
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
 as $$
 begin
   with page as materialized (

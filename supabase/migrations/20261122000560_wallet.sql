@@ -32,26 +32,30 @@ $$;
 create or replace function public.lt_wallet_claims_usd(wallet text, in_mode text, as_of timestamptz)
 returns numeric
 language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 begin
-  return (select coalesce(sum(greatest(
-    case when a.closed_at is null then a.reserve_usd - filled.seen_usd else 0 end, filled.unseen_usd)), 0)
-  from public.lt_order_attempts a
-  cross join lateral (
-    select
-      coalesce(sum(f.price * f.shares + f.fee_usd) filter (where f.settled_at <= lt_wallet_claims_usd.as_of), 0) as seen_usd,
-      coalesce(sum(f.price * f.shares + f.fee_usd)
-        filter (where f.settled_at is null or f.settled_at > lt_wallet_claims_usd.as_of), 0)                     as unseen_usd
-    from public.lt_fills f where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
-  ) filled
-  where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.side = 'BUY'
-    -- Three small index scans, not a walk through the history of the wallet.
-    and a.exchange_order_id in (
-      select open.exchange_order_id from public.lt_order_attempts open
-      where open.wallet_address = lt_wallet_claims_usd.wallet and open.mode = in_mode and open.closed_at is null
-      union
-      select f.exchange_order_id from public.lt_fills f where f.state = 'provisional'
-      union
-      select f.exchange_order_id from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of));
+  -- Small index scans, not a walk through the history of the wallet: what is open, and what moved since.
+  return (
+    select coalesce(sum(greatest(a.reserve_usd - filled.seen_usd, filled.unseen_usd)), 0)
+    from public.lt_order_attempts a
+    cross join lateral (
+      select
+        coalesce(sum(f.price * f.shares + f.fee_usd) filter (where f.settled_at <= lt_wallet_claims_usd.as_of), 0) as seen_usd,
+        coalesce(sum(f.price * f.shares + f.fee_usd)
+          filter (where f.settled_at is null or f.settled_at > lt_wallet_claims_usd.as_of), 0)                     as unseen_usd
+      from public.lt_fills f where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
+    ) filled
+    where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.closed_at is null and a.side = 'BUY'
+  ) + (
+    select coalesce(sum(f.price * f.shares + f.fee_usd), 0)
+    from (
+      select * from public.lt_fills f where f.state = 'provisional'
+      union all
+      select * from public.lt_fills f where f.settled_at > lt_wallet_claims_usd.as_of and f.state = 'final'
+    ) f
+    join public.lt_order_attempts a using (exchange_order_id)
+    where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.closed_at is not null
+      and a.side = 'BUY');
 end
 $$;

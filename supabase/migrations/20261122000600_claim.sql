@@ -133,7 +133,7 @@ $$;
 create or replace function public.lt_claim(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
-set plan_cache_mode = force_generic_plan
+set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
   wallet         text := lower(p ->> 'wallet_address');
