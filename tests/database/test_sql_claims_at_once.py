@@ -100,7 +100,7 @@ async def volley(
     processes: list[asyncio.subprocess.Process], desk: Desk, claims: int
 ) -> Counter[tuple[str, str | None]]:
     """So many claims at once of two strategies in turn, a signal for each: how many of which came to which reason."""
-    shares = [{name: [] for name in ("LT_ONE", "LT_TWO")} for _ in processes]
+    shares: list[dict[str, list[str]]] = [{"LT_ONE": [], "LT_TWO": []} for _ in processes]
     for nth in range(claims):
         shares[nth % len(shares)][("LT_ONE", "LT_TWO")[nth // len(shares) % 2]].append(await desk.signal())
     for process, share in zip(processes, shares, strict=True):
