@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from aiohttp import web
 
@@ -364,15 +365,35 @@ async def test_an_exchange_that_does_not_answer_is_named_by_its_setting(
 
 async def test_check_prints_exactly_one_json_object(shell: Shell, supabase: SupabaseSandbox) -> None:
     shell.point_at(supabase)
+    await _follow_with_a_stop_loss(supabase)
     nowhere = f"http://127.0.0.1:{free_port()}"
     ended = await shell("check", "--json", POLYCOPY_EXCHANGE__CLOB_URL=nowhere)
     (line,) = ended.stdout.splitlines()
     said = json.loads(line)
+    (warned,) = [one for one in said["findings"] if one["thing"] == "LT_ONE" and one["grade"] == "warn"]
+    assert "stop_loss_pct = 5.00 has no effect" in warned["detail"]
     codes = {finding["thing"]: (finding["grade"], finding.get("exit_code")) for finding in said["findings"]}
     assert said["ready"] is False
     assert codes["database"] == ("ok", None)
     assert codes["exchange"] == ("fail", ExitCode.UPSTREAM_UNREACHABLE)
     assert ended.code is ExitCode.UPSTREAM_UNREACHABLE
+
+
+async def _follow_with_a_stop_loss(supabase: SupabaseSandbox) -> None:
+    async with await psycopg.AsyncConnection.connect(supabase.dsn, autocommit=True) as database:
+        await database.execute(
+            """
+            with paper as (
+              insert into public.ft_wallets (wallet_id, config_id, display_name) values ('FT_ONE', 'one', 'One')
+              returning wallet_id
+            ), somebody as (
+              insert into auth.users (id) values (gen_random_uuid()) returning id
+            )
+            insert into public.lt_strategies (
+              strategy_id, ft_wallet_id, user_id, wallet_address, display_name, is_active, stop_loss_pct)
+            select 'LT_ONE', wallet_id, id, '0x' || repeat('11', 20), 'One', true, 5 from paper, somebody
+            """
+        )
 
 
 # --- the contract -------------------------------------------------------------------------------------------------

@@ -81,6 +81,21 @@ async def test_a_breaker_that_trips_and_one_that_is_armed_are_each_said_once(roo
     assert told == [("strategy.breaker_tripped", ONE), ("strategy.armed", ONE)]
 
 
+async def test_a_setting_that_nobody_obeys_is_said_once_and_again_when_it_changes(room: TradingRoom) -> None:
+    cabinet, desk = Cabinet(room), room.desk
+    with capture_logs() as logs:
+        for value in (None, 5, 5, 7, None, 7):
+            await desk.execute("update public.lt_strategies set stop_loss_pct = %(value)s", value=value)
+            await cabinet.strategies.load()
+    told = [
+        entry["problem"].split(" has ")[0] for entry in logs if entry["event"] == "strategy.setting_inert"
+    ]
+    assert told == ["stop_loss_pct = 5.00", "stop_loss_pct = 7.00", "stop_loss_pct = 7.00"]
+    (note,) = [check for check in cabinet.health.checks if check.name == "settings"]
+    assert note.level is Level.OK
+    assert note.detail.startswith("LT_ONE stop_loss_pct = 7.00 has no effect")
+
+
 async def test_the_strategies_of_a_paper_wallet_are_known_by_it(room: TradingRoom) -> None:
     await room.desk.strategy("LT_TWO")
     await room.desk.strategy("LT_OTHER", ft_wallet_id="FT_OTHER")

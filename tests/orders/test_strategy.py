@@ -167,3 +167,25 @@ def test_no_setting_can_make_the_reader_raise(column: str, value: Any) -> None:
 def test_no_setting_of_the_paper_wallet_can_make_the_reader_raise(column: str, value: Any) -> None:
     row = strategy_row(ft_wallet=ft_wallet_row(**{column: value}))
     assert isinstance(parse_strategy(row), Strategy | InvalidStrategy)
+
+
+def test_settings_that_nobody_obeys_are_named_where_they_are_set_and_only_there() -> None:
+    asked = {
+        "stop_loss_pct": "5.00",
+        "take_profit_pct": "20.00",
+        "max_hold_hours": 0,
+        "sync_ft_changes": False,
+    }
+    unasked = {**dict.fromkeys(asked), "sync_ft_changes": True}
+    assert a_strategy(**unasked).inert == ()
+    found = a_strategy(**asked).inert
+    assert [(one.column, one.value) for one in found] == [
+        ("stop_loss_pct", "5.00"),
+        ("take_profit_pct", "20.00"),
+        ("max_hold_hours", "0"),
+        ("sync_ft_changes", "false"),
+    ]
+    assert (
+        found[0].sentence
+        == "stop_loss_pct = 5.00 has no effect: a position is sold only when its trader sells"
+    )

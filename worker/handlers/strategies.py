@@ -106,6 +106,8 @@ class Strategies:
         for (strategy_id, mode), capital in tuple(self._heard.items()):
             self.heard(strategy_id, mode, capital)  # younger than what was read
         self._by_ft_wallet = dict(by_ft_wallet)
+        # Trading as it should, and not as somebody believes: a note, no trouble.
+        self._health.report("settings", Level.OK, "; ".join(_inert_of(loaded)))
         self._on_wallets(self.wallets | self.purses.keys())
 
     async def run(self) -> None:
@@ -128,12 +130,25 @@ class Strategies:
                 await asyncio.sleep(_READ_AT_MOST_EVERY_S)
 
 
+def _inert_of(strategies: Iterable[Strategy | InvalidStrategy]) -> list[str]:
+    return [
+        f"{one.strategy_id} {setting.sentence}"
+        for one in strategies
+        if isinstance(one, Strategy) and one.is_active
+        for setting in one.inert
+    ]
+
+
 def _tell(strategy: Strategy | InvalidStrategy, before: Strategy | InvalidStrategy | None) -> None:
-    """What stops a strategy by itself is said once, when it is first read."""
+    """What stops a strategy by itself, and what does not stop it although it is set, is said once: when first read."""
     if isinstance(strategy, InvalidStrategy):
         if strategy != before:
             log.error("strategy.invalid", strategy_id=strategy.strategy_id, problem=strategy.problem)
         return
+    known = before.inert if isinstance(before, Strategy) else ()
+    for setting in strategy.inert:
+        if setting not in known:
+            log.warning("strategy.setting_inert", strategy_id=strategy.strategy_id, problem=setting.sentence)
     tripped_before = isinstance(before, Strategy) and before.breaker_active
     if strategy.breaker_active and not tripped_before:
         log.critical(

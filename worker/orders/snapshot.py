@@ -85,7 +85,7 @@ def sale_seen(signal: Signal, holdings: Holdings) -> dict[str, str]:
 
 def config_digest(strategy: Strategy, policy: DecisionPolicy) -> str:
     """Changes with every setting that a decision obeys, and never with the money."""
-    settings = repr((replace(strategy, capital=None), policy))
+    settings = repr((replace(strategy, capital=None, inert=()), policy))
     return hashlib.sha256(settings.encode()).hexdigest()[:_CONFIG_DIGITS]
 
 

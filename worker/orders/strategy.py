@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.orders.capital import Capital, parse_capital
+from worker.orders.inert import InertSetting, inert_settings
 from worker.orders.numbers import exact_decimal
 from worker.orders.paper import NEVER_A_SHADOW, PAPER_MARK, ShadowTimes, Spell, purse_of
 from worker.orders.terms import FtWalletId, Mode, OrderType, StrategyId, WalletAddress
@@ -79,6 +80,7 @@ class Strategy:
     max_open_positions: int | None = None
     max_orders_per_minute: int | None = None
     shadow_times: ShadowTimes = NEVER_A_SHADOW
+    inert: tuple[InertSetting, ...] = ()  # set, and obeyed by nobody
 
     @property
     def purse(self) -> WalletAddress:
@@ -154,6 +156,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
             max_open_positions=_count(row, "max_open_positions"),
             max_orders_per_minute=_count(row, "max_orders_per_minute"),
             shadow_times=shadow_times,
+            inert=inert_settings(row),
         )
     except _InvalidError as error:
         is_active = row.get("is_active") is True

@@ -4,7 +4,7 @@ Nothing is written and nothing is traded. A part that cannot be reached hides th
 reported as not asked rather than as fine.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -72,23 +72,9 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
     strategies = [one for one in await adapters.ledger.strategies() if one.is_active]
     if not strategies:
         yield Finding("strategies", Grade.WARN, "none is active: activate one in lt_strategies")
-    keyed = {wallet.address for wallet in settings.wallets}
     for strategy in strategies:
-        match strategy:
-            case InvalidStrategy():
-                yield Finding(strategy.strategy_id, Grade.WARN, f"it will trade nothing: {strategy.problem}")
-            case Strategy() if (
-                mode_of(strategy.trades_from) is Mode.LIVE and strategy.wallet_address not in keyed
-            ):
-                wallet = strategy.wallet_address
-                yield Finding(
-                    strategy.strategy_id, Grade.WARN, f"no [[wallets]] block has its wallet {wallet}"
-                )
-            case Strategy():
-                detail = f"{strategy.order_type}, follows {strategy.ft_wallet_id}"
-                if settings.mode is Mode.LIVE and strategy.shadow_mode:
-                    detail += ", on paper only (shadow_mode)"
-                yield Finding(strategy.strategy_id, Grade.OK, detail)
+        for finding in _strategy(settings, strategy):
+            yield finding
     foreign = await adapters.foreign_orders()
     if foreign.count:
         minutes = f"{FOREIGN_WINDOW_S / 60:.0f} minutes"
@@ -97,6 +83,26 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
             yield Finding.failure("lt_orders", detail, ForeignWriter.exit_code)
         else:
             yield Finding("lt_orders", Grade.WARN, detail)
+
+
+def _strategy(settings: Settings, strategy: Strategy | InvalidStrategy) -> Iterator[Finding]:
+    keyed = {wallet.address for wallet in settings.wallets}
+    match strategy:
+        case InvalidStrategy():
+            yield Finding(strategy.strategy_id, Grade.WARN, f"it will trade nothing: {strategy.problem}")
+            return
+        case Strategy() if (
+            mode_of(strategy.trades_from) is Mode.LIVE and strategy.wallet_address not in keyed
+        ):
+            wallet = strategy.wallet_address
+            yield Finding(strategy.strategy_id, Grade.WARN, f"no [[wallets]] block has its wallet {wallet}")
+        case Strategy():
+            detail = f"{strategy.order_type}, follows {strategy.ft_wallet_id}"
+            if settings.mode is Mode.LIVE and strategy.shadow_mode:
+                detail += ", on paper only (shadow_mode)"
+            yield Finding(strategy.strategy_id, Grade.OK, detail)
+    for setting in strategy.inert:
+        yield Finding(strategy.strategy_id, Grade.WARN, f"{setting.sentence}; set it to NULL")
 
 
 async def _exchange(adapters: Adapters) -> Finding:
