@@ -71,24 +71,31 @@ async def test_a_shadow_decides_the_same_signals_on_paper_and_takes_nothing_from
 
 
 async def test_a_paper_order_that_rests_is_on_the_book_again_after_a_restart(town: Town) -> None:
-    await _set(town, RESTING, "shadow_mode = true")
-    bargain = await town.trade()
-    bargain = replace(bargain, price=bargain.price - Decimal("0.02"))
+    """A worker on paper takes every strategy for a shadow: what holds for the one holds for the other."""
+    on_paper = {
+        "POLYCOPY_MODE": "paper",
+        "POLYCOPY_WALLETS": "[]",
+        "POLYCOPY_PENDING__REFRESH_EVERY_S": "0.3",
+    }
+    trade = await town.trade()
+    bargain = replace(trade, price=(trade.price / 2).quantize(Decimal("0.01")))
     row = signal_row(bargain, ft_wallet_id="FT_VALUE", size_usd=Decimal(10))
-    async with town.worker() as worker:
+    async with town.worker(on_paper, live=False) as worker:
         await town.insert([row])
         await _decided(town, row["order_id"], live={}, paper={RESTING: "executed"})
-        assert (await eventually(lambda: _resting(town)))["exchange_order_id"].startswith(PAPER_MARK)
+        resting = await eventually(lambda: _resting(town))
+        assert resting["exchange_order_id"].startswith(PAPER_MARK)
         worker.kill()
     await town.outlives_leases()
     restarted = await _now(town)
-    async with town.worker() as worker:
-        seen = await eventually(lambda: _looked_up(town, restarted))
+    async with town.worker(on_paper, live=False) as worker:
+        seen = await eventually(lambda: _looked_up(town, restarted), within_s=60)
         assert (seen["state"], seen["note"], seen["not_found"]) == ("live", "looked up: live", 0)
         log = worker.log()
         assert await worker.stop() == 0
     assert "order.outcome_unknown" not in log
     assert "order.lost" not in log
+    assert await _paid_from(town) == {("paper", purse_of(StrategyId(RESTING))): 1}
     assert (await town.world.exchange.read("state"))["order_posts"] == 0
 
 
@@ -98,7 +105,7 @@ async def _decided(town: Town, signal: str, *, live: dict[str, str], paper: dict
         assert await town.decisions(signal, "paper") == paper
         return True
 
-    await eventually(probe)
+    await eventually(probe, within_s=40)
 
 
 async def _set(town: Town, strategy_id: str, what: str) -> None:
