@@ -1,7 +1,7 @@
 """What one claim costs behind so many past orders: `make claim-cost ARGS="--orders 1000 100000 --open 20 1000"`.
 
 Every limit of the strategy is set, so that every claim looks at everything. Past orders are settled, and older than a
-day; five more were settled today. Open orders are filled and wait for their market to end, one in five rests on the
+day; five more were settled today. Open orders are filled and wait for their market to end, one in twenty rests on the
 book. Exit code 0: behind more past orders no claim touches more than a fifth more buffers than behind the fewest; 1:
 one does.
 """
@@ -67,7 +67,7 @@ _LOAD: Final[tuple[LiteralString, ...]] = (
       case when rests then 'live' else 'matched' end, 'FAK', 'BUY', o.token_id, o.condition_id, 0.51, 6, 6.2, 0, 'std',
       '{}', 'worker-a', 1, o.created_at, case when not rests then o.created_at end
     from public.lt_orders o
-    cross join lateral (select not %(resolved)s and get_byte(decode(o.lt_order_id, 'hex'), 0) < 51 as rests) r
+    cross join lateral (select not %(resolved)s and get_byte(decode(o.lt_order_id, 'hex'), 0) < 13 as rests) r
     where o.condition_id like '0x' || %(kind)s || '%%'
     """,
     """

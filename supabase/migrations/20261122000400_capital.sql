@@ -54,7 +54,8 @@ create or replace function public.lt_entries_sum(
   for_strategy_id text, in_mode text, after_seq bigint, through_seq bigint,
   out locked_usd numeric, out realised_usd numeric, out unredeemed_usd numeric, out fees_usd numeric,
   out peak_usd numeric)
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   select
@@ -189,7 +190,8 @@ $$;
 -- would plan these views anew each time.
 create or replace function public.lt_capital_of(for_strategy_id text, in_mode text)
 returns public.lt_capital_now
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   capital public.lt_capital_now;

@@ -68,7 +68,8 @@ $$;
 -- then sees what the first one entered.
 create or replace function public.lt_enter(for_lt_order_id text)
 returns void
-language plpgsql security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   of_strategy_id text;

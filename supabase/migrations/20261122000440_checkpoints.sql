@@ -41,7 +41,8 @@ $$;
 -- last one (100), over at most `most` of them (10000). Called again and again, it comes to the end.
 create or replace function public.lt_checkpoint(p jsonb)
 returns jsonb
-language plpgsql security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off set jit = off
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   few     integer := greatest(coalesce((p ->> 'least')::integer, 100), 1);
@@ -135,7 +136,8 @@ $$;
 -- missing}]; and the last order that was looked at, null where there are no more.
 create or replace function public.lt_audit_orders(
   of_strategy_id text, after_order text, most integer, out differences jsonb, out last_order text)
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   with page as materialized (
@@ -171,7 +173,8 @@ $$;
 -- that was written to arm the strategy begins its peak anew.
 create or replace function public.lt_audit_checkpoints(
   of_strategy_id text, after_id bigint, most integer, out differences jsonb, out last_id bigint)
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   with page as materialized (

@@ -19,7 +19,8 @@ $$;
 -- midnight is in both days with what each of them may see of it.
 create or replace function public.lt_spent_today_usd(for_strategy_id text, in_mode text)
 returns numeric
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   today timestamptz := public.lt_today();
@@ -45,7 +46,8 @@ $$;
 -- row anew.
 create or replace function public.lt_losing_streak(for_strategy_id text, in_mode text, most integer)
 returns integer
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   armed_at timestamptz := coalesce(public.lt_armed_at(for_strategy_id, in_mode), '-infinity');
@@ -88,7 +90,8 @@ $$;
 -- Entries that went out in the last minute, further attempts included; exits are not counted.
 create or replace function public.lt_orders_last_minute(for_strategy_id text, in_mode text)
 returns integer
-language plpgsql stable security invoker set search_path = '' set enable_seqscan = off set jit = off
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   since timestamptz := clock_timestamp() - interval '1 minute';
@@ -116,7 +119,8 @@ create or replace function public.lt_limits_refusal(
   p jsonb, strategy public.lt_strategies, capital public.lt_capital_now, spent_usd numeric)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC'
-  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   in_mode text := p ->> 'mode';

@@ -32,7 +32,8 @@ $$;
 create or replace function public.lt_wallet_claims_usd(wallet text, in_mode text, as_of timestamptz)
 returns numeric
 language plpgsql stable security invoker set search_path = ''
-  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   -- Small index scans, not a walk through the history of the wallet: what is open, and what moved since.

@@ -133,7 +133,7 @@ $$;
 create or replace function public.lt_claim(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
-set plan_cache_mode = force_generic_plan set jit = off
+set plan_cache_mode = force_generic_plan set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   wallet         text := lower(p ->> 'wallet_address');
