@@ -343,12 +343,13 @@ async def test_a_retake_of_a_settled_order_is_refused(trading: Desk) -> None:
 
 
 async def test_all_attempts_of_an_order_share_its_limit(trading: Desk) -> None:
-    await trading.execute("update public.lt_strategies set max_order_size_usd = 6")
     signal = await trading.signal()
     first = await trading.claim(signal)
     await trading.record(first["exchange_order_id"], "matched", closed=True, fills=[fill("6")])  # 3.00
-    answer = await trading.refused(signal, lt_order_id=first["lt_order_id"], bet="3.01")
-    assert (answer["reason"], answer["value"], answer["recorded"]) == ("above_max_order_size", "6.01", False)
+    await trading.execute("update public.lt_strategies set max_order_size_usd = 5.99")
+    answer = await trading.refused(signal, lt_order_id=first["lt_order_id"], bet="3.00")
+    assert (answer["reason"], answer["value"], answer["recorded"]) == ("above_max_order_size", "6.00", False)
+    await trading.execute("update public.lt_strategies set max_order_size_usd = 6")
     assert (await trading.claim(signal, lt_order_id=first["lt_order_id"], bet="3.00"))["granted"]
 
 
