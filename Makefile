@@ -56,7 +56,7 @@ sweep: $(READY) ## what a sweep costs among very many decided signals: make swee
 	@$(BIN)/python -m benchmarks.sweep $(ARGS)
 
 rules: $(READY) ## what every order keeps to, 10,000 examples each: make rules ARGS="-k accepts", or EXAMPLES=1000
-	@EXAMPLES=$${EXAMPLES:-10000} $(BIN)/pytest -n 2 -m hypothesis --timeout 3600 tests/orders $(ARGS)
+	@EXAMPLES=$${EXAMPLES:-10000} $(BIN)/pytest -n 2 -m hypothesis tests/orders $(ARGS)
 
 mutants: $(READY) ## would the tests notice? the rules of money, changed bit by bit: make mutants ARGS="--only pricing"
 	@$(BIN)/python -m tests.mutation.run $(ARGS)

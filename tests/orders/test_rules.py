@@ -124,6 +124,7 @@ def entry_prices(tick: str) -> st.SearchStrategy[Decimal]:
 
 
 def marked(price: Decimal) -> Decimal:
+    """Kept below the paper side's own cap, of which nothing can be told."""
     return min(D("0.9998"), (price * D("1.003")).quantize(D("0.0001"), ROUND_HALF_UP))
 
 
