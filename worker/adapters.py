@@ -104,14 +104,21 @@ class Adapters:
 
 
 @asynccontextmanager
-async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
-    """Connect to Supabase and to the exchange. Raises the `WorkerError` that says what is wrong and how to mend it."""
+async def open_database(settings: Settings) -> AsyncIterator[tuple[SupabaseDatabase, DatabaseAccess]]:
+    """Connect to Supabase alone: for whoever only looks, or turns a switch. Raises `CredentialError`, `ConfigError`."""
     access = DatabaseAccess.checked(settings.supabase_url, settings.supabase_key.get_secret_value())
     hide(access.key)
-    clock = DatabaseClock()
-    lanes = Lanes(settings.exchange)
     timing = CallTiming(read_s=settings.database_timeout_s, call_s=settings.database_timeout_s + 1.0)
-    async with await SupabaseDatabase.open(access, clock=clock, timing=timing) as database:
+    async with await SupabaseDatabase.open(access, clock=DatabaseClock(), timing=timing) as database:
+        yield database, access
+
+
+@asynccontextmanager
+async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
+    """Connect to Supabase and to the exchange. Raises the `WorkerError` that says what is wrong and how to mend it."""
+    lanes = Lanes(settings.exchange)
+    async with open_database(settings) as (database, access):
+        clock = database.clock
         worker = _identity(settings)
         ledger = SupabaseLedger(database, mode=settings.mode, worker=worker)
         paper_ledger = SupabaseLedger(database, mode=Mode.PAPER, worker=worker)

@@ -1,18 +1,17 @@
-"""The front door: one function per verb, no logic. stdout is data, stderr is talk, exit codes are a contract."""
+"""The verbs that work: run, check, resolve, demo. No logic: options in, one call, an exit code out."""
 
 import asyncio
 import io
 import json
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from worker.cli.door import INTERRUPTED, Config, Json, app, talk
 from worker.errors import ConfigError, ExitCode, UsageError, WorkerError
 from worker.observe import log
 from worker.orders.lifecycle import AttemptState
@@ -22,37 +21,6 @@ from worker.settings import Settings, load_settings
 if TYPE_CHECKING:
     from worker.handlers.lookback import Lookback
     from worker.verbs.check import Finding
-
-app = typer.Typer(
-    name="polycopy-worker",
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Settings file. Default: $POLYCOPY_CONFIG, else config/worker.toml."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-
-_INTERRUPTED = 130  # the shells' number for a program that Ctrl-C ended
-
-talk = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-@app.callback(invoke_without_command=True)
-def front_door(
-    context: typer.Context,
-    *,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    """Executes copy-trade signals from Supabase on Polymarket's order book: once, at a bounded price, explained."""
-    if show_version:
-        sys.stdout.write(f"polycopy-worker {version('polycopy-worker')}\n")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        sys.stdout.write(context.get_help() + "\n")
 
 
 @app.command()
@@ -212,7 +180,7 @@ def demo(
         talk.print(f"[red]error:[/] {escape(str(error))}")
         raise typer.Exit(ExitCode.CRASH) from None
     except asyncio.CancelledError:
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         sys.stdout.write(json.dumps(report.as_json()) + "\n")
     else:
@@ -239,7 +207,7 @@ def _work_off(settings: Settings, lookback: "Lookback", *, dry_run: bool, as_jso
     if report.failure is not None:
         raise report.failure
     if report.interrupted:
-        return _INTERRUPTED
+        return INTERRUPTED
     return ExitCode.UPSTREAM_UNREACHABLE if report.undone else ExitCode.OK
 
 
@@ -296,28 +264,3 @@ def _agree_on_live(settings: Settings, *, live: bool) -> None:
         raise ConfigError('The settings say mode = "live": add --live to spend money, or set mode = "paper".')
     if live and settings.mode is not Mode.LIVE:
         raise ConfigError('--live needs mode = "live" in the settings as well (or POLYCOPY_MODE=live).')
-
-
-def main() -> None:
-    """Run a verb; a `WorkerError` becomes one sentence and its exit code, never a traceback."""
-    try:
-        app()
-    except WorkerError as error:
-        _end(error)
-    except ExceptionGroup as group:
-        expected, unexpected = group.split(WorkerError)
-        if unexpected is not None or expected is None:
-            raise
-        _end(_first(expected))
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
-
-
-def _first(group: ExceptionGroup[WorkerError]) -> WorkerError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
-
-
-def _end(error: WorkerError) -> None:
-    talk.print(f"[red]error:[/] {escape(log.redact(str(error)))}")
-    sys.exit(error.exit_code)

@@ -1,0 +1,150 @@
+"""The verbs that stop trading and let it go on: pause, resume, kill, arm."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.door import Config, Json, app, show_json, show_lines, talk
+from worker.errors import UsageError
+from worker.observe import log
+from worker.orders.terms import StrategyId, WalletAddress
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from worker.verbs.switches import Order, Turned
+
+Strategy = Annotated[
+    str | None, typer.Option(metavar="ID", help="For this strategy alone. Default: everything.")
+]
+Wallet = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="For all strategies that trade with this wallet. Default: everything."
+    ),
+]
+Reason = Annotated[
+    str, typer.Option(help="Why: it stands beside the switch, and beside every signal that it skips.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
+
+
+@app.command()
+def pause(
+    *,
+    strategy: Strategy = None,
+    wallet: Wallet = None,
+    reason: Reason = "",
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Stop new orders until `resume`. Each signal meanwhile gets the recorded skip `strategy_paused`.
+
+    It holds at every claim from this moment on, and in a running worker within a second. Orders that rest on the book
+    stay there.
+
+        polycopy-worker pause --strategy LT_ONE --reason "too many losses"
+
+        polycopy-worker pause --reason "upgrade of the database"
+    """
+    _carry_out(_order("pause", strategy, wallet, reason), config, as_json=as_json)
+
+
+@app.command()
+def resume(
+    *, strategy: Strategy = None, wallet: Wallet = None, config: Config = None, as_json: Json = False
+) -> None:
+    """Take a pause of the same scope back. Signals that were skipped meanwhile stay skipped.
+
+    What still holds a strategy (a pause of another scope, a kill, the platform's own pause) is told.
+
+        polycopy-worker resume --strategy LT_ONE
+    """
+    _carry_out(_order("resume", strategy, wallet), config, as_json=as_json)
+
+
+@app.command()
+def kill(
+    *,
+    strategy: Strategy = None,
+    wallet: Wallet = None,
+    reason: Reason = "",
+    yes: Yes = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Stop new orders until somebody arms again: for when something is wrong. `resume` does not lift it.
+
+    Without --strategy or --wallet everything stops, whichever worker trades it. Asks first on a terminal.
+
+        polycopy-worker kill --reason "wrong prices from the paper side" --yes
+    """
+    _carry_out(_order("kill", strategy, wallet, reason), config, as_json=as_json, ask=not yes)
+
+
+@app.command()
+def arm(
+    *,
+    strategy: Strategy = None,
+    wallet: Wallet = None,
+    forget_losses: Annotated[
+        bool,
+        typer.Option(
+            "--forget-losses", help="Count drawdown and losses in a row anew, though no breaker has tripped."
+        ),
+    ] = False,
+    yes: Yes = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Take a kill of the same scope back; of one strategy also arm the circuit breaker, if it has tripped.
+
+    A breaker that is armed counts the highest equity from what the strategy owns now: what was lost before is
+    accepted. Asks first on a terminal.
+
+        polycopy-worker arm
+
+        polycopy-worker arm --strategy LT_ONE --yes
+    """
+    order = _order("arm", strategy, wallet, forget_losses=forget_losses)
+    _carry_out(order, config, as_json=as_json, ask=not yes)
+
+
+def _order(
+    action: str, strategy: str | None, wallet: str | None, reason: str = "", *, forget_losses: bool = False
+) -> "Order":
+    from worker.database.controls import ControlAction  # noqa: PLC0415 - Supabase's client takes a second to import
+    from worker.verbs.switches import Order  # noqa: PLC0415
+
+    return Order(
+        ControlAction(action),
+        None if strategy is None else StrategyId(strategy),
+        None if wallet is None else WalletAddress(wallet.lower()),
+        reason,
+        forget_losses,
+    )
+
+
+def _carry_out(order: "Order", config: "Config", *, as_json: bool, ask: bool = False) -> None:
+    settings = load_settings(config)
+    log.configure(settings.log)
+    turned = asyncio.run(_turned(settings, order, ask=ask))
+    if as_json:
+        show_json(turned.as_json())
+    else:
+        show_lines(turned.lines())
+
+
+async def _turned(settings: Settings, order: "Order", *, ask: bool) -> "Turned":
+    from worker.verbs.looking import open_reports  # noqa: PLC0415 - as in `_order`
+    from worker.verbs.switches import affected, standing_lines, turn  # noqa: PLC0415
+
+    async with open_reports(settings) as reports:
+        if ask:
+            if not sys.stdin.isatty():
+                raise UsageError(f"`{order.action}` asks before it acts: without a terminal add --yes.")
+            for line in standing_lines(await affected(reports, order)):
+                talk.print(line)
+            typer.confirm(f"{order.action} {order.scope.text}?", abort=True, err=True)
+        return await turn(reports, order)

@@ -1,0 +1,67 @@
+"""Orders in a table, the newest first: all, those that may still trade, or those that came to nothing, with why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from rich.text import Text
+
+from worker.database.values import Row, flag_of, rows_of, text_of
+from worker.verbs.words import clock_time, columns, line, said, seconds, usd
+
+_TITLE_MOST = 32
+_ID_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class OrderList:
+    """`answer`: of `lt_order_list`."""
+
+    answer: Row
+    orders: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, answer: Row) -> Self:
+        """Raises SchemaError."""
+        return cls(answer, tuple(rows_of(answer, "orders")))
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(self.answer)
+
+    def lines(self) -> Iterator[Text]:
+        if not self.orders:
+            yield Text("No such orders in this time; --since 7d looks further back.")
+            return
+        heading = (
+            "placed",
+            "strategy",
+            "signal",
+            "order",
+            "market",
+            "bet",
+            "filled",
+            "at",
+            "status",
+            "pending",
+        )
+        yield from columns([heading, *map(_cells, self.orders)], right=(5, 6, 7, 9), indent=0)
+        for one in self.orders:
+            if one.get("why"):
+                yield from line(said(one.get("ft_order_id"))[:_ID_DIGITS], said(one.get("why")))
+        if flag_of(self.answer, "more"):
+            yield Text("There are more: --limit, --strategy.", style="dim")
+
+
+def _cells(order: Row) -> tuple[str, ...]:
+    return (
+        clock_time(order.get("created_at")),
+        text_of(order, "strategy_id"),
+        said(order.get("ft_order_id"))[:_ID_DIGITS],
+        f"{said(order.get('order_type'))} {said(order.get('side'))} {said(order.get('token_label'))}",
+        said(order.get("market_title"))[:_TITLE_MOST],
+        usd(order.get("signal_size_usd")),
+        usd(order.get("executed_size_usd")),
+        said(order.get("executed_price") or order.get("limit_price")),
+        text_of(order, "status"),
+        seconds(order.get("pending_s")),
+    )

@@ -1,0 +1,159 @@
+"""How trading stands, as the database sees it: who trades, what is switched off, what is open, what needs a human."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from rich.text import Text
+
+from worker.database.reports import Reports
+from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
+from worker.errors import ExitCode
+from worker.verbs.words import columns, line, moment, said, seconds, since, styled, usd
+
+_ABOUT_ORDERS = frozenset({"order_unknown", "order_stuck", "order_lost", "fill_late"})
+_LATCHED = frozenset({"killed", "breaker"})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`answer`: of `lt_status`."""
+
+    answer: Row
+    strategies: tuple[Row, ...]
+    needs_human: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, answer: Row) -> Self:
+        """Raises SchemaError."""
+        return cls(answer, tuple(rows_of(answer, "strategies")), tuple(rows_of(answer, "needs_human")))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a script learns: an order needs a human, a switch is latched, another problem, or none."""
+        found = {text_of(one, "what") for one in self.needs_human}
+        if found & _ABOUT_ORDERS:
+            return ExitCode.NEEDS_HUMAN
+        if found & _LATCHED:
+            return ExitCode.KILLED
+        return ExitCode.USAGE if found else ExitCode.OK
+
+    def as_json(self) -> dict[str, Any]:
+        return dict(self.answer)
+
+    def lines(self) -> Iterator[Text]:
+        answer = self.answer
+        now = answer.get("now")
+        yield Text.assemble(
+            (f"{text_of(answer, 'mode')} mode  ", "bold"),
+            styled(text_of(answer, "standing")),
+            f"  {moment(now)}",
+        )
+        hour, feed = row_of(answer, "last_hour"), row_of(answer, "feed")
+        yield from line(
+            "last hour",
+            f"{count_of(hour, 'seen')} pairs seen = {count_of(hour, 'executed')} executed + {count_of(hour, 'skipped')} skipped + "
+            f"{count_of(hour, 'deferred')} deferred + {count_of(hour, 'undecided')} undecided, {count_of(hour, 'missed')} missed",
+        )
+        attempts = row_of(answer, "attempts")
+        yield from line(
+            "orders",
+            f"{attempts.get('open')} open, {attempts.get('unknown')} of unknown outcome; the oldest for "
+            f"{seconds(attempts.get('oldest_open_s'))}",
+        )
+        yield from line(
+            "feed",
+            f"last canary {_ago(feed.get('canary_age_s'))}, last decision {_ago(feed.get('last_decision_age_s'))}; "
+            f"{count_of(answer, 'deferred')} deferred now",
+        )
+        yield Text()
+        yield from self._strategies()
+        yield from self._wallets()
+        yield from self._controls()
+        yield from self._human(now)
+
+    def _strategies(self) -> Iterator[Text]:
+        if not self.strategies:
+            yield from line("strategies", "None is active: activate one in lt_strategies.")
+            return
+        heading = (
+            "strategy",
+            "mode",
+            "stands",
+            "available",
+            "locked",
+            "cooling",
+            "realised",
+            "today",
+            "open",
+        )
+        rows = []
+        for one in self.strategies:
+            capital = row_of(one, "capital")
+            money = [
+                usd(capital.get(f"{name}_usd"))
+                for name in ("available", "locked", "cooldown", "realised", "realised_today")
+            ]
+            rows.append(
+                (
+                    text_of(one, "strategy_id"),
+                    text_of(one, "mode"),
+                    text_of(one, "standing"),
+                    *money,
+                    str(count_of(one, "open_orders")),
+                )
+            )
+        yield from columns([heading, *rows], right=range(3, 9))
+        yield Text()
+
+    def _wallets(self) -> Iterator[Text]:
+        leases = {
+            (text_of(one, "wallet_address"), text_of(one, "mode")): one
+            for one in rows_of(self.answer, "leases")
+        }
+        balances = {
+            (text_of(one, "wallet_address"), text_of(one, "mode")): one
+            for one in rows_of(self.answer, "wallets")
+        }
+        rows = []
+        for key in sorted(leases.keys() | balances.keys()):
+            lease, balance = leases.get(key), balances.get(key, {})
+            held = lease is not None and flag_of(lease, "held")
+            rows.append(
+                (
+                    *key, usd(balance.get("collateral_usd")), _ago(balance.get("age_s")),
+                    said(lease and lease.get("worker")) if held else "nobody",
+                )
+            )  # fmt: skip
+        if rows:
+            yield from columns([("wallet", "mode", "balance", "seen", "worker"), *rows], right=(2, 3))
+            yield Text()
+
+    def _controls(self) -> Iterator[Text]:
+        for one in rows_of(self.answer, "controls"):
+            yield from line(
+                text_of(one, "action"),
+                f"{text_of(one, 'scope')}: {said(one.get('reason'))} ({said(one.get('actor'))}, "
+                f"{since(one.get('created_at'), self.answer.get('now'))})",
+            )
+
+    def _human(self, now: object) -> Iterator[Text]:
+        if not self.needs_human:
+            yield from line("human", "nothing needs you")
+            return
+        yield Text("  needs a human", style="bold red")
+        for one in self.needs_human:
+            when = f", {since(one.get('since'), now)}" if one.get("since") else ""
+            yield from line(
+                text_of(one, "what"), f"{said(one.get('thing'))}{when}: {said(one.get('why'))}", indent=4
+            )
+            yield from line("", f"-> {said(one.get('fix'))}", indent=4)
+
+
+def _ago(age_s: object) -> str:
+    return "never" if age_s is None else f"{seconds(age_s)} ago"
+
+
+async def read_standing(reports: Reports) -> Standing:
+    """Raises what `Reports` raises."""
+    return Standing.of(await reports.status())
