@@ -26,7 +26,7 @@ begin
   ), opened as (
     select sum(o.shares) as shares, min(o.order_time) as since
     from once o
-    where o.side = 'BUY' and (o.outcome = 'OPEN' or o.outcome = 'SOLD' and o.resolved_time >= sold.order_time)
+    where o.side = 'BUY' and o.shares > 0 and (o.outcome = 'OPEN' or o.outcome = 'SOLD' and o.resolved_time >= sold.order_time)
   )
   select round(coalesce(max(opened.shares), 0), 12), round(coalesce(sum(o.shares), 0), 12)
   into bought_shares, sold_shares

@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from tests.support.desk import CONDITION, TOKEN, Desk, Row, fill, order_id
 
 D = Decimal
@@ -72,9 +70,9 @@ async def test_a_sale_counts_what_was_open_when_the_trader_made_it_and_earlier_s
     assert await on_paper(trading, await paper(trading, "SELL", "3.00", 0.5)) == (0, 0)  # before he bought
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
+async def test_other_traders_outcomes_and_closed_papers_do_not_count(trading: Desk) -> None:
+    await trading.ft_wallet("FT_OTHER")
+    others: list[Row] = [
         {"trader_address": "0x" + "99" * 20},
         {"token_label": "No"},
         {"condition_id": "0x" + "c9" * 32},
@@ -82,25 +80,22 @@ async def test_a_sale_counts_what_was_open_when_the_trader_made_it_and_earlier_s
         {"outcome": "WON"},
         {"outcome": "SOLD", "resolved_time": NOON + timedelta(minutes=4)},
         {"entry_price": None},
-    ],
-)
-async def test_other_traders_outcomes_and_closed_papers_do_not_count(trading: Desk, other: Row) -> None:
-    await trading.ft_wallet("FT_OTHER")
-    await paper(trading, "BUY", "10.00", 1, **other)
-    assert await on_paper(trading, await paper(trading, "SELL", "5.00", 5)) == (0, 0)
+    ]
+    for other in others:
+        await paper(trading, "BUY", "10.00", 1, **other)
+        assert await on_paper(trading, await paper(trading, "SELL", "5.00", 5)) == (0, 0), other
 
 
-@pytest.mark.parametrize(
-    "same",
-    [
+async def test_what_counts_is_the_trade_and_not_how_it_is_written(trading: Desk) -> None:
+    sames: list[Row] = [
         {"trader_address": ("0x" + "7a" * 20).upper().replace("X", "x")},
         {"token_label": " yes"},
         {"outcome": "SOLD", "resolved_time": NOON + timedelta(minutes=6)},  # closed by this very sale
-    ],
-)
-async def test_what_counts_is_the_trade_and_not_how_it_is_written(trading: Desk, same: Row) -> None:
-    await paper(trading, "BUY", "10.00", 1, **same)
-    assert await on_paper(trading, await paper(trading, "SELL", "5.00", 5)) == (20, 0)
+    ]
+    for same in sames:
+        async with trading.connection.transaction(force_rollback=True):
+            await paper(trading, "BUY", "10.00", 1, **same)
+            assert await on_paper(trading, await paper(trading, "SELL", "5.00", 5)) == (20, 0), same
 
 
 async def test_a_trade_that_came_under_two_ids_counts_once(trading: Desk) -> None:

@@ -153,38 +153,31 @@ async def test_a_sale_waits_for_its_purchase_to_settle_and_never_sells_what_nobo
     assert (nothing.reason, nothing.value) == (SkipReason.SELL_NO_POSITION, "0 paper shares")
     assert not nothing.deferred
 
+    calls = room.line.calls
+    asked = calls["lt_holdings"]
     await room.executed(await plan(room, "BUY", "10.00"))
+    assert calls["lt_holdings"] == asked  # an entry asks for no holdings, and an exit for no money
     waiting = await verdict(room, "SELL", "5.00")  # its trades are not even read
     assert isinstance(waiting, Skip)
     assert (waiting.reason, waiting.deferred) == (SkipReason.POSITION_UNSETTLED, True)
+    assert (calls["lt_holdings"], calls["lt_capital"]) == (asked + 1, 0)
 
     other = await verdict(room, "SELL", "5.00", trader_address="0x" + "99" * 20)
     assert isinstance(other, Skip)
     assert other.reason is SkipReason.SELL_NO_POSITION
 
 
-async def test_an_entry_asks_for_no_holdings_and_an_exit_for_no_money(room: TradingRoom) -> None:
-    await plan(room, "BUY", "10.00")
-    assert room.line.calls["lt_holdings"] == 0
-    await verdict(room, "SELL", "5.00")
-    assert (room.line.calls["lt_holdings"], room.line.calls["lt_capital"]) == (1, 0)
-
-
 @pytest.mark.parametrize(
-    ("columns", "reason"),
-    [
-        ({"min_order_size_usd": "2.00"}, SkipReason.INSUFFICIENT_CAPITAL),
-        ({"min_order_size_usd": "0.50"}, SkipReason.BELOW_MIN_SIZE),
-    ],
+    ("least", "reason"), [("2.00", SkipReason.INSUFFICIENT_CAPITAL), ("0.50", SkipReason.BELOW_MIN_SIZE)]
 )
 async def test_a_no_that_money_may_have_caused_is_asked_again_with_the_money_of_now(
-    room: TradingRoom, columns: Row, reason: SkipReason
+    room: TradingRoom, least: str, reason: SkipReason
 ) -> None:
     asked = await case(room, side="BUY", entry_price="0.5015")
     strategy = replace(
         await room.strategy(),
         capital=a_capital(available="0.90"),
-        min_order_size_usd=D(columns["min_order_size_usd"]),
+        min_order_size_usd=D(least),
     )
     calls = room.line.calls["lt_capital"]
     assert isinstance(await judge_of(room).verdict(replace(asked, strategy=strategy), room.clock.now()), Plan)
