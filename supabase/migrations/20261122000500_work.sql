@@ -140,6 +140,8 @@ declare
   from_at  timestamptz := coalesce((bookmark ->> 'at')::timestamptz, '-infinity');
   from_strategy text := coalesce(bookmark ->> 'strategy_id', '');
   from_id  uuid := coalesce((bookmark ->> 'id')::uuid, '00000000-0000-0000-0000-000000000000');
+  -- Of a strategy that never was a shadow the mode is known: whatever a worker on paper has left costs no question.
+  shadows  text[] := array(select distinct s.strategy_id from public.lt_shadow_spells s);
   turn     record;
 begin
   select
@@ -163,7 +165,8 @@ begin
         where d.state = 'deferred' and d.mode = searched.mode and least(d.retry_at, d.expires_at) <= until_at
           and (least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id) > (from_at, from_strategy, from_id)
           and (only_strategy is null or d.strategy_id = only_strategy) and not without ? d.strategy_id
-          and d.mode = public.lt_mode_at(d.strategy_id, coalesce(d.signal_at, d.created_at), in_mode)
+          and d.mode = case when d.strategy_id = any (shadows)
+            then public.lt_mode_at(d.strategy_id, coalesce(d.signal_at, d.created_at), in_mode) else in_mode end
           and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
         order by least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id
         limit places + 1
