@@ -18,6 +18,7 @@ from worker.feed.canary import CANARY_TABLE, Canary
 from worker.feed.wakeups import Wakeups
 from worker.feed.watch import FeedWatch
 from worker.handlers.backfill import Sweep, SweepTiming
+from worker.handlers.bookkeeping import Bookkeeping, BookkeepingTiming
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, Desk
 from worker.handlers.intake import Bounds, Following, Intake
@@ -148,6 +149,16 @@ def _make_resolver(ground: Ground, sender: Sender) -> Resolver:
                 after=timedelta(seconds=settings.pending.lost_after_s),
             ),
         ),
+    )
+
+
+def make_bookkeeping(ground: Ground, strategies: Strategies) -> Bookkeeping:
+    capital = ground.settings.capital
+    return Bookkeeping(
+        SupabaseBooks(ground.adapters.database),
+        strategies=lambda: strategies.active,
+        metrics=ground.metrics,
+        timing=BookkeepingTiming(every_s=capital.checkpoint_every_s, audit_orders=capital.audit_orders),
     )
 
 

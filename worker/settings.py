@@ -114,6 +114,27 @@ class PendingSettings(Group):
     sends_most: Annotated[int, Field(ge=1, le=10)] = 3
     lost_after_lookups: Annotated[int, Field(ge=2)] = 6
     lost_after_s: PositiveSeconds = 600.0
+    # Orders that rest (GTC, GTD): left behind by the market for so long, they are called off, and priced anew.
+    max_age_s: PositiveSeconds = 300.0
+    max_reprices: Annotated[int, Field(ge=0, le=10)] = 2
+    reprice_extra_pct: Annotated[Decimal, Field(ge=0, le=50)] = Decimal(2)
+    cancel_on_pause: bool = False
+
+
+class RetakeSettings(Group):
+    """FAK and FOK orders that were killed or filled in part: up to `max` further attempts while the signal is fresh."""
+
+    max: Annotated[int, Field(ge=0, le=10)] = 3
+    first_s: PositiveSeconds = 0.25
+    most_s: PositiveSeconds = 4.0
+    refresh_every_s: PositiveSeconds = 10.0
+
+
+class CapitalSettings(Group):
+    """Off the way of orders: checkpoints, and the audit of so many orders at a time."""
+
+    checkpoint_every_s: PositiveSeconds = 30.0
+    audit_orders: Annotated[int, Field(ge=1, le=5000)] = 500
 
 
 class PaperSettings(Group):
@@ -167,6 +188,8 @@ class Settings(BaseSettings):
     lease: LeaseSettings = LeaseSettings()
     balance: BalanceSettings = BalanceSettings()
     pending: PendingSettings = PendingSettings()
+    retake: RetakeSettings = RetakeSettings()
+    capital: CapitalSettings = CapitalSettings()
     paper: PaperSettings = PaperSettings()
     log: LogSettings = LogSettings()
 

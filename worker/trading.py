@@ -47,7 +47,22 @@ class Trading:
         adapters.ledger.tell_capital(self.strategies.heard)
         self.intake = parts.make_intake(ground, following=self.strategies.following)
         self.sender = parts.make_sender(ground, self.wallets)
-        self._pending = parts.make_pending(ground, self.sender, self.wallets)
+        submitter = parts.make_submitter(ground, self.sender, self.wallets)
+        self._pending = parts.make_pending(
+            ground,
+            self.sender,
+            self.wallets,
+            on_over=lambda: self._remainders.wake(),  # noqa: PLW0108 - they are made below
+        )
+        self._remainders = after.make_remainders(
+            ground,
+            strategies=self.strategies,
+            wallets=self.wallets,
+            submitter=submitter,
+            on_answered=self._pending.follow,
+        )
+        self._resting = after.make_resting(ground, wallets=self.wallets, on_called_off=self._pending.wake)
+        self._bookkeeping = parts.make_bookkeeping(ground, self.strategies)
         self._writer = DecisionWriter(adapters.ledger)
         self._started = False
         self._handler = SignalHandler(
@@ -104,7 +119,9 @@ class Trading:
             }.items()
         }
         tasks["exchange-warmth"] = restartable("exchange-warmth", self._adapters.exchange.keep_warm, metrics)
+        tasks["bookkeeping"] = restartable("bookkeeping", self._bookkeeping.run, metrics)
         tasks["database-warmth"] = restartable("database-warmth", self._keep_database_warm, metrics)
+        tasks["market-events"] = restartable("market-events", self._follow_markets, metrics)
         for wallet in self.wallets.addresses:
             name = f"order-events {wallet}"
             tasks[name] = restartable(name, partial(self._follow_orders, wallet), metrics)

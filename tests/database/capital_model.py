@@ -55,12 +55,19 @@ class Order:
     ft_order_id: str
     token: int
     side: str
+    target_usd: Decimal = ZERO  # of a purchase
     attempts: list[Sent] = field(default_factory=list)
     payout: int | None = None  # dollars a share, once it is resolved
     redeemed: bool = False
 
     def standing(self) -> list[BookedFill]:
         return [fill for attempt in self.attempts for fill in attempt.standing()]
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What further attempts of a purchase may spend, to the cent below."""
+        spent = sum((fill.price * fill.shares for fill in self.standing()), ZERO)
+        return (self.target_usd - spent).quantize(Decimal("0.01"), "ROUND_DOWN")
 
     @property
     def is_alive(self) -> bool:

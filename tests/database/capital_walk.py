@@ -76,7 +76,9 @@ class Walk:
         bet = Decimal(self._dice.randrange(100, 2000)) / 100
         reserve = bet + Decimal(self._dice.randrange(50)) / 100
         answer = await self._claim(token, "BUY", {"amount_usd": str(bet), "reserve_usd": str(reserve)})
-        self._sent(answer, Order(answer["lt_order_id"], answer["ft_order_id"], token, "BUY"), reserve, ZERO)
+        self._sent(
+            answer, Order(answer["lt_order_id"], answer["ft_order_id"], token, "BUY", bet), reserve, ZERO
+        )
         return True
 
     async def sells(self) -> bool:
@@ -103,8 +105,10 @@ class Walk:
         if not ready:
             return False
         order = self._dice.choice(ready)
-        answer = await self._claim(order.token, "BUY", {"amount_usd": "5", "reserve_usd": "5.1"}, again=order)
-        self._sent(answer, order, Decimal("5.1"), ZERO)
+        reserve = order.left_usd + Decimal("0.1")
+        spend = {"amount_usd": str(order.left_usd), "reserve_usd": str(reserve)}
+        answer = await self._claim(order.token, "BUY", spend, again=order)
+        self._sent(answer, order, reserve, ZERO)
         return True
 
     async def is_filled(self) -> bool:

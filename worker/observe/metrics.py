@@ -40,6 +40,23 @@ class Metrics:
             "Orders that are over and whose trades have not added up for long.",
             registry=self.registry,
         )
+        self.capital_differences = Counter(
+            "polycopy_capital_differences",
+            "Sums of capital that were not what they are from zero. Each has paused its strategy.",
+            registry=self.registry,
+        )
+        self.further_attempts = Counter(
+            "polycopy_further_attempts",
+            "Attempts for what orders had left: retake, reprice.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.called_off = Counter(
+            "polycopy_orders_called_off",
+            "Resting orders that the exchange was asked to cancel, by why.",
+            ["why"],
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "polycopy_queue_depth", "Signals waiting in the queue.", ["lane"], registry=self.registry
         )

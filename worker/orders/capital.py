@@ -1,12 +1,16 @@
-"""What a strategy owns and may still spend, as one snapshot. Computed by SQL from fills; never stored, never changed here."""
+"""What a strategy owns and may still spend, as one snapshot. Computed by SQL from fills; never stored, never changed here.
+
+And what it takes to trust it: `Books` keep checkpoints, and compute everything from zero again, a part at a time.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from worker.errors import SchemaError
 from worker.orders.numbers import exact_decimal
+from worker.orders.terms import Mode, StrategyId
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,32 @@ def parse_capital(row: Mapping[str, Any]) -> Capital:
             )
         amounts[column.name] = amount
     return Capital(**amounts)
+
+
+@dataclass(frozen=True, slots=True)
+class CapitalDifference:
+    """Two sums that should be one: an order and its entries, or a checkpoint and what it stands on."""
+
+    what: str
+    mode: Mode
+    missing: Mapping[str, Decimal]  # dollars by column: what it should be, less what it is
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedPart:
+    differences: tuple[CapitalDifference, ...]
+    bookmark: Mapping[str, Any] | None  # where the next part begins; None at the end of the strategy
+
+
+class Books(Protocol):
+    """Raises `DatabaseUnreachable` or `DatabaseRefused`."""
+
+    async def checkpoint(self) -> int:
+        """Write whatever checkpoints are due, so that capital stays cheap to compute; returns how many."""
+        ...
+
+    async def audit(
+        self, strategy_id: StrategyId, *, orders: int, bookmark: Mapping[str, Any] | None
+    ) -> AuditedPart:
+        """The next part of a strategy's past, about so many orders, from zero. A difference has paused the strategy."""
+        ...
