@@ -287,6 +287,12 @@ def test_words_count_with_the_statuses_that_they_come_with(status: int, text: st
     assert classify(Answer(status, error=text), first_send=True).kind is kind
 
 
+@pytest.mark.parametrize("status", [200, 400, 404])
+@pytest.mark.parametrize("text", ["market not found", "No orderbook exists for the requested token id"])
+def test_a_market_that_is_gone_is_gone_whatever_the_status_of_a_no(status: int, text: str) -> None:
+    assert classify(Answer(status, error=text), first_send=True).reason is R.MARKET_GONE
+
+
 @pytest.mark.parametrize(
     ("status", "reason"),
     [(499, R.ODD_ANSWER), (500, R.SERVER_ERROR), (599, R.SERVER_ERROR), (600, R.ODD_ANSWER)],

@@ -75,8 +75,8 @@ class Outcome:
     kind: OutcomeKind
     reason: AnswerReason
     next_state: AttemptState
-    look_up: bool = False  # ask for the order and its trades: the answer alone is not the truth
-    resend: bool = False  # the identical body may go again: after the look-up if there is one, while fresh
+    look_up: bool  # ask for the order and its trades: the answer alone is not the truth
+    resend: bool  # the identical body may go again: after the look-up if there is one, while fresh
     retake: bool = False  # a new order for what is missing may be tried, under the re-take policy
     halts: bool = False  # a human has to act before this wallet trades on
     venue: SkipReason | None = None  # the door that is closed: signals behind this one are deferred with it
@@ -147,7 +147,6 @@ ANSWERS: tuple[_Row, ...] = (
     _Row(_400, "invalid side", _K.REFUSED, _R.BAD_REQUEST),
     _Row(_400, "invalid market", _K.REFUSED, _R.BAD_REQUEST),
     # refused for who we are: nothing of this wallet will pass until a human has looked
-    _Row(_400, "invalid signature_type", _K.REFUSED, _R.BAD_SIGNATURE, halts=True),
     _Row(_400, "invalid signature", _K.REFUSED, _R.BAD_SIGNATURE, halts=True),
     _Row(_400, "owner of the api key", _K.REFUSED, _R.WRONG_SIGNER, halts=True),
     _Row(_400, "address of the api key", _K.REFUSED, _R.WRONG_SIGNER, halts=True),
