@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from worker.adapters import Adapters, OpenListener, make_listener
+from worker.database.books import SupabaseBooks
 from worker.database.realtime import RealtimeFeed
 from worker.database.realtime_session import FeedTiming
 from worker.execution.resolve import DoubtPolicy, Resolver
@@ -31,7 +32,7 @@ from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import Ledger, LostRule
-from worker.orders.terms import Mode, StrategyId, WalletAddress
+from worker.orders.terms import Mode, OrderId, StrategyId, WalletAddress
 from worker.settings import Settings, UnknownEdge, UnknownWallets
 from worker.supervision import Pulse
 from worker.watch import Watch, Watched
@@ -113,7 +114,9 @@ def make_submitter(ground: Ground, sender: Sender, wallets: Wallets) -> Submitte
     )
 
 
-def make_pending(ground: Ground, sender: Sender, wallets: Wallets) -> Pending:
+def make_pending(
+    ground: Ground, sender: Sender, wallets: Wallets, *, on_over: Callable[[], None] = lambda: None
+) -> Pending:
     adapters, pending = ground.adapters, ground.settings.pending
     return Pending(
         resolver=_make_resolver(ground, sender),
@@ -130,6 +133,7 @@ def make_pending(ground: Ground, sender: Sender, wallets: Wallets) -> Pending:
             books_within_s=pending.lost_after_s,  # as long as a whole order is given to turn up
         ),
         on_turn=ground.pulse.beat,
+        on_over=on_over,
     )
 
 
@@ -170,7 +174,7 @@ def make_desk(
     wallets: Wallets,
     submitter: Submitter,
     writer: DecisionWriter,
-    pending: Pending,
+    on_answered: Callable[[OrderId], None],
     on_decided: Callable[[Decided], None] = lambda _: None,
 ) -> Desk:
     adapters = ground.adapters
@@ -185,7 +189,7 @@ def make_desk(
         lane_of=adapters.lanes.submit,
         clock=adapters.clock,
         metrics=ground.metrics,
-        on_answered=pending.follow,
+        on_answered=on_answered,
         on_decided=on_decided,
     )
 

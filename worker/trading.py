@@ -11,14 +11,14 @@ from typing import Any
 
 import structlog
 
-from worker import parts
+from worker import after, parts
 from worker.adapters import FOREIGN_WINDOW_S
 from worker.errors import ForeignWriter, SchemaError
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, SignalHandler
 from worker.handlers.lookback import Lookback
 from worker.handlers.strategies import Strategies
-from worker.orders.terms import Mode, StrategyId, WalletAddress
+from worker.orders.terms import Mode, OrderId, StrategyId, WalletAddress
 from worker.settings import UnknownWallets
 from worker.supervision import essential, restartable
 
@@ -71,9 +71,9 @@ class Trading:
                 intake=self.intake,
                 strategies=self.strategies,
                 wallets=self.wallets,
-                submitter=parts.make_submitter(ground, self.sender, self.wallets),
+                submitter=submitter,
                 writer=self._writer,
-                pending=self._pending,
+                on_answered=self._answered,
                 on_decided=on_decided,
             )
         )
@@ -116,6 +116,8 @@ class Trading:
                 "balances": self.wallets.keep_balances(),
                 "strategies": self.strategies.run(),
                 "pending": self._pending.run(),
+                "remainders": self._remainders.run(),
+                "resting": self._resting.run(),
             }.items()
         }
         tasks["exchange-warmth"] = restartable("exchange-warmth", self._adapters.exchange.keep_warm, metrics)
@@ -169,6 +171,15 @@ class Trading:
     async def _follow_orders(self, wallet: WalletAddress) -> None:
         async for order_id in self._adapters.exchange.order_events(wallet):
             self._pending.wake(order_id)
+
+    async def _follow_markets(self) -> None:
+        async for quote in self._adapters.exchange.channel.quotes():
+            self._remainders.heard(quote)
+
+    def _answered(self, order_id: OrderId) -> None:
+        """It may be over already, with something left."""
+        self._pending.follow(order_id)
+        self._remainders.wake()
 
     async def _keep_database_warm(self) -> None:
         """Connections for a burst of claims, open and past their handshakes."""

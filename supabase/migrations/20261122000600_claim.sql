@@ -73,12 +73,7 @@ begin
       and coalesce(o.is_shadow, false) = (in_mode = 'paper') and not coalesce(o.is_force_test, false)
     limit 1;
   else
-    -- A further attempt waits for the one before it, and comes too late once the order is settled.
-    select coalesce(a.exchange_order_id, o.outcome) into twin
-    from public.lt_orders o
-    left join public.lt_order_attempts a on a.lt_order_id = o.lt_order_id and public.lt_attempt_is_alive(a.state)
-    where o.lt_order_id = p ->> 'lt_order_id'
-      and (a.exchange_order_id is not null or o.outcome not in ('OPEN', 'CANCELLED'));
+    twin := public.lt_further_refusal(p);
   end if;
   if twin is not null then
     return jsonb_build_object('reason', 'already_executed', 'value', twin, 'final', true, 'state', 'executed');

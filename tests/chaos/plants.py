@@ -20,6 +20,7 @@ from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.ports import (
     Answer,
     AttemptRecord,
+    Before,
     Envelope,
     Granted,
     Lease,
@@ -27,7 +28,7 @@ from worker.orders.ports import (
     Refused,
     Stages,
 )
-from worker.orders.terms import LtOrderId, OrderId, WalletAddress
+from worker.orders.terms import OrderId, WalletAddress
 from worker.settings import Settings
 
 _DROPPED_ONE_IN = 4
@@ -99,12 +100,12 @@ class _ClaimingLate(_Wrapped):
         lease: Lease,
         stages: Stages,
         *,
-        lt_order_id: LtOrderId | None = None,
+        after: Before | None = None,
         may_redecide: bool = False,
     ) -> Granted | Refused:
         await self.adapters.exchange.submit(envelope)
         answer: Granted | Refused = await self.port.claim(
-            plan_, envelope, lease, stages, lt_order_id=lt_order_id, may_redecide=may_redecide
+            plan_, envelope, lease, stages, after=after, may_redecide=may_redecide
         )
         return answer
 

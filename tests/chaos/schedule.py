@@ -40,6 +40,9 @@ STEPS: Mapping[str, int] = {
     "ledger.foreign_orders": 1,
     "ledger.allow_resend": 2,
     "exchange.cancel": 1,
+    "ledger.remainders": 4,
+    "ledger.resting": 3,
+    "ledger.call_off": 1,
     "ledger.release": 1,
 }
 # Taken by a worker that is told to stop, and by no other.

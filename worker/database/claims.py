@@ -3,10 +3,10 @@
 from decimal import Decimal
 from typing import Any
 
-from worker.database.values import Row, flag_of, moment_text, number_text, row_of, text_of, word_of
+from worker.database.values import Row, count_of, flag_of, moment_text, number_text, row_of, text_of, word_of
 from worker.orders.capital import parse_capital
 from worker.orders.decide import Plan
-from worker.orders.ports import Envelope, Granted, Lease, Refused, Stages
+from worker.orders.ports import Before, Envelope, Granted, Lease, Refused, Stages
 from worker.orders.reasons import SkipReason
 from worker.orders.strategy import Strategy
 from worker.orders.terms import LtOrderId
@@ -19,7 +19,7 @@ def claim_params(
     stages: Stages,
     *,
     balance_max_age_s: float,
-    lt_order_id: LtOrderId | None = None,
+    after: Before | None = None,
     may_redecide: bool = False,
 ) -> dict[str, Any]:
     """The parameter of `lt_claim`. `expected` is compared with the table, so that a changed signal cannot pass."""
@@ -31,7 +31,8 @@ def claim_params(
         "wallet_address": lease.wallet,
         "strategy_id": plan.strategy.strategy_id,
         "ft_order_id": signal.ft_order_id,
-        "lt_order_id": lt_order_id,
+        "lt_order_id": after.lt_order_id if after else None,
+        "after_attempt": after.attempt_no if after else None,
         "may_redecide": may_redecide,
         "expected": {
             "wallet_id": signal.ft_wallet_id,
@@ -107,6 +108,7 @@ def parse_claim(answer: Row) -> Granted | Refused:
             lt_order_id=LtOrderId(text_of(answer, "lt_order_id")),
             capital=capital,
             replayed=flag_of(answer, "replayed"),
+            attempt_no=count_of(answer, "attempt_no"),
         )
     return Refused(
         reason=word_of(answer, "reason", SkipReason),

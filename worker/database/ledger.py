@@ -5,8 +5,7 @@ Every call is idempotent and raises what `SupabaseDatabase.rpc` raises; an answe
 schema raises `SchemaError`. What the operator's commands ask of the ledger is here too, beside the port.
 """
 
-import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -27,6 +26,7 @@ from worker.database.controls import (
 )
 from worker.database.decisions import decision_params, parse_signal_work, parse_work
 from worker.database.doubt import Evidence, parse_evidence
+from worker.database.further import FurtherCalls
 from worker.database.holdings import parse_holdings
 from worker.database.values import (
     count_of,
@@ -43,10 +43,10 @@ from worker.orders.capital import Capital, parse_capital
 from worker.orders.decide import Plan
 from worker.orders.holdings import Holdings
 from worker.orders.lifecycle import AttemptState
-from worker.orders.paper import mode_of
 from worker.orders.ports import (
     Attempt,
     AttemptRecord,
+    Before,
     Decision,
     Envelope,
     Granted,
@@ -62,7 +62,6 @@ from worker.orders.ports import (
 from worker.orders.strategy import InvalidStrategy, Strategy, parse_strategy
 from worker.orders.terms import (
     FtOrderId,
-    LtOrderId,
     Mode,
     OrderId,
     StrategyId,
@@ -80,7 +79,7 @@ class LedgerSettings:
     decisions_per_call: int = 500  # keeps one call far from the statement timeout
 
 
-class SupabaseLedger:
+class SupabaseLedger(FurtherCalls):
     """Cheap to make; holds no state but its parts."""
 
     def __init__(
@@ -91,8 +90,7 @@ class SupabaseLedger:
         worker: WorkerId,
         settings: LedgerSettings | None = None,
     ) -> None:
-        self._database = database
-        self._mode = mode
+        super().__init__(database, mode)
         self._worker = worker
         self._settings = settings or LedgerSettings()
         self._on_capital: CapitalListener = lambda _strategy_id, _mode, _capital: None
@@ -159,7 +157,7 @@ class SupabaseLedger:
         lease: Lease,
         stages: Stages,
         *,
-        lt_order_id: LtOrderId | None = None,
+        after: Before | None = None,
         may_redecide: bool = False,
     ) -> Granted | Refused:
         params = claim_params(
@@ -168,7 +166,7 @@ class SupabaseLedger:
             lease,
             stages,
             balance_max_age_s=self._settings.balance_max_age_s,
-            lt_order_id=lt_order_id,
+            after=after,
             may_redecide=may_redecide,
         )
         claim = parse_claim(await self._call("lt_claim", {**params, "worker_mode": self._mode}))
@@ -312,24 +310,3 @@ class SupabaseLedger:
     async def send_canary(self) -> int:
         """Write a row that must come back over the feed; returns its `canary_id`."""
         return count_of(await self._call("lt_canary_send", {"worker": self._worker}), "canary_id")
-
-    async def _call(
-        self, function: str, params: Mapping[str, Any], mode: Mode | None = None
-    ) -> dict[str, Any]:
-        return await self._database.rpc(function, {"p": {"mode": mode or self._mode, **params}})
-
-    async def _call_by_mode(
-        self, function: str, params: Mapping[Mode, Mapping[str, Any]]
-    ) -> dict[Mode, dict[str, Any]]:
-        answers = await asyncio.gather(*(self._call(function, each, mode) for mode, each in params.items()))
-        return dict(zip(params, answers, strict=True))
-
-    def _mode_of(self, name: WalletAddress | OrderId) -> Mode:
-        return Mode.PAPER if self._mode is Mode.PAPER else mode_of(name)
-
-    def _by_mode(self, wallets: Iterable[WalletAddress]) -> dict[Mode, list[WalletAddress]]:
-        """Mode -> its wallets; without any, there is nothing to be asked."""
-        by_mode: dict[Mode, list[WalletAddress]] = {}
-        for wallet in wallets:
-            by_mode.setdefault(self._mode_of(wallet), []).append(wallet)
-        return by_mode

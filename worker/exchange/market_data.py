@@ -27,6 +27,7 @@ from worker.errors import (
 )
 from worker.exchange.lanes import Lane
 from worker.exchange.market_cache import MarketCache
+from worker.exchange.market_channel import MarketChannel
 from worker.exchange.order_id import exchange_version
 from worker.orders.market import Book, Level, Market, Token
 from worker.orders.ports import Clock
@@ -130,6 +131,7 @@ class MarketData:
         )
         self._read_timeout_s = settings.read_timeout_s
         self._markets = MarketCache(self._read_market, clock, ttl_s=settings.market_ttl_s)
+        self.channel = MarketChannel(settings.market_ws_url)
 
     async def market(self, condition_id: ConditionId, *, anew: bool = False) -> Market:
         """The market's rules, no older than `market_ttl_s`; `anew`: read now, because what is remembered was wrong."""

@@ -22,6 +22,7 @@ from eth_utils.crypto import keccak
 from worker.errors import ExchangeError, MarketNotFound
 from worker.exchange.envelopes import canonical_json, random_salt, wall_clock_ms
 from worker.exchange.lanes import Lanes
+from worker.exchange.market_channel import MarketChannel
 from worker.exchange.market_data import MarketData, VenueHealth
 from worker.exchange.shadow import Execution, ShadowOrder, execute
 from worker.exchange.trades import TAKER, taker_fee_usd
@@ -197,6 +198,10 @@ class PaperExchange:
         del wallet
         await asyncio.Event().wait()
         yield OrderId("")
+
+    @property
+    def channel(self) -> MarketChannel:
+        return self._market_data.channel
 
     async def aclose(self) -> None:
         await self._market_data.aclose()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from worker.exchange.market_channel import MarketChannel
 from worker.exchange.market_data import VenueHealth
 from worker.exchange.paper import PaperExchange
 from worker.orders.decide import Plan
@@ -28,6 +29,11 @@ class OpenExchange(Exchange, Protocol):
 
     def order_events(self, wallet: WalletAddress) -> AsyncIterator[OrderId]:
         """Ids of orders of which something just happened. A wake-up: it may miss and repeat."""
+        ...
+
+    @property
+    def channel(self) -> MarketChannel:
+        """What is bid and offered, for whoever wants to hear of it."""
         ...
 
 
@@ -76,6 +82,10 @@ class SplitExchange:
 
     def order_events(self, wallet: WalletAddress) -> AsyncIterator[OrderId]:
         return self._of(wallet).order_events(wallet)
+
+    @property
+    def channel(self) -> MarketChannel:
+        return self._real.channel
 
     async def aclose(self) -> None:
         await self._real.aclose()

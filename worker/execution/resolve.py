@@ -16,7 +16,7 @@ from worker.errors import DatabaseRefused
 from worker.execution.send import Sender, Withheld
 from worker.execution.submit import Lane
 from worker.orders.findings import Booked, Finding, absent, found
-from worker.orders.lifecycle import AttemptState, FillState
+from worker.orders.lifecycle import ALIVE, AttemptState, FillState
 from worker.orders.outcomes import OutcomeKind
 from worker.orders.ports import (
     Attempt,
@@ -54,6 +54,11 @@ class Resolution:
     state: AttemptState
     settled: bool  # nothing more can be learned: closed, and every fill final or reversed
     unbooked: bool = False  # it is over, and the trades that can be seen are not all that it came to
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more of it can trade, and what did is booked."""
+        return self.state not in ALIVE and not self.unbooked
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from worker.orders.lifecycle import AttemptState
 from worker.orders.outcomes import AnswerReason, OutcomeKind
 from worker.orders.ports import (
     AttemptRecord,
+    Before,
     Clock,
     Envelope,
     Exchange,
@@ -31,7 +32,7 @@ from worker.orders.ports import (
     Refused,
     Stages,
 )
-from worker.orders.terms import Fence, LtOrderId, WalletAddress
+from worker.orders.terms import Fence, WalletAddress
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,7 @@ class _Order:
     prepare_s: float
     lane_s: float
     patient: bool
-    lt_order_id: LtOrderId | None
+    after: Before | None
     may_redecide: bool
 
 
@@ -123,12 +124,12 @@ class Submitter:
         decided_at: datetime,
         fresh_until: datetime,
         patient: bool = False,
-        lt_order_id: LtOrderId | None = None,
+        after: Before | None = None,
         may_redecide: bool = False,
     ) -> Executed | Refused | NotSent | Closed:
         """Carry one plan out. `fresh_until`: after it, a plan that was made on a fresh signal is made anew.
 
-        `patient`: it lets the claims of those in a hurry go first. `lt_order_id`, `may_redecide`: as for `Ledger.claim`.
+        `patient`: it lets the claims of those in a hurry go first. `after`, `may_redecide`: as for `Ledger.claim`.
         `Closed`: as `NotSent`, because of the exchange.
         """
         wallet = plan.strategy.wallet_address
@@ -151,7 +152,7 @@ class Submitter:
             self._clock.monotonic() - prepare_from_s,
             lane_s,
             patient,
-            lt_order_id,
+            after,
             may_redecide,
         )
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
@@ -189,7 +190,7 @@ class Submitter:
                 envelope,
                 lease,
                 order.stages,
-                lt_order_id=order.lt_order_id,
+                after=order.after,
                 may_redecide=order.may_redecide,
             )
         claim_s = self._clock.monotonic() - asked_s

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from worker.errors import ExchangeError, ExchangeUnreachable, MarketNotFound
 from worker.orders.decide import Plan, decide, defer, is_fresh, screen
@@ -11,6 +12,7 @@ from worker.orders.market import Token
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import Exchange, Ledger
 from worker.orders.reasons import SkipReason, Stage
+from worker.orders.retake import Next, Remainder, next_attempt
 from worker.orders.signal import Malformed, Signal
 from worker.orders.skips import Deferral, Skip
 from worker.orders.strategy import InvalidStrategy, Strategy
@@ -80,6 +82,19 @@ class Judge:
             latest = await self.ledger.capital(strategy.strategy_id)
             plan = decide(signal, strategy, market, book, latest, self.policy, now, holdings, case.before)
         return plan
+
+    async def next_attempt(self, remainder: Remainder, strategy: Strategy, extra: Decimal) -> Next:
+        """Ask for the market, the book and the capital; then decide what is done about what an order has left.
+
+        Raises `WorkerError`.
+        """
+        try:
+            market = await self.exchange.market(remainder.signal.condition_id)
+        except MarketNotFound:
+            return Skip(SkipReason.MARKET_NOT_FOUND, value=remainder.signal.condition_id)
+        book = await self.exchange.book(remainder.token_id)
+        capital = strategy.capital or await self.ledger.capital(strategy.strategy_id)
+        return next_attempt(remainder, strategy, market, book, capital, self.policy, extra)
 
     async def _holdings(self, case: Case, token: Token) -> Holdings | None:
         """Asked for an exit alone: an entry waits for no further answer."""

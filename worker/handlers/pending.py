@@ -72,9 +72,10 @@ class Pending:
         metrics: Metrics,
         timing: PendingTiming,
         on_turn: Callable[[str], None] = lambda _: None,
+        on_over: Callable[[], None] = lambda: None,
         page: int = _PAGE,
     ) -> None:
-        """`under_way`: what this process is sending, by the ids of the orders; it is left alone.
+        """`on_over` hears when orders were found to be over, with all their trades. `under_way`: what this process is sending, by the ids of the orders; it is left alone.
 
         `on_turn` hears of every turn and of every look-up: each is bounded, a turn with thousands of them is not.
         At most `page` orders are read at once.
@@ -87,6 +88,7 @@ class Pending:
         self._metrics = metrics
         self._timing = timing
         self._on_turn = on_turn
+        self._on_over = on_over
         self._page = page
         self._followed: dict[OrderId, _Followed] = {}
         self._may_be_more = False
@@ -251,6 +253,8 @@ class Pending:
             self._metrics.task_failures.labels("pending").inc()
         for attempt in attempts:
             self._schedule(attempt, resolutions.get(attempt.envelope.order_id))
+        if any(resolution.is_over for resolution in resolutions.values()):
+            self._on_over()
         self._looked_up += len(attempts)
         self._beat()
         return answered

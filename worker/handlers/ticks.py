@@ -11,7 +11,7 @@ from worker.handlers.judge import Case, Judge
 from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState
 from worker.orders.outcomes import AnswerReason
-from worker.orders.ports import Clock
+from worker.orders.ports import Before, Clock
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ async def on_the_new_tick(
             received,
             decided_at=now,
             fresh_until=judge.fresh_until(case, now),
-            lt_order_id=refused.granted.lt_order_id,
+            after=Before(refused.granted.lt_order_id, refused.granted.attempt_no),
         )
         if isinstance(result, Executed):
             return verdict, result

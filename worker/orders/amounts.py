@@ -62,13 +62,17 @@ def ticket(
     bet_usd: Decimal = Decimal(0),
     shares: Decimal = Decimal(0),
     min_marketable_usd: Decimal,
+    target_most: Decimal | None = None,
 ) -> Ticket | Skip:
-    """The largest order whose worst case fits: `bet_usd` (whole cents) for a BUY, `shares` for a SELL."""
+    """The largest order whose worst case fits: `bet_usd` (whole cents) for a BUY, `shares` for a SELL.
+
+    `target_most`: a BUY for no more than this, dollars for FAK/FOK and else shares, whatever the bet would pay for.
+    """
     match side:
         case Side.BUY if order_type.rests:
-            return _resting_buy(limit_price, market, bet_usd, min_marketable_usd)
+            return _resting_buy(limit_price, market, bet_usd, min_marketable_usd, target_most)
         case Side.BUY:
-            return _immediate_buy(limit_price, market, bet_usd, min_marketable_usd)
+            return _immediate_buy(limit_price, market, bet_usd, min_marketable_usd, target_most)
         case Side.SELL:
             return _sell(order_type, limit_price, market, shares)
 
@@ -96,12 +100,14 @@ def smallest_sale_shares(order_type: OrderType, market: Market) -> Decimal:
     return _SHARE_STEP if market.tick_size >= CENT else _WHOLE_SHARE
 
 
-def _immediate_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
+def _immediate_buy(
+    limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal, most_usd: Decimal | None
+) -> Ticket | Skip:
     """Spends A whole cents with A + ⌈A·worst fee rate⌉ ≤ bet.
 
     The lower the prices met, the more shares A buys and the more fee they carry, so the fee at the limit is no bound.
     """
-    spend = floor_to(bet / (1 + _worst_fee_rate(market)), CENT)
+    spend = floor_to(_at_most(bet / (1 + _worst_fee_rate(market)), most_usd), CENT)
     if spend < min_usd:
         return _too_small(f"{plain(spend)} USD", f"{plain(min_usd)} USD")
     return _spending(spend, limit, market)
@@ -116,9 +122,11 @@ def _spending(spend: Decimal, limit: Decimal, market: Market) -> Ticket:
     )
 
 
-def _resting_buy(limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal) -> Ticket | Skip:
+def _resting_buy(
+    limit: Decimal, market: Market, bet: Decimal, min_usd: Decimal, most_shares: Decimal | None
+) -> Ticket | Skip:
     """Asks for Q shares with Q·limit + fee at limit ≤ bet. Price plus fee grows with the price: the limit is the worst."""
-    shares = floor_to(bet / _cost_per_share(limit, market), _SHARE_STEP)
+    shares = floor_to(_at_most(bet / _cost_per_share(limit, market), most_shares), _SHARE_STEP)
     spend = shares * limit
     if shares < market.min_order_size_shares:
         return _too_small(f"{plain(shares)} shares", f"{plain(market.min_order_size_shares)} shares")
@@ -155,6 +163,10 @@ def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal
 def _worst_fee_rate(market: Market) -> Decimal:
     """Fee per dollar spent, over every price: A/p shares pay A·r·p^(e-1)·(1-p)^e, at most A·r; for e = 0, A·r/p."""
     return market.fee_rate if market.fee_exponent > 0 else market.fee_rate / market.tick_size
+
+
+def _at_most(amount: Decimal, most: Decimal | None) -> Decimal:
+    return amount if most is None else min(amount, most)
 
 
 def _base_units(amount: Decimal) -> int:

@@ -214,7 +214,7 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
         bet_usd=bet,
         amounts=order.amounts,
         reservation=order.reservation,
-        expires_at=_expiry(policy, case.now) if strategy.order_type is OrderType.GTD else None,
+        expires_at=gtd_expiry(policy, case.now) if strategy.order_type is OrderType.GTD else None,
         snapshot=seen,
         holdings=case.holdings,
     )
@@ -277,9 +277,10 @@ def _token(signal: Signal, market: Market) -> Token | Skip:
     return Skip(SkipReason.TOKEN_LABEL_MISMATCH, value=signal.token_label, limit=labels)
 
 
-def _expiry(policy: DecisionPolicy, now: datetime) -> datetime:
+def gtd_expiry(policy: DecisionPolicy, now: datetime) -> datetime:
+    """What a GTD order states so that it rests for `gtd_lifetime`."""
     ahead = max(policy.gtd_lifetime + _GTD_DROPPED_EARLY, _GTD_MIN_AHEAD)
     return (now + ahead).replace(microsecond=0)
 
 
-__all__ = ["Plan", "Skip", "decide", "defer", "is_fresh", "screen"]
+__all__ = ["Plan", "Skip", "decide", "defer", "gtd_expiry", "is_fresh", "screen"]

@@ -92,10 +92,19 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """The last attempt of an order that a further one comes after, by its number: whoever claims knew of no other."""
+
+    lt_order_id: LtOrderId
+    attempt_no: int
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
     lt_order_id: LtOrderId
     capital: Capital
     replayed: bool  # the same id had been granted before: its answer was lost
+    attempt_no: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,3 +49,12 @@ class Book:
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
     seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The best prices of one token, as they were told; None: nobody bids, or offers."""
+
+    token_id: TokenId
+    bid: Decimal | None
+    ask: Decimal | None

@@ -13,6 +13,7 @@ from worker.orders.decide import Plan
 from worker.orders.entries import (
     Attempt,
     AttemptRecord,
+    Before,
     Decision,
     Granted,
     Lease,
@@ -28,6 +29,8 @@ from worker.orders.entries import (
 from worker.orders.holdings import Holdings
 from worker.orders.lifecycle import AttemptState
 from worker.orders.market import Book, Market
+from worker.orders.reprice import CallOff, Resting
+from worker.orders.retake import Remainder, RemainderPolicy
 from worker.orders.signal import Signal
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import (
@@ -147,10 +150,10 @@ class Ledger(Protocol):
         lease: Lease,
         stages: Stages,
         *,
-        lt_order_id: LtOrderId | None = None,
+        after: Before | None = None,
         may_redecide: bool = False,
     ) -> Granted | Refused:
-        """`lt_order_id`: a further attempt of an order that was granted before; None: the first one of its pair.
+        """`after`: a further attempt of an order that was granted before; None: the first one of its pair.
 
         `may_redecide`: a refusal for money is not recorded, because the pair is decided again (`Refused.again`).
         """
@@ -184,6 +187,31 @@ class Ledger(Protocol):
         """Whatever of these wallets still wants a look, longest unseen first. `without`: not these."""
         ...
 
+    async def remainders(
+        self,
+        *wallets: WalletAddress,
+        policy: RemainderPolicy,
+        limit: int,
+        without: Collection[LtOrderId] = (),
+    ) -> Sequence[Remainder]:
+        """Orders of these wallets that another attempt may still be made for. `without`: not these."""
+        ...
+
+    async def resting(
+        self,
+        *wallets: WalletAddress,
+        older_than_s: float,
+        paused: bool,
+        limit: int,
+        without: Collection[OrderId] = (),
+    ) -> Sequence[Resting]:
+        """Orders on the book that have rested for so long, or that a kill, or where `paused` a pause, forbids."""
+        ...
+
+    async def call_off(self, order_id: OrderId, why: CallOff) -> bool:
+        """Note that it is about to be cancelled, and why. False: it does not stand on the book any more."""
+        ...
+
     async def wallets_seen(self, *balances: WalletBalance) -> None: ...
 
 
@@ -197,6 +225,7 @@ __all__ = [
     "Answer",
     "Attempt",
     "AttemptRecord",
+    "Before",
     "Clock",
     "Decision",
     "Envelope",

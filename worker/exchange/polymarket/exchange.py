@@ -21,6 +21,7 @@ from worker.errors import ExchangeRefused
 from worker.exchange.envelopes import order_fields, random_salt, seal, wall_clock_ms
 from worker.exchange.history import OrderHistory
 from worker.exchange.lanes import Lanes
+from worker.exchange.market_channel import MarketChannel
 from worker.exchange.market_data import MarketData, VenueHealth
 from worker.exchange.polymarket.answers import answer_of_failure, answer_of_response
 from worker.exchange.polymarket.desk import Desk, open_desk
@@ -74,6 +75,10 @@ class PolymarketExchange:
             await exchange.aclose()
             raise
         return exchange
+
+    @property
+    def channel(self) -> MarketChannel:
+        return self._market_data.channel
 
     @property
     def market_data(self) -> MarketData:

@@ -1,0 +1,183 @@
+-- A further attempt of an order: for what the ones before it have left of its target, and for no more than that.
+
+-- Asked every now and then for what came to its end lately, and is not what its order was for.
+create index if not exists lt_order_attempts_ended_idx
+  on public.lt_order_attempts (wallet_address, mode, closed_at)
+  where state in ('killed', 'matched', 'cancelled');
+
+-- What the attempts of an order have come to, in the unit of its target: dollars of a FAK or FOK BUY, else shares. What
+-- the exchange refused, or never saw, was for nothing: the target is the first one's that it took.
+create or replace function public.lt_order_progress(
+  for_lt_order_id text,
+  out attempts integer, out target numeric, out filled numeric, out reserve_usd numeric, out spent_usd numeric)
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
+as $$
+begin
+  select
+    count(*), (array_agg(coalesce(a.amount_usd, a.shares) order by a.attempt_no))[1],
+    coalesce(sum(case when a.amount_usd is not null then t.notional_usd else t.shares end), 0),
+    (array_agg(a.reserve_usd order by a.attempt_no))[1], coalesce(sum(t.usd), 0)
+  into attempts, target, filled, reserve_usd, spent_usd
+  from public.lt_order_attempts a
+  join public.lt_attempt_totals t using (exchange_order_id)
+  where a.lt_order_id = for_lt_order_id and a.state not in ('rejected', 'abandoned');
+end
+$$;
+
+-- What stands against a further attempt, or null: one before it that may still trade, or may have; an order that is
+-- settled; an attempt that whoever decided did not know of; or a target that it would go beyond. Called by the claim,
+-- with its locks held, so of two that would go on with an order the second finds the first one's attempt.
+create or replace function public.lt_further_refusal(p jsonb)
+returns text
+language plpgsql stable security invoker set search_path = ''
+as $$
+declare
+  further  constant text := p ->> 'lt_order_id';
+  progress record;
+  standing text;
+begin
+  select coalesce(a.exchange_order_id, o.outcome) into standing
+  from public.lt_orders o
+  left join public.lt_order_attempts a on a.lt_order_id = o.lt_order_id
+    and (a.closed_at is null or a.state = 'lost' or a.decided_by is not null)
+  where o.lt_order_id = further and (a.exchange_order_id is not null or o.outcome not in ('OPEN', 'CANCELLED'))
+  limit 1;
+  if standing is not null then
+    return standing;
+  end if;
+
+  select a.exchange_order_id into standing
+  from public.lt_order_attempts a
+  where a.lt_order_id = further and a.attempt_no > (p ->> 'after_attempt')::integer
+  limit 1;
+  if standing is not null then
+    return standing;
+  end if;
+
+  progress := public.lt_order_progress(further);
+  if progress.filled + coalesce((p #>> '{order,amount_usd}')::numeric, (p #>> '{order,shares}')::numeric) > progress.target
+  then
+    return format('%s of %s is filled', public.lt_text(progress.filled), public.lt_text(progress.target));
+  end if;
+  return null;
+end
+$$;
+
+-- {mode, wallets, limit, without: [lt_order_id], retakes_most, fresh_s, reprices_most, reprice_within_s}
+--   -> {now, remainders}: orders whose last attempt came to its end with something of the target left, longest ended
+-- first. Those that take at once (FAK, FOK) while their signal is fresh; those that rest (GTC, GTD) if it was called off
+-- to be priced anew, for so long after it was over. Whatever process sent them: there is no other memory of it.
+create or replace function public.lt_remainders(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+declare
+  dust      constant numeric := 0.01;
+  asked_at  timestamptz := clock_timestamp();
+  in_mode   text := p ->> 'mode';
+  page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
+  wallets   text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
+  later     text[] := array(select jsonb_array_elements_text(coalesce(p -> 'without', '[]')));
+  fresh     timestamptz := asked_at - make_interval(secs => (p ->> 'fresh_s')::numeric);
+  lately    timestamptz := asked_at - make_interval(secs => (p ->> 'reprice_within_s')::numeric);
+begin
+  return jsonb_build_object('now', asked_at, 'remainders', (
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'lt_order_id', a.lt_order_id, 'strategy_id', a.strategy_id, 'mode', a.mode, 'wallet_address', a.wallet_address,
+        'order_type', a.order_type, 'side', a.side, 'token_id', a.token_id,
+        'base_price', public.lt_text(a.signal_price), 'limit_price', public.lt_text(a.limit_price),
+        'in_dollars', a.amount_usd is not null, 'left', public.lt_text(a.target - a.filled),
+        'left_usd', public.lt_text(a.reserve_usd_first - a.spent_usd),
+        'attempt_no', a.attempt_no, 'attempts', a.attempts, 'closed_at', a.closed_at,
+        'signal', public.lt_signal_row(f)) order by a.closed_at, a.lt_order_id), '[]')
+    from (
+      select ended.*, o.signal_price, done.attempts, done.target, done.filled, done.spent_usd,
+        done.reserve_usd as reserve_usd_first
+      from public.lt_order_attempts ended
+      join public.lt_orders o on o.lt_order_id = ended.lt_order_id
+      cross join lateral public.lt_order_progress(ended.lt_order_id) done
+      where ended.wallet_address = any (wallets) and ended.mode = in_mode
+        and ended.state in ('killed', 'matched', 'cancelled') and ended.closed_at > least(fresh, lately)
+        and ended.decided_by is null and ended.lt_order_id <> all (later)
+        and case when ended.order_type in ('FAK', 'FOK')
+          then done.attempts <= (p ->> 'retakes_most')::integer
+          else ended.called_off = 'reprice' and ended.closed_at > lately
+            and done.attempts <= (p ->> 'reprices_most')::integer end
+        and not exists (
+          select from public.lt_order_attempts other
+          where other.lt_order_id = ended.lt_order_id
+            and (other.attempt_no > ended.attempt_no or other.closed_at is null or other.state = 'lost'
+                 or other.decided_by is not null))
+        and done.target - done.filled > dust and o.outcome in ('OPEN', 'CANCELLED')
+        and (ended.order_type not in ('FAK', 'FOK') or exists (
+          select from public.ft_orders f where f.order_id = ended.ft_order_id and f.created_at > fresh))
+      order by ended.closed_at, ended.lt_order_id
+      limit page_size
+    ) a
+    join public.ft_orders f on f.order_id = a.ft_order_id));
+end
+$$;
+
+-- {mode, wallets, limit, without: [exchange_order_id], older_than_s, paused: whether a pause calls off too}
+--   -> {now, resting}: orders that stand on the book, and should not (`halt`: the switch), or for long.
+create or replace function public.lt_resting(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+declare
+  asked_at  timestamptz := clock_timestamp();
+  in_mode   text := p ->> 'mode';
+  page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
+  wallets   text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
+  later     text[] := array(select jsonb_array_elements_text(coalesce(p -> 'without', '[]')));
+  before    timestamptz := asked_at - make_interval(secs => (p ->> 'older_than_s')::numeric);
+begin
+  return jsonb_build_object('now', asked_at, 'resting', (
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'exchange_order_id', a.exchange_order_id, 'strategy_id', a.strategy_id, 'mode', a.mode,
+        'wallet_address', a.wallet_address, 'condition_id', a.condition_id, 'token_id', a.token_id, 'side', a.side,
+        'limit_price', public.lt_text(a.limit_price), 'base_price', public.lt_text(a.signal_price),
+        'attempts', (public.lt_order_progress(a.lt_order_id)).attempts, 'halt', a.halt)
+      order by a.halt is null, a.created_at, a.exchange_order_id), '[]')
+    from (
+      select stands.*, o.signal_price, halted.action as halt
+      from public.lt_order_attempts stands
+      join public.lt_orders o on o.lt_order_id = stands.lt_order_id
+      left join lateral (
+        select c.action from (
+          select c.action from public.lt_controls c
+          where c.cleared_at is null and c.action in ('kill', 'pause')
+            and c.scope in ('global', 'strategy:' || stands.strategy_id, 'wallet:' || stands.wallet_address)
+          union all
+          select 'pause' from public.lt_strategies s where s.strategy_id = stands.strategy_id and s.is_paused
+        ) c
+        where c.action = 'kill' or (p ->> 'paused')::boolean
+        order by c.action = 'kill' desc
+        limit 1
+      ) halted on true
+      where stands.wallet_address = any (wallets) and stands.mode = in_mode and stands.closed_at is null
+        and stands.state in ('live', 'unmatched', 'delayed')
+        and stands.exchange_order_id <> all (later)
+        and (halted.action is not null
+             or stands.state <> 'delayed' and stands.order_type in ('GTC', 'GTD') and stands.created_at < before)
+      order by halted.action is null, stands.created_at, stands.exchange_order_id
+      limit page_size
+    ) a));
+end
+$$;
+
+-- {mode, exchange_order_id, why} -> {now, allowed}: notes that the exchange is about to be asked to cancel the order, and
+-- why. What becomes of it is told by a look-up; what is left of it after a `reprice` may be tried again.
+create or replace function public.lt_call_off(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+begin
+  update public.lt_order_attempts a set called_off = p ->> 'why', state = 'cancelling'
+  where a.exchange_order_id = p ->> 'exchange_order_id' and a.mode = p ->> 'mode'
+    and a.closed_at is null and a.state in ('live', 'unmatched', 'delayed');
+  return jsonb_build_object('now', clock_timestamp(), 'allowed', found);
+end
+$$;

@@ -1,0 +1,72 @@
+"""The parts that go on with orders whose attempt is over, or rests for too long; made from the settings, as `parts` are."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+from worker.execution.submit import Submitter
+from worker.execution.wallets import Wallets
+from worker.handlers.remainders import Bench, Remainders, RemainderTiming
+from worker.handlers.resting import RestingOrders, RestingPolicy
+from worker.handlers.strategies import Strategies
+from worker.orders.retake import RemainderPolicy
+from worker.orders.terms import OrderId
+from worker.parts import Ground, make_judges
+
+_PERCENT = Decimal(100)
+
+
+def make_remainders(
+    ground: Ground,
+    *,
+    strategies: Strategies,
+    wallets: Wallets,
+    submitter: Submitter,
+    on_answered: Callable[[OrderId], None],
+) -> Remainders:
+    settings, adapters = ground.settings, ground.adapters
+    retake, pending = settings.retake, settings.pending
+    return Remainders(
+        Bench(
+            ledger=adapters.ledger,
+            judges=make_judges(settings, adapters, has_key=wallets.watches),
+            submitter=submitter,
+            strategies=strategies,
+            wallets=wallets,
+            clock=adapters.clock,
+            metrics=ground.metrics,
+            follow=adapters.exchange.channel.follow,
+            on_answered=on_answered,
+            on_turn=ground.pulse.beat,
+        ),
+        RemainderPolicy(
+            retakes_most=retake.max,
+            reprices_most=pending.max_reprices,
+            reprice_extra=pending.reprice_extra_pct / _PERCENT,
+            reprice_within=timedelta(seconds=pending.max_age_s),
+            fresh_for=timedelta(seconds=settings.signal.fresh_for_s),
+        ),
+        RemainderTiming(first_s=retake.first_s, most_s=retake.most_s, refresh_every_s=retake.refresh_every_s),
+    )
+
+
+def make_resting(
+    ground: Ground, *, wallets: Wallets, on_called_off: Callable[[OrderId], None]
+) -> RestingOrders:
+    adapters, pending = ground.adapters, ground.settings.pending
+    return RestingOrders(
+        exchange=adapters.exchange,
+        ledger=adapters.ledger,
+        wallets=wallets,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+        policy=RestingPolicy(
+            max_age_s=pending.max_age_s,
+            reprices_most=pending.max_reprices,
+            cancel_on_pause=pending.cancel_on_pause,
+            refresh_every_s=min(pending.refresh_every_s, pending.max_age_s),
+            look_every_s=min(pending.most_s, pending.max_age_s),
+        ),
+        on_called_off=on_called_off,
+        on_turn=ground.pulse.beat,
+    )
