@@ -22,6 +22,7 @@ from worker.sandbox.exchange.recording import Recording
 from worker.sandbox.gateway.pacing import DeliveryMode
 from worker.sandbox.interrupts import Interrupts
 from worker.sandbox.report import Report, report_on
+from worker.sandbox.second_terminal import how_to_look, way_in
 from worker.sandbox.signals import Trade, random_trades, recorded_trades, signal_row
 from worker.sandbox.worker_process import WorkerProcess
 from worker.sandbox.world import World, open_world
@@ -54,7 +55,7 @@ async def run_demo(plan: DemoPlan, console: Console) -> Report:
     Raises `UsageError` for what is not a recording, `SandboxError` with one clear sentence if this machine cannot run
     it, CancelledError if it was interrupted before there was anything to report.
     """
-    with Interrupts.listening() as interrupts:
+    with Interrupts.listening() as interrupts, contextlib.ExitStack() as ways:
         folder, speed = _replay(plan)
         async with open_world(
             seed=plan.seed,
@@ -65,7 +66,10 @@ async def run_demo(plan: DemoPlan, console: Console) -> Report:
             say=console.print,
         ) as world:
             console.print("starting the worker ...")
-            async with WorkerProcess.start(world.worker_environment(), "--live") as worker:
+            environment = world.worker_environment()
+            async with WorkerProcess.start(environment, "--live") as worker:
+                looking = ways.enter_context(way_in(environment))
+                console.print("\n".join(how_to_look(looking)), markup=False, highlight=False, soft_wrap=True)
                 try:
                     return await _Run(plan, world, worker, console).to_the_end(interrupts)
                 except asyncio.CancelledError:
