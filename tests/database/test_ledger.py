@@ -15,6 +15,8 @@ from worker.database.ledger import SupabaseLedger
 from worker.database.values import decimal_of, moment_text, rows_of, word_of
 from worker.errors import CredentialError, DatabaseRefused, SchemaError
 from worker.orders.lifecycle import AttemptState
+from worker.orders.paper import PAPER_MARK, purse_of
+from worker.orders.ports import Lease, WalletBalance
 from worker.orders.reasons import SkipReason
 from worker.orders.strategy import Strategy
 from worker.orders.terms import Mode, OrderId, StrategyId, WalletAddress, WorkerId
@@ -41,6 +43,26 @@ async def desk(supabase: SupabaseSandbox) -> AsyncIterator[Desk]:
         yield desk
     finally:
         await desk.close()
+
+
+async def test_a_live_ledger_keeps_purses_on_paper(supabase: SupabaseSandbox, desk: Desk) -> None:
+    wallet, purse = WalletAddress(WALLET), purse_of(StrategyId("LT_ONE"))
+    modes = {wallet: Mode.LIVE, purse: Mode.PAPER}
+    access = DatabaseAccess.checked(supabase.url, supabase.service_role_key)
+    async with await SupabaseDatabase.open(access) as database:
+        ledger = SupabaseLedger(database, mode=Mode.LIVE, worker=WorkerId("worker-a"))
+        for address, mode in modes.items():
+            lease = await ledger.lease(address, ttl_s=30)
+            assert isinstance(lease, Lease)
+            assert lease.mode is mode
+        renewed = await ledger.leases(wallet, purse, ttl_s=30)
+        assert {one: lease.mode for one, lease in renewed.items() if isinstance(lease, Lease)} == modes
+        await ledger.wallets_seen(*(WalletBalance(one, Decimal(7), datetime.now(UTC)) for one in modes))
+        assert await ledger.open_attempts(wallet, purse, limit=10) == []
+        assert await ledger.open_attempts(limit=10) == []
+        assert await ledger.remembered(OrderId(PAPER_MARK + "00" * 27)) is None
+    seen = await desk.rows("select wallet_address, mode from public.lt_wallets where collateral_usd = 7")
+    assert {row["wallet_address"]: row["mode"] for row in seen} == modes
 
 
 async def test_a_migrated_project_has_no_problems(ledger: SupabaseLedger) -> None:
@@ -97,7 +119,7 @@ async def test_the_equation_counts_what_was_decided_and_what_was_not(
     await desk.decide(skipped)
     equation = await ledger.equation()
     expected = Funnel(seen=2, executed=0, skipped=1, deferred=0, undecided=1, missed=1)
-    assert equation.strategies == {StrategyId("LT_ONE"): expected}
+    assert equation.strategies == {(StrategyId("LT_ONE"), Mode.PAPER): expected}
     assert equation.total == expected
     assert equation.total.balanced
     recent = await ledger.equation(since=datetime.now(UTC) - timedelta(seconds=10))

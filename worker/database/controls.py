@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from worker.database.values import Row, count_of, moment_of, row_of, rows_of, text_of
-from worker.orders.terms import StrategyId, WalletAddress
+from worker.database.values import Row, count_of, moment_of, row_of, rows_of, text_of, word_of
+from worker.orders.terms import Mode, StrategyId, WalletAddress
 
 
 class ControlAction(StrEnum):
@@ -74,7 +74,7 @@ class Funnel:
 class Equation:
     """Nothing missed: `total.balanced` and `total.missed == 0`."""
 
-    strategies: dict[StrategyId, Funnel]
+    strategies: dict[tuple[StrategyId, Mode], Funnel]
     total: Funnel
     as_of: datetime
 
@@ -101,7 +101,8 @@ def parse_check(answer: Row) -> SchemaCheck:
 def parse_equation(answer: Row) -> Equation:
     return Equation(
         strategies={
-            StrategyId(text_of(row, "strategy_id")): _funnel(row) for row in rows_of(answer, "strategies")
+            (StrategyId(text_of(row, "strategy_id")), word_of(row, "mode", Mode)): _funnel(row)
+            for row in rows_of(answer, "strategies")
         },
         total=_funnel(row_of(answer, "total")),
         as_of=moment_of(answer, "now"),
