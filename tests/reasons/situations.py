@@ -103,7 +103,7 @@ THE_ROW = (
 THE_STRATEGY = (
     Situation(
         R.STRATEGY_INVALID,
-        Told.NUMBERS,
+        Told.VALUE,
         strategy={"order_type": "MARKET"},
     ),
     Situation(R.UNKNOWN_WALLET, Told.VALUE),  # its paper wallet is taken away before the worker starts
