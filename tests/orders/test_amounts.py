@@ -34,6 +34,7 @@ def buy(
     fee: str = "0",
     exponent: int = 1,
     minimum: str = "5",
+    target_most: str | None = None,
 ) -> Ticket | Skip:
     return ticket(
         side=Side.BUY,
@@ -42,6 +43,7 @@ def buy(
         market=a_market(tick=tick, fee_rate=fee, fee_exponent=exponent, min_shares=minimum),
         bet_usd=D(bet),
         min_marketable_usd=D(1),
+        target_most=None if target_most is None else D(target_most),
     )
 
 
@@ -108,6 +110,21 @@ def test_a_sell_gives_whole_hundredths_of_a_share_and_reserves_them() -> None:
     assert isinstance(order, Ticket)
     assert order.amounts == Amounts(7_120_000, 3_488_800, shares=D("7.12"))
     assert order.reservation == Reservation(shares=D("7.12"))
+
+
+def test_a_purchase_may_be_asked_to_stop_short_of_its_bet() -> None:
+    immediate, resting = (
+        buy("10.00", "0.50", order_type=order_type, target_most="7.129")
+        for order_type in (OrderType.FAK, OrderType.GTC)
+    )
+    assert isinstance(immediate, Ticket)
+    assert isinstance(resting, Ticket)
+    assert (immediate.amounts.spend_usd, immediate.reservation.usd) == (D("7.12"), D("7.12"))  # dollars
+    assert (resting.amounts.shares, resting.reservation.usd) == (D("7.12"), D("3.56"))  # shares
+    assert buy("10.00", "0.50", target_most="10.01") == buy("10.00", "0.50")
+    assert buy("10.00", "0.50", target_most="0.99") == Skip(
+        SkipReason.BELOW_MIN_SIZE, value="0.99 USD", limit="1 USD"
+    )
 
 
 @pytest.mark.parametrize("order_type", IMMEDIATE)
