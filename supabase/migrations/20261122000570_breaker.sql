@@ -2,9 +2,8 @@
 -- until a human arms it again.
 --
 -- That it has tripped is a row of lt_controls, with the reason. The platform's screens read
--- lt_strategies.circuit_breaker_active: a live breaker sets it, and sets it again where anything but lt_arm has cleared
--- it, be it a screen or the daily reset of the executor before us. What the platform itself sets there stops entries
--- too, until the platform clears it.
+-- lt_strategies.circuit_breaker_active: a live breaker sets it, and only lt_arm clears it then. What the platform itself
+-- sets there stops entries too, until the platform clears it.
 --
 -- Equity is counted at cost: a position that is open has lost nothing yet. The highest equity is that since lt_arm.
 
@@ -43,24 +42,38 @@ begin
            public.lt_text(capital.peak_equity_usd), public.lt_text(strategy.circuit_breaker_loss_pct)),
     finder)
   on conflict (scope, action, coalesce(mode, '')) where cleared_at is null do nothing;
-  perform public.lt_show_breaker(strategy, in_mode, capital);
-end
-$$;
+  if not found then
+    return;   -- tripped before
+  end if;
 
--- Tells the platform's screens. They are about real money: what is lost on paper is told by lt_controls alone.
-create or replace function public.lt_show_breaker(
-  strategy public.lt_strategies, in_mode text, capital public.lt_capital_now)
-returns void
-language plpgsql security invoker set search_path = ''
-as $$
-begin
+  -- The platform's screens are about real money: what is lost on paper is told by lt_controls alone.
   update public.lt_strategies s set
     circuit_breaker_active = true,
     current_drawdown_pct = least(round(public.lt_drawdown_pct(capital) / 100, 4), 9.9999),
     updated_at = clock_timestamp()
-  where s.strategy_id = strategy.strategy_id and in_mode = 'live' and s.circuit_breaker_active is not true;
+  where s.strategy_id = strategy.strategy_id and in_mode = 'live';
 end
 $$;
+
+-- A screen that clears the column, or the midnight job, arms nothing: until lt_arm it says what is so.
+create or replace function public.lt_keep_breaker()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  if exists (
+    select from public.lt_controls c
+    where c.scope = 'strategy:' || new.strategy_id and c.action = 'breaker' and c.mode = 'live' and c.cleared_at is null
+  ) then
+    new.circuit_breaker_active := true;
+  end if;
+  return new;
+end
+$$;
+
+create or replace trigger lt_strategies_breaker before update of circuit_breaker_active on public.lt_strategies
+  for each row when (old.circuit_breaker_active and new.circuit_breaker_active is not true)
+  execute function public.lt_keep_breaker();
 
 -- Why the breaker stops an entry, or null. Called with the strategy's row locked; as lt_claim_refusal.
 create or replace function public.lt_breaker_refusal(
@@ -75,7 +88,6 @@ begin
   where c.scope = 'strategy:' || strategy.strategy_id and c.action = 'breaker' and c.mode = in_mode
     and c.cleared_at is null;
   if latch.control_id is not null then
-    perform public.lt_show_breaker(strategy, in_mode, capital);
     return jsonb_build_object('reason', 'breaker_active', 'value', latch.reason,
                               'limit', public.lt_text(strategy.circuit_breaker_loss_pct), 'final', true);
   elsif strategy.circuit_breaker_active then

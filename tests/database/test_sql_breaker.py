@@ -57,8 +57,8 @@ async def test_midnight_and_a_screen_that_clears_the_column_arm_nothing(live_tra
         scope=f"strategy:{live_trader.strategy_id}",
     )
     await live_trader.desk.execute(DAILY_RESET, s=live_trader.strategy_id)
+    assert (await live_trader.row())["circuit_breaker_active"]  # the screens go on telling the truth
     assert (await live_trader.claim())["reason"] == "breaker_active"
-    assert (await live_trader.row())["circuit_breaker_active"]  # the screen tells the truth again
 
 
 async def test_what_the_platform_sets_itself_stops_entries_until_the_platform_clears_it(
@@ -71,19 +71,25 @@ async def test_what_the_platform_sets_itself_stops_entries_until_the_platform_cl
     assert await latches(live_trader) == []
 
 
-async def test_a_record_that_finds_the_loss_trips_the_breaker(live_trader: Trader) -> None:
-    await live_trader.set(initial_capital=Decimal(18))
+async def test_the_record_that_finds_the_loss_trips_the_breaker_and_no_later_one(live_trader: Trader) -> None:
+    await live_trader.set(initial_capital=Decimal(9))
     await live_trader.buy("12")
-    sale = await live_trader.sell("12")
+    sale = (await live_trader.sell("12"))["exchange_order_id"]
     await live_trader.set(circuit_breaker_loss_pct=TWENTY)
-    loss = [fill("12", "0.2", side="SELL", state="final")]  # 3.60 of 18.00
-    await live_trader.desk.record(sale["exchange_order_id"], "matched", closed=True, fills=loss)
+    halves = [fill("6", "0.2", side="SELL", state="final") for _ in range(2)]  # each loses 1.80
+    await live_trader.desk.record(sale, "matched", fills=halves[:1])
     (latch,) = await latches(live_trader)
     assert (latch["actor"], latch["reason"]) == (
         "ledger",
-        "20.00 % of 18.00 USD were lost, the limit is 20.00 %",
+        "20.00 % of 9.00 USD were lost, the limit is 20.00 %",
     )
-    assert (await live_trader.row())["circuit_breaker_active"]
+    shown = await live_trader.row()
+    assert shown["circuit_breaker_active"]
+
+    await live_trader.desk.record(sale, "matched", closed=True, fills=halves)
+    assert (await live_trader.desk.capital(live_trader.strategy_id))["realised_usd"] == "-3.60"
+    assert await latches(live_trader) == [latch]
+    assert await live_trader.row() == shown  # nothing to be read again
 
 
 async def test_a_market_that_is_settled_trips_the_breakers_of_those_who_lost(live_trader: Trader) -> None:
