@@ -83,7 +83,9 @@ _BOUNDS: Final[Mapping[SkipReason, _Bound]] = MappingProxyType(
         R.SIGNAL_TOO_OLD: _Bound("age of the signal", Sense.AT_MOST, "signal.max_age_s"),
         R.BELOW_MIN_SIZE: _Bound("size of the order", Sense.AT_LEAST),
         R.SELL_NO_POSITION: _Bound("shares to be sold", Sense.AT_MOST, unit="shares"),
-        R.POSITION_UNSETTLED: _Bound("shares to be sold", Sense.AT_MOST, unit="settled shares"),
+        R.POSITION_UNSETTLED: _Bound(
+            "shares to be sold, of those that are settled", Sense.AT_MOST, unit="shares"
+        ),
         R.NO_TICK_ROOM: _Bound("one tick, of the base price", Sense.AT_MOST, "price.min_tick_max_pct"),
         R.EDGE_TOO_SMALL: _Bound(
             "edge after fees, a share", Sense.AT_LEAST, "price.min_edge_after_fees", "USD"
@@ -229,7 +231,7 @@ def _stale(reason: SkipReason, value: str, limit: str, snapshot: Mapping[str, st
     advice = _advice(reason)
     if base and allowed is not None:
         off = abs(best / base - 1)
-        needed = ceil_to(off * _PERCENT, _PCT_STEP)
+        needed = ceil_to(off * _PERCENT, _PCT_STEP).normalize()
         advice = (
             f"slippage_tolerance_pct at least {plain(needed)}, was {plain((allowed * _PERCENT).normalize())}: the offer "
             f"was {plain((off * _BPS).quantize(Decimal(1)))} bps from the base price {plain(base)}. {advice}"
@@ -270,7 +272,7 @@ def _moved(reason: SkipReason, value: str, limit: str, snapshot: Mapping[str, st
     best, base = exact_decimal(value), exact_decimal(snapshot.get("base_price"))
     advice = "The guard is the paper wallet's: dead_market_guard"
     if best is not None and base:
-        drift = ceil_to((1 - best / base) * _PERCENT, Decimal("0.01"))
+        drift = ceil_to((1 - best / base) * _PERCENT, Decimal("0.01")).normalize()
         advice += (
             f", dead_market_floor at most {plain(best)}, dead_market_max_drift_pct at least {plain(drift)}"
         )

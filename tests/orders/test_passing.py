@@ -1,0 +1,76 @@
+"""What would have passed: told of every reason, and true of the rules that said no."""
+
+from decimal import Decimal
+
+import pytest
+
+from tests.support.noes import NUMBERED, no_of
+from worker.orders.numbers import floor_to
+from worker.orders.passing import Sense, passing
+from worker.orders.pricing import limit_price
+from worker.orders.reasons import SkipReason
+from worker.orders.terms import Side
+
+R = SkipReason
+
+
+@pytest.mark.parametrize("reason", list(SkipReason))
+def test_every_reason_tells_what_would_have_passed_or_that_no_number_is_involved(reason: SkipReason) -> None:
+    no = no_of(reason)
+    would = passing(reason, no.value, no.limit, no.snapshot)
+    assert would.would_pass == no.would_pass
+    assert no.advice in would.advice
+    assert bool(would.measured) == (reason in NUMBERED)
+    assert would.advice or would.would_pass
+    if reason in NUMBERED:
+        assert no.value in would.number
+        assert no.limit in would.limit
+        assert would.number in would.sentence()
+        assert would.would_pass in would.sentence()
+    else:
+        assert would.sentence() == "No number is involved."
+
+
+@pytest.mark.parametrize("reason", list(SkipReason))
+def test_whatever_stands_in_the_ledger_can_be_told(reason: SkipReason) -> None:
+    for value, limit in (("", ""), ("missing", ""), ("", "5"), ("-1.5", "0"), ("NaN", "infinity")):
+        would = passing(reason, value, limit, {"base_price": "", "slippage": "x", "win_rate": "NaN"})
+        assert bool(would.measured) == (reason in NUMBERED)
+
+
+def test_a_limit_stands_to_its_number_as_the_number_to_its_limit_turned() -> None:
+    assert {sense: sense.turned.turned for sense in Sense} == {sense: sense for sense in Sense}
+    assert Sense.BELOW.turned is Sense.ABOVE
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("best", ["0.37", "0.44", "0.523", "0.61", "0.7"])
+def test_with_the_slippage_that_is_named_the_cap_reaches_the_offer_and_with_less_it_does_not(
+    side: Side, best: str
+) -> None:
+    tick, base, offer = Decimal("0.001"), Decimal("0.55"), Decimal(best)
+    if (offer > base) is not (side is Side.BUY):
+        offer = base + (base - offer)
+    cap = limit_price(base, side, Decimal("0.01"), tick, Decimal(20))
+    assert isinstance(cap, Decimal)
+    would = passing(R.SIGNAL_STALE, str(offer), str(cap), {"base_price": "0.55", "slippage": "0.01"})
+    named = Decimal(would.advice.removeprefix("slippage_tolerance_pct at least ").partition(",")[0])
+
+    def reaches(percent: Decimal) -> bool:
+        limit = limit_price(base, side, percent / 100, tick, Decimal(20))
+        assert isinstance(limit, Decimal)
+        return limit >= offer if side is Side.BUY else limit <= offer
+
+    assert reaches(named)
+    assert not reaches(floor_to(named - Decimal("0.01"), Decimal("0.001")))
+
+
+def test_a_signal_without_any_offer_is_told_what_offer_would_have_done() -> None:
+    would = passing(R.SIGNAL_STALE, "no price offered", "0.51", {})
+    assert (would.number, would.would_pass) == ("no price offered", "an offer at 0.51 or better")
+
+
+@pytest.mark.parametrize("reason", [R.SELL_NO_POSITION, R.POSITION_UNSETTLED])
+def test_a_sale_of_nothing_needs_something_to_sell(reason: SkipReason) -> None:
+    would = passing(reason, "0 shares", "", {})
+    assert (would.number, would.would_pass) == ("0 shares", "above 0 shares")
