@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep claim-cost rules mutants check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep claim-cost capital rules mutants check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -63,6 +63,9 @@ mutants: $(READY) ## would the tests notice? the rules of money, changed bit by 
 
 claim-cost: $(READY) ## what a claim costs behind very many past orders: make claim-cost ARGS="--orders 1000 100000 --json"
 	@$(BIN)/python -m benchmarks.claim_cost $(ARGS)
+
+capital: $(READY) ## capital under random walks, beside an independent model: make capital ARGS="--walks 20 --steps 1000 --json"
+	@$(BIN)/python -m tests.database.capital_run $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import idle, sweep
+from benchmarks import claim_cost, idle, sweep
 from tests.backlog import run as backlog
 from tests.chaos import controls
 from tests.chaos import run as chaos
+from tests.database import capital_run
 from tests.feed import run as feed_faults
 from tests.feed import soak
 from tests.mutation import run as mutants
@@ -31,6 +32,8 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "backlog": backlog.main,
     "idle": idle.main,
     "sweep": sweep.main,
+    "claim-cost": claim_cost.main,
+    "capital": capital_run.main,
 }
 A_PROGRAM = """
 import asyncio
@@ -87,6 +90,8 @@ def _ended(verb: str, *arguments: str) -> int | str | None:
         ("idle", "--seconds", "nan", "seconds above 0"),
         ("sweep", "--signals", "100", "5000 or more"),
         ("sweep", "--signals", "5000", "two different numbers"),
+        ("claim-cost", "--orders", "1000", "two different numbers"),
+        ("capital", "--steps", "0", "1 or more"),
     ],
 )
 def test_what_is_not_allowed_is_refused_by_option_and_value(
