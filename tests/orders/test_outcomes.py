@@ -218,7 +218,12 @@ def test_no_answer_is_a_doubt_unless_no_byte_has_left() -> None:
 def test_a_limiter_that_shows_its_headers_did_not_admit_the_order() -> None:
     limited = Answer(429, error="Too Many Requests", limiter_headers=True, retry_after_s=Decimal(2))
     outcome = classify(limited, first_send=True)
-    assert (outcome.kind, outcome.retry_after_s) == (K.NOT_SENT, Decimal(2))
+    assert (outcome.kind, outcome.reason, outcome.retry_after_s) == (K.NOT_SENT, R.RATE_LIMITED, Decimal(2))
+
+
+def test_the_limiters_headers_say_nothing_of_an_answer_that_is_no_429() -> None:
+    for status, error, kind in ((400, "invalid expiration", K.REFUSED), (500, "", K.AMBIGUOUS)):
+        assert classify(Answer(status, error=error, limiter_headers=True), first_send=True).kind is kind
 
 
 @pytest.mark.parametrize(
