@@ -1,8 +1,9 @@
 """What came of a chaos run, judged by the exchange's journal and books and by SQL, never by a worker's memory.
 
-A pair (strategy, signal) that was decided `executed` is *expected* to have exactly one accepted order, unless
-the exchange itself bears witness that there can be none (`Excuse`). Everything else that may be wrong is a count
-that has to be nought.
+A pair (strategy, signal) that was decided `executed` has attempts, one after the other, for what those before it left.
+Each of them is *expected* to be an accepted order, unless the exchange itself bears witness that there can be none
+(`Excuse`). No two of a pair may live at the same time, nor all of them together trade more than the first was for.
+Everything else that may be wrong is a count that has to be nought.
 """
 
 from collections import Counter, defaultdict
@@ -10,37 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from itertools import pairwise
 
-import psycopg
-from psycopg.rows import dict_row
-
+from tests.chaos.evidence import Evidence, Pair, Row
 from tests.chaos.positions import ON_THE_BOOK, positions
 from worker.orders.lifecycle import ALIVE, AttemptState, FillState
 from worker.sandbox.exchange.journal import ACCEPTED
 from worker.sandbox.exchange.refusals import FAK_NO_MATCH, FOK_NOT_FILLED
 from worker.sandbox.world import World
-
-Row = Mapping[str, Any]
-Pair = tuple[str, str]
-
-_ATTEMPTS = """
-select a.exchange_order_id, a.strategy_id, a.ft_order_id::text, a.state, a.side, a.order_type, a.token_id,
-       a.reserve_usd, a.closed_at, a.barred, a.sends, a.note, t.reserved_usd, t.reserved_shares,
-       extract(epoch from a.state_changed_at - f.created_at)::float8 as ended_after_s
-from public.lt_order_attempts a
-join public.lt_attempt_totals t using (exchange_order_id)
-join public.ft_orders f on f.order_id = a.ft_order_id
-where a.mode = 'live'
-"""
-_EXECUTED = """
-select strategy_id, ft_order_id::text from public.lt_decisions where mode = 'live' and state = 'executed'
-"""
-_FILLS = """
-select exchange_order_id, trade_id, role, side, price, shares, fee_usd, cost_usd, state from public.lt_fills
-"""
-_LOCKED = "select strategy_id, locked_usd from public.lt_capital_now where mode = 'live'"
-_EQUATION = "select public.lt_equation('{\"mode\": \"live\"}') -> 'total' as total"
 
 _DEAD = frozenset(
     {
@@ -54,11 +32,12 @@ _DEAD = frozenset(
 _SETTLED = {"CONFIRMED": FillState.FINAL, "FAILED": FillState.REVERSED}
 _IN_FLUX = ALIVE - {AttemptState.LIVE, AttemptState.UNMATCHED}
 _CENTICENT = Decimal("0.0001")
-_GIVEN_UP_MOST = 0.1  # of the executed pairs may be abandoned or lost, however good the reasons
+_DUST = Decimal("0.01")
+_GIVEN_UP_MOST = 0.1  # of the attempts may be abandoned or lost, however good the reasons
 
 
 class Excuse(StrEnum):
-    """Why an executed pair rightly has no accepted order. The exchange's journal has to bear every one of them out."""
+    """Why an attempt rightly is no accepted order. The exchange's journal has to bear every one of them out."""
 
     KILLED = "killed"  # it took the order in, found no match, and the attempt says so
     REFUSED = "refused"  # it answered with another refusal, and the attempt says so
@@ -126,12 +105,13 @@ async def judge(world: World, limits: Limits) -> Verdict:
         total["seen"] - total["executed"] - total["skipped"] - total["deferred"] - total["undecided"]
     )
     given_up = excused[Excuse.ABANDONED] + excused[Excuse.LOST]
-    if given_up > 2 + _GIVEN_UP_MOST * len(evidence.executed):
+    expected = evidence.expected
+    if given_up > 2 + _GIVEN_UP_MOST * expected:
         missed += given_up
-        unexcused.append(f"{given_up} of {len(evidence.executed)} executed pairs were given up: too many")
+        unexcused.append(f"{given_up} of {expected} attempts were given up: too many")
     return Verdict(
         accepted_orders=len(evidence.accepted),
-        expected_orders=len(evidence.executed) - sum(excused.values()),
+        expected_orders=expected - sum(excused.values()),
         duplicates=len(duplicates),
         missed=missed,
         fill_mismatch=len(fills),
@@ -142,42 +122,6 @@ async def judge(world: World, limits: Limits) -> Verdict:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    accepted: frozenset[str]
-    orders: Mapping[str, Row]  # the exchange's, by id
-    attempts: Sequence[Row]
-    executed: frozenset[Pair]
-    fills: Sequence[Row]
-    locked_usd: Mapping[str, Decimal]
-    equation: Mapping[str, int]
-
-    @classmethod
-    async def gathered(cls, world: World) -> "Evidence":
-        async with await psycopg.AsyncConnection.connect(
-            world.supabase.dsn, autocommit=True, row_factory=dict_row
-        ) as database:
-
-            async def rows(query: str) -> list[dict[str, Any]]:
-                return await (await database.execute(query.encode())).fetchall()
-
-            accepted = frozenset(await world.exchange.read("accepted"))
-            orders = {order["id"]: order for order in await world.exchange.read("orders")}
-            return cls(
-                accepted=accepted,
-                orders=orders,
-                attempts=await rows(_ATTEMPTS),
-                executed=frozenset(_pair(row) for row in await rows(_EXECUTED)),
-                fills=await rows(_FILLS),
-                locked_usd={row["strategy_id"]: row["locked_usd"] for row in await rows(_LOCKED)},
-                equation=(await rows(_EQUATION))[0]["total"],
-            )
-
-
-def _pair(row: Row) -> Pair:
-    return row["strategy_id"], row["ft_order_id"]
-
-
 def _short(row: Row) -> str:
     return f"{row['exchange_order_id'][:12]} ({row['strategy_id']})"
 
@@ -186,33 +130,62 @@ def _short(row: Row) -> str:
 
 
 def _duplicates(evidence: Evidence) -> Iterable[str]:
-    """Accepted orders that no attempt knows, and those of a pair beyond its first."""
-    pair_of = {row["exchange_order_id"]: _pair(row) for row in evidence.attempts}
-    per_pair = Counter(pair_of[order_id] for order_id in evidence.accepted if order_id in pair_of)
-    for order_id in evidence.accepted - pair_of.keys():
+    """Accepted orders that no attempt knows, those of a pair that lived at the same time, and what traded too much."""
+    known = {row["exchange_order_id"] for row in evidence.attempts}
+    for order_id in evidence.accepted - known:
         yield f"order {order_id[:12]} was accepted and no attempt knows of it"
-    for pair, number in per_pair.items():
-        for _ in range(number - 1):
-            yield f"pair {pair} has {number} accepted orders"
+    for pair, attempts in evidence.of_pairs.items():
+        orders = [
+            order
+            for row in attempts
+            if row["exchange_order_id"] in evidence.accepted
+            and (order := evidence.orders.get(row["exchange_order_id"])) is not None
+        ]
+        lives = sorted((order["born_ns"], order["ended_ns"], order["id"]) for order in orders)
+        for (_, ended_ns, one), (born_ns, _, other) in pairwise(lives):
+            if ended_ns is None or ended_ns > born_ns:
+                yield f"orders {one[:12]} and {other[:12]} of pair {pair} lived at the same time"
+        yield from _beyond_its_target(evidence, pair, attempts)
+
+
+def _beyond_its_target(evidence: Evidence, pair: Pair, attempts: Sequence[Row]) -> Iterable[str]:
+    """Dollars of a FAK or FOK BUY, else shares, as the exchange traded them. What it never took in was for nothing."""
+    taken = [row for row in attempts if row["state"] not in {AttemptState.REJECTED, AttemptState.ABANDONED}]
+    if not taken:
+        return
+    in_dollars = taken[0]["amount_usd"] is not None
+    target = taken[0]["amount_usd"] if in_dollars else taken[0]["target_shares"]
+    traded = sum(
+        (
+            Decimal(fill["shares"]) * (Decimal(fill["price"]) if in_dollars else 1)
+            for row in attempts
+            if (order := evidence.orders.get(row["exchange_order_id"])) is not None
+            for fill in order["fills"]
+            if fill["status"] != "FAILED"
+        ),
+        Decimal(0),
+    )
+    if traded > target + _DUST:
+        yield f"pair {pair} traded {traded:f} of {target:f} {'USD' if in_dollars else 'shares'}"
 
 
 async def _missing(world: World, evidence: Evidence, limits: Limits) -> tuple[Counter[Excuse], list[str]]:
-    """Executed pairs without an accepted order: those with an excuse, and those without one."""
-    attempts_of: defaultdict[Pair, list[Row]] = defaultdict(list)
-    for row in evidence.attempts:
-        attempts_of[_pair(row)].append(row)
+    """Attempts that are no accepted order: those with an excuse, and those without one."""
     excused: Counter[Excuse] = Counter()
     unexcused: list[str] = []
-    for pair in sorted(evidence.executed):
-        attempts = attempts_of[pair]
-        if any(row["exchange_order_id"] in evidence.accepted for row in attempts):
-            continue
-        excuses = [await _excuse(world, row, limits) for row in attempts]
-        if not excuses or None in excuses:
-            states = ", ".join(f"{row['exchange_order_id'][:12]} {row['state']}" for row in attempts)
-            unexcused.append(f"pair {pair} is executed, but no order was accepted: {states or 'no attempt'}")
-        else:
-            excused.update(excuse for excuse in excuses[-1:] if excuse is not None)
+    for pair, attempts in evidence.of_pairs.items():
+        if not attempts:
+            unexcused.append(f"pair {pair} is executed, but nothing was sent")
+        for row in attempts:
+            if row["exchange_order_id"] in evidence.accepted:
+                continue
+            excuse = await _excuse(world, row, limits)
+            if excuse is None:
+                unexcused.append(
+                    f"order {_short(row)} of pair {pair} is {row['state']}, but was not accepted"
+                )
+            else:
+                excused[excuse] += 1
     return excused, unexcused
 
 

@@ -24,7 +24,7 @@ MEANINGS: Final[Mapping[Excuse, str]] = {
     Excuse.LOST: "the exchange accepted none of the sends, and no further one was allowed",
 }
 _WORDS: Final = """\
-Of the pairs (strategy, signal) that were decided `executed` some rightly have no accepted order. The exchange's journal
+Of the attempts of pairs (strategy, signal) some rightly are no accepted order. The exchange's journal
 bears each of them out:
 """ + "\n".join(f"  {excuse:<10} {meaning}" for excuse, meaning in MEANINGS.items())
 _EXAMPLES: Final = (

@@ -56,6 +56,9 @@ SETTINGS: Mapping[str, str] = {
     "POLYCOPY_PENDING__REFRESH_EVERY_S": "1",
     "POLYCOPY_PENDING__SENDS_MOST": str(LIMITS.sends_most),
     "POLYCOPY_PENDING__LOST_AFTER_S": str(_LOST_AFTER_S),
+    "POLYCOPY_PENDING__MAX_AGE_S": "3",
+    "POLYCOPY_RETAKE__MOST_S": "1",
+    "POLYCOPY_RETAKE__REFRESH_EVERY_S": "1",
     "POLYCOPY_SIGNAL__FRESH_FOR_S": str(LIMITS.fresh_for_s),
     "POLYCOPY_STOP_DRAIN_S": "8",
     "POLYCOPY_LOG__FORMAT": "json",
@@ -238,7 +241,7 @@ async def _peace(world: World, plan: Plan) -> Verdict:
 def _report(outcome: Outcome, *, as_json: bool) -> None:
     for complaint in outcome.verdict.complaints[:40]:
         tell(f"WRONG: {complaint}")
-    tell("decided `executed`, and rightly without an accepted order, as the exchange's journal bears out:")
+    tell("attempts that rightly are no accepted order, as the exchange's journal bears out:")
     for excuse, meaning in MEANINGS.items():
         tell(f"  {excuse:<10} {outcome.verdict.excused.get(excuse, 0):>5}  {meaning}")
     if as_json:

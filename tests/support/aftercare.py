@@ -63,7 +63,7 @@ async def aftercare(
         clock=room.clock,
         metrics=room.metrics,
         timing=QUICK,
-        on_over=lambda: later[0].wake(),
+        on_over=lambda: later[0].wake(),  # noqa: PLW0108 - they are made below
     )
     remainders = Remainders(
         Bench(

@@ -119,6 +119,8 @@ class AdminApi:
                 {
                     "id": order.id,
                     "status": order.status.value,
+                    "born_ns": order.created_ns,
+                    "ended_ns": order.ended_ns,
                     "type": order.type.value,
                     "side": order.side.value,
                     "token": order.token,

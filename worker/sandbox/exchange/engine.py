@@ -194,7 +194,7 @@ class Exchange:
         self.books[order.condition].remove(order, side, price)
         self._hold(order, order.remaining, sign=-1)
         del self.resting[order.id]
-        order.status = status
+        order.end(status, self.clock.now_ns())
         self.feed.order(order, "CANCELLATION", told)
 
     def orders_of_market(self, condition: ConditionId) -> list[Order]:
@@ -245,7 +245,7 @@ class Exchange:
         if rests:
             self._rest(order, market)
         else:
-            order.status = OrderStatus.CANCELED
+            order.end(OrderStatus.CANCELED, self.clock.now_ns())
         self.feed.order(order, "PLACEMENT" if rests else "CANCELLATION")
         self.publish(market.condition)
         return Acceptance(order, told_as.value)
@@ -261,7 +261,7 @@ class Exchange:
             self._rest(order, market)
             status = "matched" if trades else "live"
         else:
-            order.status = OrderStatus.MATCHED
+            order.end(OrderStatus.MATCHED, self.clock.now_ns())
             status = "matched"
         self.feed.order(order, told_as)
         self.executions.announce(trades)
@@ -282,7 +282,7 @@ class Exchange:
         else:
             return
         if self.rules.remember_killed:
-            order.status = OrderStatus.CANCELED
+            order.end(OrderStatus.CANCELED, self.clock.now_ns())
             self.orders[order.id] = order
         self.feed.killed(order, text)
         raise RefusedError(text, order_id=order.id)
@@ -327,5 +327,5 @@ class Exchange:
             self._execute(order, market, told_as="UPDATE")
         except RefusedError as refusal:
             if refusal.order_id is not None:  # killed: nothing matched, terminal, still to be looked up
-                order.status = OrderStatus.CANCELED
+                order.end(OrderStatus.CANCELED, self.clock.now_ns())
                 self.orders[order.id] = order

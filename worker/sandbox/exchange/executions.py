@@ -112,7 +112,7 @@ class Executions:
             self._accounts.hold_for_order(maker.maker, asset_of(maker.token), -fill.shares)
         if maker.remaining == 0:
             del self._resting[maker.id]
-            maker.status = OrderStatus.MATCHED
+            maker.end(OrderStatus.MATCHED, self._clock.now_ns())
 
     def _advance(self, trade: Trade, status: TradeStatus) -> None:
         trade.status = status

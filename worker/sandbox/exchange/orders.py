@@ -87,6 +87,7 @@ class Order:
     terms: Terms
     type: OrderType
     created_ns: int
+    ended_ns: int | None = None  # nothing of it can trade from then on
     expiration_s: int = 0
     status: OrderStatus = OrderStatus.LIVE
     filled_shares: Micro = 0
@@ -101,6 +102,10 @@ class Order:
     @property
     def limit(self) -> Price:
         return self.terms.limit
+
+    def end(self, status: OrderStatus, now_ns: int) -> None:
+        self.status = status
+        self.ended_ns = now_ns
 
     @property
     def remaining(self) -> Micro:

@@ -1,0 +1,83 @@
+"""What both sides say of a chaos run, read once: the exchange's journal and books, and the ledger by SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from worker.sandbox.world import World
+
+Row = Mapping[str, Any]
+Pair = tuple[str, str]
+
+_ATTEMPTS = """
+select a.exchange_order_id, a.strategy_id, a.ft_order_id::text, a.state, a.side, a.order_type, a.token_id,
+       a.amount_usd, a.shares as target_shares,
+       a.reserve_usd, a.closed_at, a.barred, a.sends, a.note, t.reserved_usd, t.reserved_shares,
+       extract(epoch from a.state_changed_at - f.created_at)::float8 as ended_after_s
+from public.lt_order_attempts a
+join public.lt_attempt_totals t using (exchange_order_id)
+join public.ft_orders f on f.order_id = a.ft_order_id
+where a.mode = 'live'
+order by a.attempt_no
+"""
+_EXECUTED = """
+select strategy_id, ft_order_id::text from public.lt_decisions where mode = 'live' and state = 'executed'
+"""
+_FILLS = """
+select exchange_order_id, trade_id, role, side, price, shares, fee_usd, cost_usd, state from public.lt_fills
+"""
+_LOCKED = "select strategy_id, locked_usd from public.lt_capital_now where mode = 'live'"
+_EQUATION = "select public.lt_equation('{\"mode\": \"live\"}') -> 'total' as total"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    accepted: frozenset[str]
+    orders: Mapping[str, Row]  # the exchange's, by id
+    attempts: Sequence[Row]
+    executed: frozenset[Pair]
+    fills: Sequence[Row]
+    locked_usd: Mapping[str, Decimal]
+    equation: Mapping[str, int]
+
+    @property
+    def of_pairs(self) -> Mapping[Pair, Sequence[Row]]:
+        """The attempts of each executed pair, the first one first; none where there ought to be one."""
+        attempts: dict[Pair, list[Row]] = {pair: [] for pair in sorted(self.executed)}
+        for row in self.attempts:
+            attempts.setdefault(_pair(row), []).append(row)
+        return attempts
+
+    @property
+    def expected(self) -> int:
+        """Orders that the exchange ought to have accepted, were there no excuses."""
+        return sum(max(len(attempts), 1) for attempts in self.of_pairs.values())
+
+    @classmethod
+    async def gathered(cls, world: World) -> "Evidence":
+        async with await psycopg.AsyncConnection.connect(
+            world.supabase.dsn, autocommit=True, row_factory=dict_row
+        ) as database:
+
+            async def rows(query: str) -> list[dict[str, Any]]:
+                return await (await database.execute(query.encode())).fetchall()
+
+            accepted = frozenset(await world.exchange.read("accepted"))
+            orders = {order["id"]: order for order in await world.exchange.read("orders")}
+            return cls(
+                accepted=accepted,
+                orders=orders,
+                attempts=await rows(_ATTEMPTS),
+                executed=frozenset(_pair(row) for row in await rows(_EXECUTED)),
+                fills=await rows(_FILLS),
+                locked_usd={row["strategy_id"]: row["locked_usd"] for row in await rows(_LOCKED)},
+                equation=(await rows(_EQUATION))[0]["total"],
+            )
+
+
+def _pair(row: Row) -> Pair:
+    return row["strategy_id"], row["ft_order_id"]
