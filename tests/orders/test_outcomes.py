@@ -208,6 +208,20 @@ def test_an_answer_that_contradicts_itself_or_cannot_be_read_is_a_doubt(answer: 
     assert (outcome.kind, outcome.reason) == (K.AMBIGUOUS, R.ODD_ANSWER)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, K.NOT_SENT), (403, K.NOT_SENT), (425, K.NOT_SENT), (502, K.AMBIGUOUS)]
+)
+def test_a_door_or_a_failure_needs_no_body_that_can_be_read(status: int, kind: OutcomeKind) -> None:
+    unreadable = classify(Answer(status, error="<html>", well_formed=False), first_send=True)
+    assert unreadable == classify(Answer(status, error="<html>"), first_send=True)
+    assert (unreadable.kind, unreadable.reason is R.ODD_ANSWER) == (kind, False)
+
+
+def test_a_no_that_names_the_order_is_a_no() -> None:
+    named = Answer(400, error="invalid expiration", status="live", order_id=OrderId(ID))
+    assert classify(named, first_send=True).kind is K.REFUSED
+
+
 def test_no_answer_is_a_doubt_unless_no_byte_has_left() -> None:
     assert classify(Answer(None), first_send=True).reason is R.NO_ANSWER
     assert classify(Answer(None), first_send=True).kind is K.AMBIGUOUS
