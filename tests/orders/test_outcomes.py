@@ -179,9 +179,9 @@ def test_each_class_has_one_next_step(
 def test_every_acceptance_is_recorded_and_looked_up_and_never_sent_again(
     word: str, kind: OutcomeKind
 ) -> None:
-    for first_send in (True, False):
-        outcome = classify(Answer(200, status=word, order_id=OrderId(ID)), first_send=first_send)
-        assert outcome.kind is kind
+    for first_send, said in ((True, word), (False, word), (True, word.upper())):
+        outcome = classify(Answer(200, status=said, order_id=OrderId(ID)), first_send=first_send)
+        assert (outcome.kind, outcome.reason) == (kind, R.ACCEPTED)
         assert outcome.next_state.value == word
         assert outcome.look_up
         assert not outcome.resend
