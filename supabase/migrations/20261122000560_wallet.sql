@@ -1,4 +1,4 @@
--- The wallet of a claim: strategies share it, and its balance on the exchange is the last word on what they may spend.
+-- The wallet: strategies share it, and its balance on the exchange is the last word on what they may spend.
 
 -- Why the wallet cannot pay for an entry, or null. Called with the wallet's row locked; as lt_claim_refusal.
 create or replace function public.lt_wallet_refusal(p jsonb)
@@ -58,5 +58,25 @@ begin
     join public.lt_order_attempts a using (exchange_order_id)
     where a.wallet_address = lt_wallet_claims_usd.wallet and a.mode = in_mode and a.closed_at is not null
       and a.side = 'BUY');
+end
+$$;
+
+-- {mode, balances: [{wallet_address, collateral_usd, as_of}]} -> {now, applied}: news that is older than what is
+-- known is dropped.
+create or replace function public.lt_wallets_seen(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  applied integer;
+begin
+  insert into public.lt_wallets as w (wallet_address, mode, collateral_usd, as_of)
+  select lower(b.wallet_address), p ->> 'mode', b.collateral_usd, b.as_of
+  from jsonb_to_recordset(p -> 'balances') as b (wallet_address text, collateral_usd numeric, as_of timestamptz)
+  order by 1   -- one order of locking for all callers
+  on conflict (wallet_address, mode) do update set collateral_usd = excluded.collateral_usd, as_of = excluded.as_of
+  where w.as_of is null or w.as_of <= excluded.as_of;
+  get diagnostics applied = row_count;
+  return jsonb_build_object('now', clock_timestamp(), 'applied', applied);
 end
 $$;

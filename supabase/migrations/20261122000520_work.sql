@@ -1,85 +1,11 @@
 -- Work left to do: signals in scope without a final decision. There is no watermark, so whatever was lost on
 -- the way - an event, a process, a backup - only delays a signal.
 
--- Anything may come in as an id; what is no uuid is nobody's signal, and must not fail a whole batch.
-create or replace function public.lt_uuid(id text)
-returns uuid
-language sql immutable security invoker set search_path = ''
-as $$
-  select case when id ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' then id::uuid end
-$$;
-
--- The scopes of each strategy and wallet melted into intervals that do not overlap, so that a signal is
--- counted once however often its time was opened. Whoever opened a scope lately (`backfill --since`) meant
--- all of it; older ones are cut at the horizon. Each is cut again where the strategy became a shadow, or ceased to be
--- one: no window is of two modes.
-create or replace view public.lt_scope_windows with (security_invoker = true) as
--- now(), not the clock: all counts of one statement must be cut at the same instant.
-with horizon as materialized (
-  select now() - public.lt_setting('horizon')::interval as starts
-)
-select
-  melted.strategy_id, melted.ft_wallet_id, lower(part) as window_from, upper(part) as window_to,
-  melted.newest_scope_id, split.is_shadow
-from (
-  select
-    s.strategy_id, s.ft_wallet_id, range_agg(tstzrange(s.scope_from, s.scope_to)) as parts,
-    max(s.scope_id) as newest_scope_id
-  from (
-    select
-      s.scope_id, s.strategy_id, s.ft_wallet_id, s.scope_to,
-      case when s.opened_at >= horizon.starts then s.scope_from
-           else greatest(s.scope_from, horizon.starts) end as scope_from
-    from horizon
-    -- Scopes are kept for ever, and read every second: by index, those that are open, or were not long ago.
-    join public.lt_scopes s on greatest(coalesce(s.scope_to, 'infinity'), s.opened_at) >= horizon.starts
-  ) s
-  where s.scope_to is null or s.scope_to > s.scope_from
-  group by s.strategy_id, s.ft_wallet_id
-) melted
-join public.lt_strategies using (strategy_id)   -- a deleted strategy answers for nothing
-left join (
-  select s.strategy_id, range_agg(tstzrange(s.since, s.until)) as spells
-  from public.lt_shadow_spells s group by s.strategy_id
-) shadow using (strategy_id)
-cross join lateral (values
-  (false, melted.parts - coalesce(shadow.spells, '{}')), (true, melted.parts * shadow.spells)
-) split (is_shadow, parts)
-cross join lateral unnest(split.parts) part;
-
--- The mode in which a worker decides for a strategy what was inserted at that moment. `in_mode` here and below is the
--- worker's own: on paper it decides everything, live it decides a shadow's signals on paper.
-create or replace function public.lt_mode_at(for_strategy_id text, at timestamptz, in_mode text)
-returns text
-language plpgsql stable security invoker set search_path = ''
-as $$
-begin
-  return case when in_mode = 'live' and exists (
-      select from public.lt_shadow_spells s
-      where s.strategy_id = for_strategy_id and s.since <= at and at < coalesce(s.until, 'infinity'))
-    then 'paper' else in_mode end;
-end
-$$;
-
 create or replace function public.lt_signal_row(signal public.ft_orders)
 returns jsonb
 language sql stable security invoker set search_path = ''
 as $$
   select public.lt_exact(to_jsonb(signal))
-$$;
-
--- What the pairs of a signal were put off for: {strategy_id: {tries, reason}}.
-create or replace function public.lt_deferrals_of(in_ft_order_id uuid, in_mode text)
-returns jsonb
-language plpgsql stable security invoker set search_path = ''
-as $$
-begin
-  return (
-    select coalesce(jsonb_object_agg(d.strategy_id, jsonb_build_object('tries', d.tries, 'reason', d.reason)), '{}')
-    from public.lt_decisions d
-    where d.ft_order_id = in_ft_order_id and d.state = 'deferred'
-      and d.mode = public.lt_mode_at(d.strategy_id, coalesce(d.signal_at, d.created_at), in_mode));
-end
 $$;
 
 -- The signals of one scope window that have no decision, from one place of (created_at, order_id) on and up to, but
@@ -123,57 +49,6 @@ begin
   ) left_over
   where (select d.state from public.lt_decisions d
          where d.strategy_id = part.strategy_id and d.ft_order_id = left_over.order_id and d.mode = pair_mode) is null;
-end
-$$;
-
--- The next deferrals whose time has come, those that are due for longest first, until `places` were found. They are
--- bound by no horizon, nor by a signal that is still there: each must come to its end. A turn goes from its bookmark
--- on to what was due when it began, so each deferral comes once in a turn, and whatever is held up holds up no other.
--- -> {found: [{strategy_id, ft_order_id, signal_at}], bookmark | null at the end of the turn}
-create or replace function public.lt_work_deferred(
-  in_mode text, only_strategy text, without jsonb, places integer, bookmark jsonb, at timestamptz)
-returns jsonb
-language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
-as $$
-declare
-  until_at timestamptz := coalesce((bookmark ->> 'until')::timestamptz, at);
-  from_at  timestamptz := coalesce((bookmark ->> 'at')::timestamptz, '-infinity');
-  from_strategy text := coalesce(bookmark ->> 'strategy_id', '');
-  from_id  uuid := coalesce((bookmark ->> 'id')::uuid, '00000000-0000-0000-0000-000000000000');
-  -- Of a strategy that never was a shadow the mode is known: whatever a worker on paper has left costs no question.
-  shadows  text[] := array(select distinct s.strategy_id from public.lt_shadow_spells s);
-  turn     record;
-begin
-  select
-    coalesce(jsonb_agg(jsonb_build_object(
-      'strategy_id', due.strategy_id, 'ft_order_id', due.ft_order_id, 'signal_at', due.signal_at))
-      filter (where nth <= places), '[]') as found,
-    count(*) > places as has_more,
-    jsonb_agg(jsonb_build_object(
-      'until', until_at, 'at', due.due_at, 'strategy_id', due.strategy_id, 'id', due.ft_order_id))
-      filter (where nth = places) -> 0 as last
-  into turn
-  from (
-    select waiting.*, row_number() over (order by waiting.due_at, waiting.strategy_id, waiting.ft_order_id) as nth
-    from (
-      select of_mode.*
-      from unnest(case in_mode when 'live' then '{live,paper}' else '{paper}' end::text[]) searched (mode)
-      cross join lateral (
-        select d.strategy_id, d.ft_order_id, coalesce(d.signal_at, d.created_at) as signal_at,
-          least(d.retry_at, d.expires_at) as due_at
-        from public.lt_decisions d
-        where d.state = 'deferred' and d.mode = searched.mode and least(d.retry_at, d.expires_at) <= until_at
-          and (least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id) > (from_at, from_strategy, from_id)
-          and (only_strategy is null or d.strategy_id = only_strategy) and not without ? d.strategy_id
-          and d.mode = case when d.strategy_id = any (shadows)
-            then public.lt_mode_at(d.strategy_id, coalesce(d.signal_at, d.created_at), in_mode) else in_mode end
-          and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)
-        order by least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id
-        limit places + 1
-      ) of_mode
-    ) waiting
-  ) due;
-  return jsonb_build_object('found', turn.found, 'bookmark', case when turn.has_more then turn.last end);
 end
 $$;
 
@@ -273,30 +148,6 @@ begin
 end
 $$;
 
--- Changes whenever a strategy, its paper wallet, a switch or a scope does: who knows it need not read them again.
--- (These are written in plpgsql because a session plans such a function once, and one in sql at every call.)
-create or replace function public.lt_strategies_version()
-returns text
-language plpgsql stable security invoker set search_path = ''
-as $$
-begin
-  return (
-    select md5(coalesce(string_agg(row_version, ' ' order by row_version), '')) from (
-      select 's' || s.ctid || s.xmin as row_version from public.lt_strategies s
-      union all
-      select 'w' || w.ctid || w.xmin from public.ft_wallets w
-      where w.wallet_id in (select s.ft_wallet_id from public.lt_strategies s)
-      union all
-      select 'c' || c.control_id from public.lt_controls c where c.cleared_at is null
-      union all
-      -- A scope is opened, and closed once: the newest and those that are open tell of both.
-      (select 'o' || o.scope_id from public.lt_scopes o order by o.scope_id desc limit 1)
-      union all
-      select 'o' || o.scope_id from public.lt_scopes o where o.scope_to is null
-    ) version);
-end
-$$;
-
 -- {mode, limit, window_s?, pairs?, oldest_s?, bookmark?, strategy_id?, without?: [strategy_id]}
 --   -> {now, work: [{signal, strategy_ids, deferrals: {strategy_id: {tries, reason}}}], more, bookmark,
 --       strategies_version}
@@ -389,6 +240,37 @@ begin
 end
 $$;
 
+-- {<lt_work>, scope: <lt_scope_open>} -> as lt_work: the work that there would be if that scope were opened. It is
+-- opened, looked at, and taken back: whoever only looks sees what whoever means it would see.
+create or replace function public.lt_work_preview(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  seen jsonb;
+begin
+  begin
+    perform public.lt_scope_open(p -> 'scope');
+    -- Scopes that are taken back have other ids each time, so a bookmark of ours goes by the wallet.
+    if p #>> '{bookmark,round,ft_wallet_id}' is not null then
+      p := jsonb_set(p, '{bookmark,round}', p #> '{bookmark,round}' || jsonb_build_object(
+        'newest', (select max(s.scope_id) from public.lt_scopes s),
+        'scope_id', (select max(w.newest_scope_id) from public.lt_scope_windows w
+                     where w.ft_wallet_id = p #>> '{bookmark,round,ft_wallet_id}')));
+    end if;
+    seen := public.lt_work(p);
+    if seen #>> '{bookmark,round,scope_id}' is not null then
+      seen := jsonb_set(seen, '{bookmark,round,ft_wallet_id}', to_jsonb((
+        select w.ft_wallet_id from public.lt_scope_windows w
+        group by w.ft_wallet_id having max(w.newest_scope_id) = (seen #>> '{bookmark,round,scope_id}')::bigint)));
+    end if;
+    raise exception using errcode = 'LT001', message = 'seen enough';
+  exception when sqlstate 'LT001' then
+    return seen;   -- a variable outlives what is rolled back
+  end;
+end
+$$;
+
 -- {mode, ft_order_id} -> {now, signal | null, strategy_ids with work left on it, deferrals: as of lt_work}
 create or replace function public.lt_signal(p jsonb)
 returns jsonb
@@ -411,87 +293,4 @@ as $$
         and (d.state is null
              or d.state = 'deferred' and least(d.retry_at, d.expires_at) <= clock_timestamp())
     ), '[]'))
-$$;
-
--- {mode, decisions: [{mode?, ...}]} -> {now, written, ignored: unknown, in no scope, or decided in the wrong mode}
--- Skips and deferrals, in batches. A decision that is final is left alone, so a late skip never overwrites an
--- execution; told twice, the same decision is one. A pair that is in no scope gets none - nobody is owed it, and it
--- would stand in the equation as a stray - unless it is deferred already: a deferral comes to its end, and if its
--- signal is gone, to one in the words of the claim. Until a deferral is due only a final word is heard: whoever puts
--- it off once more then does not know that it was, nor how often.
-create or replace function public.lt_decide(p jsonb)
-returns jsonb
-language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
-as $$
-declare
-  ignored integer;
-  written integer;
-begin
-  if exists (
-    select from jsonb_array_elements(p -> 'decisions') d
-    where coalesce(d ->> 'state', '') not in ('skipped', 'deferred')
-  ) then
-    raise exception 'lt_decide writes skipped and deferred only'
-      using hint = 'An execution is decided by lt_claim.';
-  end if;
-
-  with windows as materialized (
-    select * from public.lt_scope_windows
-  ), spoken as (
-    -- The last word on a pair counts; one order of locking for all callers keeps two batches from a deadlock.
-    select distinct on (d.strategy_id, asked.id)
-      d.strategy_id, asked.id as order_id, asked.mode, o.created_at, d.retry_at, d.expires_at,
-      case when o.order_id is null then 'skipped' else d.state end as state,
-      case when o.order_id is null then 'ft_not_open' else d.reason end as reason,
-      case when o.order_id is null then 'missing' else d.value end as value,
-      case when o.order_id is null then 'OPEN' else d."limit" end as "limit",
-      d.snapshot, d.received_at, d.decided_at
-    from rows from (jsonb_to_recordset(p -> 'decisions') as (
-      strategy_id text, ft_order_id text, mode text, state text, reason text, value text, "limit" text,
-      retry_at timestamptz, expires_at timestamptz, snapshot jsonb, received_at timestamptz, decided_at timestamptz
-    )) with ordinality d (strategy_id, ft_order_id, mode, state, reason, value, "limit", retry_at, expires_at,
-                          snapshot, received_at, decided_at, position)
-    cross join lateral (select public.lt_uuid(d.ft_order_id) as id, coalesce(d.mode, p ->> 'mode') as mode) asked
-    left join public.ft_orders o on o.order_id = asked.id
-    join public.lt_strategies s on s.strategy_id = d.strategy_id
-    where exists (
-        select from windows w
-        where w.strategy_id = d.strategy_id and w.ft_wallet_id = o.wallet_id
-          and asked.mode = case when w.is_shadow then 'paper' else p ->> 'mode' end
-          and o.created_at >= w.window_from and o.created_at < coalesce(w.window_to, 'infinity'))
-      or exists (
-        select from public.lt_decisions deferred
-        where deferred.strategy_id = d.strategy_id and deferred.ft_order_id = asked.id
-          and deferred.mode = asked.mode and deferred.state = 'deferred')
-    order by d.strategy_id, asked.id, d.position desc
-  ), put as (
-    insert into public.lt_decisions as kept (
-      strategy_id, ft_order_id, mode, state, reason, value, limit_value, retry_at, expires_at, snapshot,
-      signal_at, received_at, decided_at)
-    select
-      strategy_id, order_id, mode, state, reason, value, "limit",
-      case state when 'deferred' then retry_at end, case state when 'deferred' then expires_at end,
-      coalesce(snapshot, '{}'), created_at, received_at, decided_at
-    from spoken
-    on conflict (strategy_id, ft_order_id, mode) do update set
-      state = excluded.state, reason = excluded.reason, value = excluded.value, limit_value = excluded.limit_value,
-      retry_at = excluded.retry_at, expires_at = excluded.expires_at, snapshot = excluded.snapshot,
-      received_at = coalesce(kept.received_at, excluded.received_at), decided_at = excluded.decided_at,
-      tries = kept.tries + 1
-    where kept.state = 'deferred'
-      and (excluded.state <> 'deferred' or least(kept.retry_at, kept.expires_at) <= clock_timestamp())
-      and (kept.state, kept.reason, kept.retry_at, kept.decided_at)
-          is distinct from (excluded.state, excluded.reason, excluded.retry_at, excluded.decided_at)
-    returning 1
-  )
-  select
-    (select count(*) from jsonb_array_elements(p -> 'decisions') d
-     where not exists (
-       select from spoken s
-       where s.strategy_id = d ->> 'strategy_id' and s.order_id = public.lt_uuid(d ->> 'ft_order_id'))),
-    (select count(*) from put)
-  into ignored, written;
-
-  return jsonb_build_object('now', clock_timestamp(), 'written', written, 'ignored', ignored);
-end
 $$;

@@ -1,0 +1,35 @@
+-- Switches: what an operator stops, and lets go on.
+
+-- {scope, action: pause | resume | kill | arm, reason, actor} -> {now, changed, control_ids}
+-- `resume` clears pauses of that very scope, `arm` kills; asked twice, a switch is set once.
+create or replace function public.lt_control(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  asked   text := p ->> 'action';
+  touched jsonb;
+begin
+  if asked in ('pause', 'kill') then
+    with set_now as (
+      insert into public.lt_controls (scope, action, reason, actor)
+      values (p ->> 'scope', asked, coalesce(p ->> 'reason', ''), p ->> 'actor')
+      on conflict (scope, action, coalesce(mode, '')) where cleared_at is null do nothing
+      returning control_id
+    )
+    select jsonb_agg(control_id) into touched from set_now;
+  elsif asked in ('resume', 'arm') then
+    with cleared as (
+      update public.lt_controls c set cleared_at = clock_timestamp(), cleared_by = p ->> 'actor'
+      where c.scope = p ->> 'scope' and c.cleared_at is null
+        and c.action = case asked when 'resume' then 'pause' else 'kill' end
+      returning c.control_id
+    )
+    select jsonb_agg(control_id) into touched from cleared;
+  else
+    raise exception 'unknown action %', asked using hint = 'One of pause, resume, kill, arm.';
+  end if;
+  return jsonb_build_object('now', clock_timestamp(), 'changed', touched is not null,
+                            'control_ids', coalesce(touched, '[]'));
+end
+$$;
