@@ -164,6 +164,8 @@ create index if not exists lt_order_attempts_open_idx
   on public.lt_order_attempts (wallet_address, mode) where closed_at is null;
 create index if not exists lt_order_attempts_watched_idx
   on public.lt_order_attempts (wallet_address, mode, closed_at) where state = 'lost' or decided_by is not null;
+-- Hashed, as some below: a look-up by id then costs the same however many there are.
+create index if not exists lt_order_attempts_order_idx on public.lt_order_attempts using hash (lt_order_id);
 create index if not exists lt_order_attempts_ft_order_idx on public.lt_order_attempts (ft_order_id);
 
 -- One row per trade of ours. The only place money facts come from.
@@ -192,6 +194,7 @@ create table if not exists public.lt_fills (
   constraint lt_fills_shares_positive check (shares > 0),
   constraint lt_fills_settled_when_not_provisional check ((state = 'provisional') = (settled_at is null))
 );
+create index if not exists lt_fills_order_idx on public.lt_fills using hash (exchange_order_id);
 create index if not exists lt_fills_provisional_idx on public.lt_fills (exchange_order_id) where state = 'provisional';
 create index if not exists lt_fills_settled_idx on public.lt_fills (settled_at) where settled_at is not null;
 
@@ -212,7 +215,7 @@ create table if not exists public.lt_entries (
   constraint lt_entries_mode_known check (mode in ('paper', 'live'))
 );
 create index if not exists lt_entries_strategy_idx on public.lt_entries (strategy_id, mode, entry_seq);
-create index if not exists lt_entries_order_idx on public.lt_entries (lt_order_id);
+create index if not exists lt_entries_order_idx on public.lt_entries using hash (lt_order_id);
 create index if not exists lt_entries_at_idx
   on public.lt_entries (strategy_id, mode, at) include (realised_usd, proceeds_usd, unredeemed_usd) where at is not null;
 
@@ -327,6 +330,6 @@ create index if not exists lt_orders_strategy_ft_order_idx
 create index if not exists lt_orders_open_idx
   on public.lt_orders (strategy_id, condition_id, token_id) where outcome = 'OPEN';
 create index if not exists lt_orders_condition_idx on public.lt_orders (condition_id);
-create index if not exists lt_orders_token_idx on public.lt_orders (token_id, strategy_id, outcome);
+create index if not exists lt_orders_id_idx on public.lt_orders using hash (lt_order_id);
 create index if not exists lt_orders_strategy_order_idx on public.lt_orders (strategy_id, lt_order_id);
 create index if not exists lt_orders_created_idx on public.lt_orders (created_at);

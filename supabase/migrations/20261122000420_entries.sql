@@ -40,7 +40,7 @@ cross join lateral (
     f.matched_at, 0, f.price * f.shares - f.fee_usd - f.cost_usd, f.price * f.shares - f.fee_usd, 0, false
   from public.lt_order_attempts a
   join public.lt_fills f using (exchange_order_id)
-  where a.lt_order_id = o.lt_order_id and f.side = 'SELL' and f.state <> 'reversed'
+  where o.side = 'SELL' and a.lt_order_id = o.lt_order_id and f.side = 'SELL' and f.state <> 'reversed'
   union all
   select                                                            -- a row of the executor before us
     null,

@@ -41,7 +41,8 @@ begin
   if new.outcome = 'OPEN' then
     -- A late fill brought it back: its token may have ended meanwhile.
     select o.* into told from public.lt_orders o
-    where o.token_id = new.token_id and o.strategy_id = new.strategy_id and o.outcome in ('WON', 'LOST')
+    where o.condition_id = new.condition_id and o.token_id = new.token_id and o.strategy_id = new.strategy_id
+      and o.outcome in ('WON', 'LOST')
       and coalesce(o.is_shadow, false) = coalesce(new.is_shadow, false)
     limit 1;
     if not found then
@@ -51,12 +52,14 @@ begin
 
   with siblings as (
     select o.lt_order_id from public.lt_orders o
-    where o.token_id = told.token_id and o.strategy_id = told.strategy_id and o.outcome = 'OPEN'
+    where o.condition_id = told.condition_id and o.token_id = told.token_id and o.strategy_id = told.strategy_id
+      and o.outcome = 'OPEN'
       and coalesce(o.is_shadow, false) = coalesce(told.is_shadow, false) and not coalesce(o.is_force_test, false)
       and exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id)
       and exists (
         select from public.lt_orders s
-        where s.token_id = told.token_id and s.strategy_id = told.strategy_id and s.side = 'SELL'
+        where s.condition_id = told.condition_id and s.token_id = told.token_id and s.strategy_id = told.strategy_id
+          and s.side = 'SELL'
           and coalesce(s.is_shadow, false) = coalesce(told.is_shadow, false))
     order by o.lt_order_id
     for no key update skip locked
