@@ -194,9 +194,11 @@ class Walk:
         if found is None:
             return False
         _, attempt = found
+        booked = self._new_fill(attempt)
+        if booked.shares <= 0:
+            return False
         doomed = await Desk.open(self._dsn, mode=self._desk.mode)
         await doomed.connection.set_autocommit(False)
-        booked = self._new_fill(attempt)
         await doomed.record(
             attempt.order_id, self._states[attempt.order_id], fills=[self._row(attempt, booked)]
         )
