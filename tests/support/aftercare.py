@@ -96,12 +96,12 @@ async def aftercare(
     tasks = [asyncio.create_task(work) for work in working]
     try:
         yield Aftercare(room, pending, remainders, resting)
-        for task in tasks:
-            assert not task.done(), task.exception()
     finally:
+        ended = [task.exception() for task in tasks if task.done()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        assert not ended
 
 
 async def _hear(room: TradingRoom, remainders: Remainders) -> None:

@@ -185,13 +185,19 @@ class Remainders:
                 log.exception("order.not_retaken", lt_order_id=remainder.lt_order_id)
                 self._bench.metrics.task_failures.labels("remainders").inc()
                 again_in_s = 0.0
+            if again_in_s is None:
+                self._waiting.pop(remainder.lt_order_id, None)
+                return
             waiting.is_given_up = again_in_s == _NEVER_S
             waiting.due_s = self._bench.clock.monotonic() + max(waiting.wait_s, again_in_s)
             waiting.wait_s = min(waiting.wait_s * 2, self._timing.most_s)
             self._bench.on_turn("remainders")
 
-    async def _serve(self, remainder: Remainder, waiting: _Waiting) -> float:
-        """One look, and the next attempt if there is an offer. Returns how long to leave it alone, at least."""
+    async def _serve(self, remainder: Remainder, waiting: _Waiting) -> float | None:
+        """One look, and the next attempt if there is an offer.
+
+        Returns how long to leave it alone, at least; None: there is another attempt, and what it leaves is news.
+        """
         bench = self._bench
         known = bench.strategies.get(remainder.strategy_id)
         judge = bench.judges.get(remainder.mode)
@@ -210,7 +216,7 @@ class Remainders:
             case Plan():
                 return await self._try_again(remainder, verdict)
 
-    async def _try_again(self, remainder: Remainder, plan: Plan) -> float:
+    async def _try_again(self, remainder: Remainder, plan: Plan) -> float | None:
         bench, now = self._bench, self._bench.clock.now()
         until = now + _BOOK_GOOD_FOR if remainder.order_type.rests else remainder.until(self._policy)
         result = await bench.submitter.execute(
@@ -237,7 +243,7 @@ class Remainders:
                 )
                 bench.on_answered(result.envelope.order_id)
                 self._woken.set()
-                return self._timing.first_s
+                return None
             case Refused():
                 return self._declined(remainder, result.reason, result.value, result.limit)
             case NotSent():
