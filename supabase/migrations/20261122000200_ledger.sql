@@ -86,6 +86,8 @@ create index if not exists lt_decisions_deferred_idx
 create index if not exists lt_decisions_strategy_signal_at_idx
   on public.lt_decisions (strategy_id, mode, signal_at, ft_order_id) include (state);
 create index if not exists lt_decisions_ft_order_idx on public.lt_decisions (ft_order_id);
+create index if not exists lt_decisions_timeless_idx on public.lt_decisions (strategy_id) where signal_at is null;
+create index if not exists lt_decisions_updated_idx on public.lt_decisions (updated_at);
 
 -- One row per signed order. It is committed as `submitting` before the first byte goes out.
 create table if not exists public.lt_order_attempts (

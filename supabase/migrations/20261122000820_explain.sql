@@ -172,6 +172,7 @@ $$;
 create or replace function public.lt_explain(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   ids        uuid[] := public.lt_signal_ids(btrim(p ->> 'ft_order_id'));

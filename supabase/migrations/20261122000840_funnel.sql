@@ -1,10 +1,8 @@
 -- What became of the signals of some time, in figures: the funnel, why it is not wider, the platform's own measures, and
 -- how long each stage took. One place, so that the command, the web API and the dashboard cannot disagree.
 --
--- Signals count by their insert time and orders by the time they were placed, as the platform counts them.
-
--- Decisions change once or a few times, and whoever watches wants those that did last.
-create index if not exists lt_decisions_updated_idx on public.lt_decisions (updated_at);
+-- Signals count by their insert time and orders by the time they were placed, as the platform counts them. Each function
+-- loops over the strategies and takes a range of an index for each, as lt_equation does.
 
 -- A share as text with four decimals; null where there is nothing to take it of.
 create or replace function public.lt_share(part numeric, whole numeric)
@@ -19,6 +17,8 @@ $$;
 create or replace function public.lt_counted_pairs(in_mode text, only_strategy text)
 returns table (strategy_id text, mode text, times tstzmultirange)
 language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   return query
@@ -35,13 +35,18 @@ $$;
 create or replace function public.lt_reason_counts(in_mode text, since timestamptz, only_strategy text)
 returns table (strategy_id text, mode text, state text, reason text, decisions bigint)
 language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   return query
   select d.strategy_id, d.mode, d.state, d.reason, count(*)
   from public.lt_counted_pairs(in_mode, only_strategy) c
-  join public.lt_decisions d
-    on d.strategy_id = c.strategy_id and d.mode = c.mode and d.signal_at >= since and d.signal_at <@ c.times
+  cross join lateral (
+    select * from public.lt_decisions k
+    where k.strategy_id = c.strategy_id and k.mode = c.mode and k.signal_at >= since and k.signal_at <@ c.times
+    offset 0   -- the planner must not begin with the decisions of everybody
+  ) d
   where d.state <> 'executed'
   group by grouping sets ((d.strategy_id, d.mode, d.state, d.reason), (d.state, d.reason));
 end
@@ -52,6 +57,8 @@ $$;
 create or replace function public.lt_order_counts(in_mode text, since timestamptz, only_strategy text)
 returns table (strategy_id text, mode text, counts jsonb)
 language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   return query
@@ -82,6 +89,8 @@ $$;
 create or replace function public.lt_latency(in_mode text, since timestamptz, only_strategy text)
 returns jsonb
 language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   return (
@@ -94,15 +103,19 @@ begin
         'p99_ms', public.lt_ms(percentile_cont(0.99) within group (order by span.took)),
         'max_ms', public.lt_ms(max(span.took))) as told
       from public.lt_counted_pairs(in_mode, only_strategy) c
-      join public.lt_stages s
-        on s.strategy_id = c.strategy_id and s.mode = c.mode and s.inserted_at >= since and s.inserted_at <@ c.times
+      cross join lateral (
+        select * from public.lt_stages k
+        where k.strategy_id = c.strategy_id and k.mode = c.mode and k.inserted_at >= since and k.inserted_at <@ c.times
+          and k.state = 'executed'
+        offset 0   -- as above
+      ) s
       cross join lateral (values
         ('inserted', s.inserted_at - nullif(s.traded_at, '-infinity')), ('received', s.received_at - s.inserted_at),
         ('decided', s.decided_at - s.received_at), ('claimed', s.claimed_at - s.decided_at),
         ('sent', s.sent_at - s.claimed_at), ('answered', s.answered_at - s.sent_at),
         ('filled', s.filled_at - s.sent_at), ('settled', s.settled_at - s.filled_at),
         ('insert_to_sent', s.sent_at - s.inserted_at)) span (stage, took)
-      where s.state = 'executed' and span.took is not null
+      where span.took is not null
       group by span.stage
     ) measured);
 end

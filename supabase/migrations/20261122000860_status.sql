@@ -82,10 +82,12 @@ $$;
 create or replace function public.lt_needs_human(in_mode text)
 returns table (what text, thing text, since timestamptz, why text, fix text)
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   modes  text[] := case in_mode when 'live' then '{live,paper}' else '{paper}' end;
   lately timestamptz := clock_timestamp() - interval '1 day';
+  hourly timestamptz := clock_timestamp() - interval '1 hour';
 begin
   return query
   select
@@ -138,7 +140,7 @@ begin
   select 'settings', d.strategy_id, max(d.updated_at),
     format('%s: %s (%s signals in the last hour)', d.reason, max(d.value), count(*)), 'polycopy-worker check'
   from public.lt_decisions d
-  where d.updated_at > clock_timestamp() - interval '1 hour' and d.mode = any (modes)
+  where d.updated_at > hourly and d.mode = any (modes)
     and d.reason in ('strategy_invalid', 'unknown_wallet', 'wallet_not_configured', 'wallet_mismatch')
   group by d.strategy_id, d.reason
   union all
@@ -158,6 +160,7 @@ $$;
 create or replace function public.lt_status(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   in_mode    text := p ->> 'mode';

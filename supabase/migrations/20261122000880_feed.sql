@@ -7,6 +7,7 @@ create index if not exists lt_fills_booked_idx on public.lt_fills (booked_at);
 create or replace function public.lt_order_list(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   in_mode       text := p ->> 'mode';
@@ -66,14 +67,17 @@ begin
 end
 $$;
 
--- The transaction that wrote a row version, widened: a row keeps the lower half of its number.
-create or replace function public.lt_xid8(row_xmin xid)
+-- The transaction that wrote a row version, widened: a row keeps the lower half of its number, and all that still have to
+-- be told apart lie within half a turn of the `next` one.
+create or replace function public.lt_xid8(row_xmin xid, next xid8)
 returns xid8
-language sql stable security invoker set search_path = ''
+language sql immutable security invoker set search_path = ''
 as $$
-  select case when widened.id < next.id then widened.id else widened.id - 4294967296 end::text::xid8
-  from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as id) next
-  cross join lateral (select (next.id >> 32 << 32) + row_xmin::text::bigint as id) widened
+  select case
+    when widened.id - next::text::bigint > 2147483648 then widened.id - 4294967296
+    when next::text::bigint - widened.id > 2147483648 then widened.id + 4294967296
+    else widened.id end::text::xid8
+  from (select (next::text::bigint >> 32 << 32) + row_xmin::text::bigint as id) widened
 $$;
 
 -- {mode, cursor?, back_s?: 0, strategy_id?, limit?: 200} -> {now, events: [{event, at, strategy_id, ft_order_id, ...}],
@@ -89,6 +93,7 @@ $$;
 create or replace function public.lt_feed(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   only_strategy text := p ->> 'strategy_id';
@@ -97,6 +102,7 @@ declare
   mark    jsonb := p -> 'cursor';
   seen    pg_snapshot := (mark ->> 'seen')::pg_snapshot;      -- null: everything is new
   upto    pg_snapshot := coalesce((mark ->> 'upto')::pg_snapshot, pg_current_snapshot());
+  next    xid8 := pg_snapshot_xmax(pg_current_snapshot());
   begins  timestamptz := coalesce(
     (mark ->> 'from')::timestamptz,
     clock_timestamp() - make_interval(secs => coalesce((p ->> 'back_s')::numeric, 0)));
@@ -134,8 +140,8 @@ begin
   ), page as (
     select h.* from happened h
     where (only_strategy is null or h.strategy_id = only_strategy)
-      and (seen is null or not pg_visible_in_snapshot(public.lt_xid8(h.written), seen))
-      and pg_visible_in_snapshot(public.lt_xid8(h.written), upto)
+      and (seen is null or not pg_visible_in_snapshot(public.lt_xid8(h.written, next), seen))
+      and pg_visible_in_snapshot(public.lt_xid8(h.written, next), upto)
       and (after is null or (h.at, h.key) > ((after ->> 'at')::timestamptz, after ->> 'key'))
     order by h.at, h.key limit most + 1
   )

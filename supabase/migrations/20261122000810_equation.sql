@@ -4,9 +4,13 @@
 --
 -- seen and undecided are counted over ft_orders; executed, skipped and deferred over lt_decisions alone. A
 -- decision that vanished makes a signal undecided, one that strayed in has no signal: either way it shows.
+-- What is planned is a loop over windows, and for each a range of an index: the planner guesses thousands of windows,
+-- reads whole tables for them, and compiles for seconds.
 create or replace function public.lt_equation(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   in_mode   text := p ->> 'mode';
@@ -23,15 +27,33 @@ begin
     join public.ft_orders o on o.wallet_id = w.ft_wallet_id
       and o.created_at >= greatest(w.window_from, since) and o.created_at < coalesce(w.window_to, 'infinity')
     group by w.strategy_id, w.mode
+  ), scopes as materialized (
+    select w.strategy_id, w.mode, range_agg(tstzrange(w.window_from, w.window_to)) as times
+    from windows w group by w.strategy_id, w.mode
+  ), scoped as materialized (
+    -- By the range of an index: what was decided before `since` is not read.
+    select s.strategy_id, s.mode, d.ft_order_id, d.state
+    from scopes s
+    cross join lateral (
+      select d.ft_order_id, d.state from public.lt_decisions d
+      where d.strategy_id = s.strategy_id and d.mode = s.mode
+        and d.signal_at >= greatest(lower(s.times), since) and d.signal_at < coalesce(upper(s.times), 'infinity')
+        and d.signal_at <@ s.times
+    ) d
   ), undecided_pairs as (
     -- A set difference, as in lt_work: a probe per signal takes the planner's guess of an index, and without
-    -- statistics that is the wrong one and quadratic.
-    select w.strategy_id, w.mode, o.order_id
-    from windows w
-    join public.ft_orders o on o.wallet_id = w.ft_wallet_id
-      and o.created_at >= greatest(w.window_from, since) and o.created_at < coalesce(w.window_to, 'infinity')
-    except
-    select d.strategy_id, d.mode, d.ft_order_id from public.lt_decisions d
+    -- statistics that is the wrong one and quadratic. What it leaves is probed by key, as there.
+    select left_over.* from (
+      select w.strategy_id, w.mode, o.order_id
+      from windows w
+      join public.ft_orders o on o.wallet_id = w.ft_wallet_id
+        and o.created_at >= greatest(w.window_from, since) and o.created_at < coalesce(w.window_to, 'infinity')
+      except
+      select d.strategy_id, d.mode, d.ft_order_id from scoped d
+    ) left_over
+    where (select d.state from public.lt_decisions d
+           where d.strategy_id = left_over.strategy_id and d.ft_order_id = left_over.order_id
+             and d.mode = left_over.mode) is null
   ), undecided as (
     select u.strategy_id, u.mode, count(*) as undecided,
       count(*) filter (where o.created_at < clock_timestamp() - interval '5 seconds') as missed
@@ -39,21 +61,24 @@ begin
     join public.ft_orders o using (order_id)
     group by u.strategy_id, u.mode
   ), decided as (
+    -- Pairs seeded from before our time are decided but were never in scope. A decision without a time, or of a
+    -- strategy that never had a scope, is nobody's: it counts, so that it is seen (the latter while it is news).
     select d.strategy_id, d.mode,
       count(*) filter (where d.state = 'executed') as executed,
       count(*) filter (where d.state = 'skipped')  as skipped,
       count(*) filter (where d.state = 'deferred') as deferred
-    from public.lt_decisions d
-    left join (
-      select w.strategy_id, w.mode, range_agg(tstzrange(w.window_from, w.window_to)) as times
-      from windows w group by w.strategy_id, w.mode
-    ) scope using (strategy_id, mode)
-    where (d.mode = in_mode or scope.times is not null)
-      -- Pairs seeded from before our time are decided but were never in scope. A decision without a time, or of a
-      -- strategy that never had a scope, is nobody's: it counts, so that it is seen.
-      and (d.signal_at is null or d.signal_at <@ scope.times and (since is null or d.signal_at >= since)
-           or d.reason <> 'already_executed'
-              and not exists (select from public.lt_scopes s where s.strategy_id = d.strategy_id))
+    from (
+      select d.strategy_id, d.mode, d.state from scoped d
+      union all
+      select d.strategy_id, d.mode, d.state from public.lt_decisions d
+      where d.signal_at is null
+        and (d.mode = in_mode or exists (select from scopes s where (s.strategy_id, s.mode) = (d.strategy_id, d.mode)))
+      union all
+      select d.strategy_id, d.mode, d.state from public.lt_decisions d
+      where d.updated_at >= coalesce(since, '-infinity') and d.signal_at is not null and d.mode = in_mode
+        and d.reason <> 'already_executed'
+        and not exists (select from public.lt_scopes s where s.strategy_id = d.strategy_id)
+    ) d
     group by d.strategy_id, d.mode
   ), counts as (
     select strategy_id, mode, coalesce(seen, 0) as seen, coalesce(executed, 0) as executed,
