@@ -1,111 +1,133 @@
 """A stop of `run --backfill-only` cuts the walk and nothing else: what was begun is brought to its end, and told."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, nullcontext
-from types import SimpleNamespace
-from typing import Any
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
-from tests.support.exchange_floor import WallClock
+from tests.support.eventually import eventually
+from tests.support.exchange_floor import KEY
+from tests.support.trading_room import TradingRoom, open_room
 from worker import parts
-from worker.errors import WorkerError
+from worker.adapters import Adapters
+from worker.database.ledger import SupabaseLedger
+from worker.exchange.paper import PaperExchange
+from worker.exchange.split import SplitExchange
 from worker.handlers.lookback import Lookback
+from worker.observe.notify import ServiceManager
 from worker.orders.ports import WorkBatch
-from worker.orders.terms import Mode
+from worker.orders.terms import Mode, WorkerId
+from worker.sandbox.supabase import SupabaseSandbox
+from worker.settings import load_settings
 from worker.supervision import Stopping
-from worker.verbs import backfill
+from worker.verbs.backfill import Bookmark, Errand, carry_out, pages
 from worker.verbs.backfill_report import Report, Tally
 
-
-class Venue:
-    """A trading half whose only task fails at once, and whose drain lasts until somebody lets it end."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        self.intake = SimpleNamespace(full=list, busy=1)
-        self.draining = asyncio.Event()
-        self.drained = asyncio.Event()
-        self.released = False
-        self.starting = asyncio.Event()
-        self.started = asyncio.Event()
-        self.started.set()
-
-    async def start(self, _: Lookback) -> None:
-        self.starting.set()
-        await self.started.wait()
-
-    def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
-        async def signals() -> None:
-            raise WorkerError("The signals ended.")
-
-        return {"signals": signals()}
-
-    def out_of_reach(self) -> list[str]:
-        return []
-
-    async def stop(self, _: asyncio.Event) -> None:
-        self.draining.set()
-        await self.drained.wait()
-        self.released = True
+# Whatever this machine is busy with, nothing but a stop or a failure ends the errand.
+PATIENT = {"POLYCOPY_LEASE__TTL_S": "120", "POLYCOPY_STOP_DRAIN_S": "60"}
 
 
-class Errand:
-    """`run --backfill-only` at work beside the test."""
+@dataclass
+class Backlog:
+    """`run --backfill-only` beside the test, over a line to the database that can be held and cut."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.venue, self.stopping = Venue(), Stopping()
-        adapters = SimpleNamespace(clock=WallClock(), ledger=SimpleNamespace(work=self._nothing_comes))
-        ground = SimpleNamespace(adapters=adapters)
-        opened: Callable[[object], AbstractAsyncContextManager[object]] = lambda _: nullcontext(adapters)  # noqa: E731
-        monkeypatch.setattr(backfill, "open_adapters", opened)
-        monkeypatch.setattr(parts.Ground, "of", lambda *_: ground)
-        monkeypatch.setattr(backfill, "Trading", lambda *_, **__: self.venue)
-        monkeypatch.setattr(Stopping, "on_signals", lambda: self.stopping)
-
-    async def _nothing_comes(self, **_: object) -> None:
-        await asyncio.Event().wait()
+    room: TradingRoom
+    ground: parts.Ground
+    stopping: Stopping = field(default_factory=Stopping)
 
     def begin(self) -> "asyncio.Task[Report]":
-        settings: Any = SimpleNamespace(mode=Mode.PAPER)
-        return asyncio.create_task(backfill.work_off(settings, backfill.Errand(Lookback()), Tally(found=1)))
+        return asyncio.create_task(carry_out(self.ground, Errand(Lookback()), Tally(), self.stopping))
+
+    async def is_called(self, function: str) -> None:
+        """A call of this function is on the line that was not there before."""
+        before = self.room.line.calls[function]
+        await eventually(lambda: self.room.line.calls[function] > before, within_s=30)
+
+    async def holds_the_wallet(self) -> bool:
+        lease = await self.room.desk.row("select worker, expires_at > now() as held from public.lt_leases")
+        return lease == {"worker": "backlog", "held": True}
 
 
 @pytest.fixture
-def errand(monkeypatch: pytest.MonkeyPatch) -> Errand:
-    return Errand(monkeypatch)
+async def backlog(supabase: SupabaseSandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Backlog]:
+    async with open_room(supabase) as room:
+        wallet = {"address": room.floor.wallet, "type": "eoa", "key": "env:WALLET_KEY"}
+        for name, value in {
+            **PATIENT,
+            "SUPABASE_URL": supabase.url,
+            "SUPABASE_SERVICE_ROLE_KEY": supabase.service_role_key,
+            "POLYCOPY_MODE": "live",
+            "POLYCOPY_WALLETS": json.dumps([wallet]),
+            "WALLET_KEY": KEY.get_secret_value(),
+        }.items():
+            monkeypatch.setenv(name, value)
+        settings = load_settings()
+        ledger = SupabaseLedger(room.database, mode=Mode.LIVE, worker=WorkerId("backlog"))
+        paper_ledger = SupabaseLedger(room.database, mode=Mode.PAPER, worker=WorkerId("backlog"))
+        paper = PaperExchange(
+            room.floor.settings,
+            room.clock,
+            bankroll_usd=Decimal(1000),
+            market_data=room.exchange.market_data,
+            recall=paper_ledger.remembered,
+        )
+        adapters = Adapters(
+            clock=room.clock,
+            database=room.database,
+            ledger=ledger,
+            paper_ledger=paper_ledger,
+            exchange=SplitExchange(room.exchange, paper),
+            lanes=room.lanes,
+            access=room.access,
+            settings=settings,
+        )
+        await room.wallets.release()
+        yield Backlog(room, parts.Ground.of(settings, adapters, ServiceManager({})))
 
 
-async def test_the_first_stop_cuts_no_drain_and_hides_no_failure(errand: Errand) -> None:
-    working = errand.begin()
-    await errand.venue.draining.wait()
-    errand.stopping.ask()
-    await asyncio.sleep(0.05)
+async def test_the_first_stop_cuts_no_drain_and_hides_no_failure(backlog: Backlog) -> None:
+    line = backlog.room.line
+    await backlog.room.signal()
+    recording = line.hold("lt_record")
+    with capture_logs() as logs:
+        working = backlog.begin()
+        await backlog.is_called("lt_record")  # the order is out, its answer is not in the books
+        line.cut = True  # and the walk fails
+        await eventually(lambda: "daemon.draining" in [one["event"] for one in logs], within_s=30)
+    backlog.stopping.ask()
+    await asyncio.wait({working}, timeout=0.3)
     assert not working.done()
-    errand.venue.drained.set()
+    line.cut = False
+    recording.set()
     report = await working
-    assert errand.venue.released
     assert isinstance(report.failure, ExceptionGroup)
+    (attempt,) = await backlog.room.attempts()
+    assert attempt["state"] == "matched"
+    assert not await backlog.holds_the_wallet()
 
 
-async def test_a_stop_during_the_start_ends_it_and_hands_back_what_it_took(errand: Errand) -> None:
-    errand.venue.started.clear()
-    errand.venue.drained.set()
-    working = errand.begin()
-    await errand.venue.starting.wait()
-    errand.stopping.ask()
+async def test_a_stop_during_the_start_ends_it_and_hands_back_what_it_took(backlog: Backlog) -> None:
+    backlog.room.line.hold("lt_open_attempts")
+    working = backlog.begin()
+    await backlog.is_called("lt_open_attempts")
+    assert await backlog.holds_the_wallet()
+    backlog.stopping.ask()
     report = await working
     assert (report.interrupted, report.failure) == (True, None)
-    assert errand.venue.released
+    assert not await backlog.holds_the_wallet()
 
 
 async def test_a_walk_ends_though_its_bookmark_does_not_move() -> None:
-    asked: list[backfill.Bookmark | None] = []
+    asked: list[Bookmark | None] = []
 
-    async def ask(bookmark: backfill.Bookmark | None) -> WorkBatch:
+    async def ask(bookmark: Bookmark | None) -> WorkBatch:
         asked.append(bookmark)
         return WorkBatch((), more=True, bookmark={}, strategies_version="v")
 
     async with asyncio.timeout(20):
-        assert [page async for page in backfill.pages(ask)] == [(), ()]
+        assert [page async for page in pages(ask)] == [(), ()]
     assert asked == [None, {}]

@@ -54,30 +54,35 @@ async def work_off(settings: Settings, errand: Errand, tally: Tally) -> Report:
     Raises `WorkerError` if it cannot even begin.
     """
     async with open_adapters(settings) as adapters:
-        began_s = adapters.clock.monotonic()
         ground = parts.Ground.of(settings, adapters, ServiceManager())
-        run = _DryRun(ground, errand, tally) if errand.dry_run else _Run(ground, errand, tally)
         # Before this, a signal ends the process as it ends any other: nothing is held yet.
-        stopping = Stopping.on_signals()
-        failure: Exception | None = None
-        try:
-            await run.work(stopping)
-        except Exception as error:  # the report tells it, and then it is raised
-            if not tally.found:
-                raise
-            failure = error
-        return Report(
-            tally,
-            mode=settings.mode,
-            since=run.since,
-            strategy_id=errand.lookback.strategy_id,
-            dry_run=errand.dry_run,
-            interrupted=stopping.asked.is_set() and not run.finished,
-            elapsed_s=adapters.clock.monotonic() - began_s,
-            left=run.left,
-            elsewhere=frozenset(run.elsewhere),
-            failure=failure,
-        )
+        return await carry_out(ground, errand, tally, Stopping.on_signals())
+
+
+async def carry_out(ground: parts.Ground, errand: Errand, tally: Tally, stopping: Stopping) -> Report:
+    """The errand on ground that is open, until a stop is asked for at the latest; else as `work_off`."""
+    clock = ground.adapters.clock
+    began_s = clock.monotonic()
+    run = _DryRun(ground, errand, tally) if errand.dry_run else _Run(ground, errand, tally)
+    failure: Exception | None = None
+    try:
+        await run.work(stopping)
+    except Exception as error:  # the report tells it, and then it is raised
+        if not tally.found:
+            raise
+        failure = error
+    return Report(
+        tally,
+        mode=ground.settings.mode,
+        since=run.since,
+        strategy_id=errand.lookback.strategy_id,
+        dry_run=errand.dry_run,
+        interrupted=stopping.asked.is_set() and not run.finished,
+        elapsed_s=clock.monotonic() - began_s,
+        left=run.left,
+        elsewhere=frozenset(run.elsewhere),
+        failure=failure,
+    )
 
 
 async def pages(ask: Callable[[Bookmark | None], Awaitable[WorkBatch]]) -> AsyncIterator[tuple[Work, ...]]:
