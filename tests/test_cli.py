@@ -30,7 +30,9 @@ EXIT_CODES = Path(__file__).parents[1] / "docs" / "exit-codes.md"
 WALLET = account_of().wallet
 ONE_WALLET = f'[[wallets]]\naddress = "{WALLET}"\nkey = "env:WALLET_MAIN"\n'
 LIVE = 'mode = "live"\n'
-VERBS = ("run", "check", "demo")
+VERBS = (
+    "run", "check", "demo", "resolve", "explain", "audit", "status", "orders", "feed", "pause", "resume", "kill", "arm",
+)  # fmt: skip
 MINE = ("POLYCOPY_", "SUPABASE_", "CREDENTIALS_", "NOTIFY_", "FORCE_COLOR")
 GENEROUS_S = 120.0  # for a hang, not for a busy machine
 
@@ -208,6 +210,27 @@ def test_flags_of_the_backfill_that_cannot_be_meant_are_told_with_the_way_out(
     ended = door("run", *arguments, **KEYED)
     assert ended.code is ExitCode.USAGE
     assert arguments[0] in ended.sentence
+    assert fix in ended.sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        (("pause",), "needs its --reason"),
+        (("kill", "--reason", "why"), "without a terminal add --yes"),
+        (("arm",), "without a terminal add --yes"),
+        (("arm", "--strategy", "LT_ONE", "--wallet", "0xab"), "give one of them"),
+        (("orders", "--open", "--failed"), "give one of them"),
+        (("status", "--watch", "--json"), "without it"),
+        (("audit", "--since", "yesterday"), "say how far back"),
+        (("feed", "--since", "2026-11-20T00:00:00Z"), "such as 10m or 1h"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_desk_is_told_before_anything_is_opened(
+    door: Door, arguments: tuple[str, ...], fix: str
+) -> None:
+    ended = door(*arguments, **KEYED)
+    assert ended.code is ExitCode.USAGE
     assert fix in ended.sentence
 
 

@@ -1,0 +1,108 @@
+"""Pause, resume, kill, arm: what cannot be meant is refused, and what still holds afterwards is told."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.desk import WALLET, Desk
+from worker.database.client import SupabaseDatabase
+from worker.database.controls import ControlAction
+from worker.database.keys import DatabaseAccess
+from worker.database.reports import Reports
+from worker.errors import UsageError
+from worker.orders.terms import Mode, StrategyId, WalletAddress
+from worker.sandbox.supabase import SupabaseSandbox
+from worker.verbs.switches import Order, Turned, scope_options, turn
+
+ONE = StrategyId("LT_ONE")
+PAUSE, RESUME, KILL, ARM = ControlAction
+
+
+@pytest.fixture
+async def reports(supabase: SupabaseSandbox) -> AsyncIterator[Reports]:
+    access = DatabaseAccess(url=supabase.url, key=supabase.service_role_key)
+    async with await SupabaseDatabase.open(access) as database:
+        yield Reports(database, Mode.PAPER)
+
+
+@pytest.fixture
+async def desk(supabase: SupabaseSandbox) -> AsyncIterator[Desk]:
+    desk = await Desk.open(supabase.dsn)
+    await desk.strategy()
+    await desk.strategy("LT_TWO", wallet_address="0x" + "cd" * 20)
+    await desk.ready()
+    yield desk
+    await desk.close()
+
+
+def text_of(turned: Turned) -> str:
+    return " ".join("\n".join(line.plain for line in turned.lines()).split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (lambda: Order(PAUSE), "needs its --reason"),
+        (lambda: Order(KILL, ONE, reason="  "), "needs its --reason"),
+        (lambda: Order(ARM, ONE, WalletAddress(WALLET)), "name no scope"),
+        (lambda: Order(ARM, forget_losses=True), "add --strategy"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_asked(asked: object, sentence: str) -> None:
+    assert callable(asked)
+    with pytest.raises(UsageError, match=sentence):
+        asked()
+
+
+@pytest.mark.parametrize("scope", ["global", "strategy:LT_ONE", "wallet:0xab"])
+def test_a_scope_is_written_as_the_options_that_name_it(scope: str) -> None:
+    kind, _, name = scope.partition(":")
+    assert scope_options(scope) == (f" --{kind} {name}" if name else "")
+
+
+async def test_a_switch_for_a_name_that_nobody_bears_is_refused_with_those_that_are_borne(
+    reports: Reports, desk: Desk
+) -> None:
+    for order, known in (
+        (Order(KILL, StrategyId("LT_TYPO"), reason="why"), "LT_ONE, LT_TWO"),
+        (Order(PAUSE, wallet=WalletAddress("0xdead"), reason="why"), WALLET),
+    ):
+        with pytest.raises(UsageError, match=known):
+            await turn(reports, order)
+    assert await desk.rows("select from public.lt_controls") == []
+
+    # --- a switch is set once, and what holds after it is taken back is told
+    killed = await turn(reports, Order(KILL, reason="wrong prices"))
+    again = await turn(reports, Order(KILL, reason="wrong prices"))
+    assert (killed.changed, again.changed) == (True, False)
+    assert "global was killed already" in text_of(again)
+    await turn(
+        reports, Order(PAUSE, wallet=WalletAddress(WALLET.upper().replace("0X", "0x")), reason="upgrade")
+    )
+    armed = await turn(reports, Order(ARM))
+    assert {str(one["strategy_id"]): one["standing"] for one in armed.strategies} == {
+        "LT_ONE": "paused",
+        "LT_TWO": "no_worker",
+    }
+    assert f"pause of wallet:{WALLET} (upgrade): polycopy-worker resume --wallet {WALLET}" in text_of(armed)
+    await desk.execute("update public.lt_strategies set is_paused = true where strategy_id = 'LT_ONE'")
+    resumed = await turn(reports, Order(RESUME, wallet=WalletAddress(WALLET)))
+    assert "the platform has paused it" in text_of(resumed)
+    row = await desk.row("select actor, cleared_by from public.lt_controls where action = 'pause'")
+    assert row["actor"] == row["cleared_by"] != ""
+
+    # --- a breaker that tripped is armed with its strategy, and one that did not is left as it is
+    assert (await turn(reports, Order(ARM, ONE))).armed == ()
+    breaker = {
+        "scope": "strategy:LT_ONE",
+        "action": "breaker",
+        "mode": "paper",
+        "reason": "lost",
+        "actor": "ledger",
+    }
+    await desk.insert("lt_controls", breaker)
+    tripped = await turn(reports, Order(ARM))
+    assert "breaker of strategy:LT_ONE (lost): polycopy-worker arm --strategy LT_ONE" in text_of(tripped)
+    assert (await turn(reports, Order(ARM, ONE))).armed == (ONE,)
+    assert await desk.rows("select from public.lt_controls where cleared_at is null") == []
+    assert (await turn(reports, Order(ARM, ONE, forget_losses=True))).armed == (ONE,)
