@@ -1,12 +1,6 @@
 """Older work: what a deferral leaves behind, and what a scope would bring if it were opened."""
 
-from datetime import UTC, datetime, timedelta
-
-from tests.support.desk import Desk, Row
-
-
-def ago(**delta: float) -> str:
-    return (datetime.now(UTC) - timedelta(**delta)).isoformat()
+from tests.support.desk import Desk, Row, ago
 
 
 async def defer(desk: Desk, signal: str, reason: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 
 import pytest
 
-from tests.support.desk import Desk, Row
+from tests.support.desk import Desk, Row, ago
 from worker.sandbox.postgres import Postgres
 
 Pair = tuple[str, str]
@@ -24,10 +24,6 @@ left join public.lt_decisions d
   on d.strategy_id = s.strategy_id and d.ft_order_id = o.order_id and d.mode = 'paper'
 where d.state is null or d.state = 'deferred' and least(d.retry_at, d.expires_at) <= now()
 """
-
-
-def ago(**delta: float) -> str:
-    return (datetime.now(UTC) - timedelta(**delta)).isoformat()
 
 
 async def left_to_do(desk: Desk) -> set[Pair]:

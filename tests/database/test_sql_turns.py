@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.database.test_sql_sweep import Pair, ago, history, one_round, pairs_of
-from tests.support.desk import Desk, Row
+from tests.database.test_sql_sweep import Pair, history, one_round, pairs_of
+from tests.support.desk import Desk, Row, ago
 
 
 async def due(desk: Desk, signals: int, *, wallet_id: str = "FT_ONE") -> None:

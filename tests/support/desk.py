@@ -23,6 +23,11 @@ TOKEN = "71321045679252212594626385532706912750332728571942532289631379312455583
 USER = "00000000-0000-4000-8000-000000000001"
 
 
+def ago(**delta: float) -> str:
+    """A moment of the past, in the words of a `timedelta`."""
+    return (datetime.now(UTC) - timedelta(**delta)).isoformat()
+
+
 def order_id() -> str:
     """Returns an id like the exchange's."""
     return "0x" + secrets.token_hex(32)
@@ -220,6 +225,9 @@ class Desk:
     async def work_ids(self, **keys: Any) -> list[str]:
         """The ids of the signals with work left, in the order they come."""
         return [item["signal"]["order_id"] for item in (await self.work(**keys))["work"]]
+
+    async def equation(self) -> Row:
+        return await self.call("lt_equation", {"mode": self.mode})
 
     async def capital(self, strategy_id: str = "LT_ONE") -> Row:
         answer = await self.call("lt_capital", {"mode": self.mode, "strategy_id": strategy_id})
