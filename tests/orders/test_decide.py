@@ -1,5 +1,7 @@
+"""A signal becomes one order or one reason: the same case is judged the same, and each no says what it saw."""
+
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -23,60 +25,15 @@ from tests.orders.builders import (
     strategy_row,
 )
 from tests.orders.draws import numbers
-from worker.orders.capital import Capital
-from worker.orders.decide import Plan, decide, defer, is_fresh, screen
+from tests.orders.judging import POLICY, D, aged, judge, plan, skip
+from worker.orders.decide import screen
 from worker.orders.evidence import evidence_of
 from worker.orders.guards import edge_after_fees
-from worker.orders.holdings import Holdings
-from worker.orders.market import Book, Market
-from worker.orders.policy import DecisionPolicy, RetryPace
 from worker.orders.reasons import SkipReason
-from worker.orders.signal import Malformed, Signal, parse_signal
-from worker.orders.skips import Deferral, Skip
+from worker.orders.signal import Malformed, parse_signal
+from worker.orders.skips import Skip
 from worker.orders.strategy import AllocationMethod, InvalidStrategy, Strategy, parse_strategy
-from worker.orders.terms import Mode, OrderType, Side
-
-D = Decimal
-POLICY = DecisionPolicy(mode=Mode.LIVE)
-
-
-def judge(
-    signal: Signal | None = None,
-    strategy: Strategy | None = None,
-    market: Market | None = None,
-    book: Book | None = None,
-    capital: Capital | None = None,
-    *,
-    policy: DecisionPolicy = POLICY,
-    now: datetime = NOW,
-    holdings: Holdings | None = None,
-) -> Plan | Skip:
-    return decide(
-        signal or a_signal(),
-        strategy or a_strategy(),
-        market or a_market(),
-        book,
-        capital or a_capital(),
-        policy,
-        now,
-        holdings,
-    )
-
-
-def plan(*args: Any, **kwargs: Any) -> Plan:
-    outcome = judge(*args, **kwargs)
-    assert isinstance(outcome, Plan), outcome
-    return outcome
-
-
-def skip(*args: Any, **kwargs: Any) -> Skip:
-    outcome = judge(*args, **kwargs)
-    assert isinstance(outcome, Skip), outcome
-    return outcome
-
-
-def aged(**age: float) -> Signal:
-    return a_signal(created_at=(NOW - timedelta(**age)).isoformat())
+from worker.orders.terms import OrderType, Side
 
 
 def test_a_fresh_signal_becomes_a_plan_without_a_look_at_the_book() -> None:
@@ -251,100 +208,6 @@ def test_an_invalid_strategy_skips_its_signals_with_its_problem() -> None:
 
 def test_the_screen_lets_through_what_only_the_market_can_refuse() -> None:
     assert screen(a_signal(), a_strategy(), POLICY, NOW) is None
-
-
-def test_ages_are_counted_from_the_insert_and_not_from_the_traders_trade() -> None:
-    traded_long_ago = a_signal(order_time=(NOW - timedelta(days=3)).isoformat())
-    assert isinstance(judge(traded_long_ago), Plan)
-
-
-def test_the_edges_of_freshness_and_age_are_inside() -> None:
-    assert is_fresh(aged(minutes=2), POLICY, NOW)
-    assert not is_fresh(aged(minutes=2, microseconds=1), POLICY, NOW)
-    offer = a_book(asks={"0.51": "100"})
-    assert isinstance(judge(aged(hours=24), book=offer), Plan)
-    assert skip(aged(hours=24, seconds=1), book=offer).reason is SkipReason.SIGNAL_TOO_OLD
-
-
-def test_a_stale_signal_executes_on_an_offer_inside_its_cap_and_on_nothing_else() -> None:
-    stale = aged(hours=2)
-    assert isinstance(judge(stale, book=a_book(asks={"0.51": "100"})), Plan)
-    assert skip(stale, book=a_book(asks={"0.52": "100"})).reason is SkipReason.SIGNAL_STALE
-    assert skip(stale, book=a_book()).reason is SkipReason.SIGNAL_STALE
-    assert skip(stale, book=None).reason is SkipReason.SIGNAL_STALE
-
-
-def test_a_signal_from_a_clock_that_is_ahead_is_fresh() -> None:
-    ahead = a_signal(created_at=(NOW + timedelta(seconds=3)).isoformat())
-    assert isinstance(judge(ahead), Plan)
-    deferred = defer(SkipReason.EXCHANGE_UNREACHABLE, ahead, POLICY, NOW)
-    assert deferred.retry_at == NOW + POLICY.quick_retry.first
-
-
-def test_a_market_that_pauses_is_asked_again_while_the_signal_is_fresh_and_given_up_then() -> None:
-    paused = a_market(accepting=False)
-    deferred = skip(market=paused)
-    assert deferred.reason is SkipReason.MARKET_NOT_READY
-    assert deferred.retry_at is not None
-    assert NOW < deferred.retry_at <= NOW + timedelta(seconds=15)
-    assert deferred.expires_at == a_signal().created_at + POLICY.fresh_for
-    assert not skip(aged(minutes=3), market=paused).deferred
-
-
-def test_an_unreachable_exchange_is_asked_again_until_the_signal_is_too_old_for_anything() -> None:
-    signal = aged(hours=2)
-    deferred = defer(SkipReason.EXCHANGE_UNREACHABLE, signal, POLICY, NOW, value="timeout")
-    assert deferred.deferred
-    assert deferred.expires_at == signal.created_at + POLICY.backfill_max_age
-    too_old = defer(SkipReason.EXCHANGE_UNREACHABLE, aged(hours=24), POLICY, NOW)
-    assert not too_old.deferred
-
-
-def test_it_is_not_asked_again_before_the_exchange_said_nor_after_the_end() -> None:
-    signal = aged(hours=1)
-    later, too_late = NOW + timedelta(minutes=7), NOW + timedelta(days=9)
-    reason = SkipReason.EXCHANGE_POST_ONLY
-    assert defer(reason, signal, POLICY, NOW, not_before=NOW).retry_at == NOW + POLICY.slow_retry.first
-    assert defer(reason, signal, POLICY, NOW, not_before=later).retry_at == later
-    ended = defer(reason, signal, POLICY, NOW, not_before=too_late)
-    assert ended.retry_at == ended.expires_at
-
-
-@pytest.mark.parametrize(
-    ("reason", "pace"),
-    [
-        (SkipReason.EXCHANGE_UNREACHABLE, POLICY.quick_retry),
-        (SkipReason.EXCHANGE_DISABLED, POLICY.slow_retry),
-    ],
-)
-def test_each_try_waits_twice_as_long_as_the_one_before_up_to_a_cap(
-    reason: SkipReason, pace: RetryPace
-) -> None:
-    waits = [
-        (deferred.retry_at or NOW) - NOW
-        for tries in range(12)
-        for deferred in [defer(reason, aged(hours=1), POLICY, NOW, before=Deferral(tries, reason))]
-    ]
-    assert waits[:3] == [pace.first, 2 * pace.first, 4 * pace.first]
-    assert waits[-1] == pace.cap
-    assert defer(reason, aged(hours=1), POLICY, NOW).retry_at == NOW + pace.first
-
-
-def test_a_try_is_never_put_off_beyond_the_expiry() -> None:
-    nearly = defer(SkipReason.EXCHANGE_DISABLED, aged(hours=23, minutes=59, seconds=59), POLICY, NOW)
-    assert nearly.retry_at == nearly.expires_at == NOW + timedelta(seconds=1)
-
-
-def test_a_deferral_that_outlived_its_signal_ends_with_the_reason_that_kept_it_waiting() -> None:
-    old = aged(hours=25)
-    ended = screen(old, a_strategy(), POLICY, NOW, before=Deferral(7, "exchange_disabled"))
-    assert ended is not None
-    assert (ended.reason, ended.deferred) == (SkipReason.EXCHANGE_DISABLED, False)
-    assert (ended.value, ended.limit) == ("90000 s", "86400 s")
-    for word in (None, Deferral(7, "a_word_of_another_version")):
-        aged_out = screen(old, a_strategy(), POLICY, NOW, before=word)
-        assert aged_out is not None
-        assert aged_out.reason is SkipReason.SIGNAL_TOO_OLD
 
 
 def test_a_gtd_order_states_an_expiry_that_the_exchange_accepts() -> None:
