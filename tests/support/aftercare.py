@@ -12,7 +12,7 @@ from tests.support.pending_desk import QUICK
 from tests.support.trading_room import POLICY, TradingRoom
 from worker.errors import ExchangeUnreachable
 from worker.handlers.judge import Judge
-from worker.handlers.pending import Pending
+from worker.handlers.pending import Pending, PendingTiming
 from worker.handlers.remainders import Bench, Remainders, RemainderTiming
 from worker.handlers.resting import RestingOrders, RestingPolicy
 from worker.handlers.strategies import Strategies
@@ -49,9 +49,10 @@ async def aftercare(
     *,
     timing: RemainderTiming = BY_LOOKING,
     rests: RestingPolicy | None = None,
+    looks: PendingTiming = QUICK,
     **policy: Any,
 ) -> AsyncIterator[Aftercare]:
-    """All of it runs inside. `policy`: changes to `RETAKES`; `rests`: call off resting orders too."""
+    """All of it runs inside. `policy`: changes to `RETAKES`; `rests`: call off resting orders too; `looks`: at orders."""
     strategies = Strategies(room.ledger, Health(room.clock), refresh_every_s=60, on_wallets=lambda _: None)
     await strategies.load()
     later: list[Remainders] = []
@@ -62,7 +63,7 @@ async def aftercare(
         wallets=room.wallets,
         clock=room.clock,
         metrics=room.metrics,
-        timing=QUICK,
+        timing=looks,
         on_over=lambda: later[0].wake(),  # noqa: PLW0108 - they are made below
     )
     remainders = Remainders(
@@ -101,7 +102,7 @@ async def aftercare(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert not ended
+        assert not ended, ended
 
 
 async def _hear(room: TradingRoom, remainders: Remainders) -> None:

@@ -150,7 +150,7 @@ class Remainders:
             if known is None or known.attempt_no != remainder.attempt_no:
                 self._waiting[remainder.lt_order_id] = self._new(remainder)
         for key in asked - {remainder.lt_order_id for remainder in found}:
-            del self._waiting[key]
+            self._waiting.pop(key, None)
         self._forget_the_old()
         bench.follow({one.token_id for one in self._waiting.values() if not one.is_given_up})
         served = ((remainder, self._waiting.get(remainder.lt_order_id)) for remainder in found)
