@@ -14,7 +14,7 @@ from worker.database.reports import Reports
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import StrategyId
-from worker.verbs.words import columns, line, moment, percent, said, since, took, usd
+from worker.verbs.words import columns, line, minutes, moment, percent, said, since, took, usd
 
 _STAGES = (
     ("insert_to_sent", "insert to wire"),
@@ -137,7 +137,7 @@ class Audit:
         )
         yield from line(
             "fill time",
-            f"{said(orders.get('average_fill_minutes'))} minutes on average; median slippage "
+            f"{minutes(orders.get('average_fill_minutes'))} minutes on average; median slippage "
             f"{said(orders.get('median_slippage_bps'))} bps",
         )
         yield from line("too old", f"{percent(self.total.get('too_old_share'))} of what was seen")

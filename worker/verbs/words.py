@@ -68,7 +68,15 @@ def _ms(then: datetime, at: datetime) -> Decimal:
 
 def usd(value: object) -> str:
     known = exact_decimal(value)
-    return NOTHING if known is None else f"${known:,.2f}"
+    if known is None:
+        return NOTHING
+    return f"{'-' if known < 0 else ''}${abs(known):,.2f}"
+
+
+def minutes(value: object) -> str:
+    """Of a trade whose time the exchange tells in whole seconds: it may seem to come before its order."""
+    known = exact_decimal(value)
+    return NOTHING if known is None else f"{max(known, Decimal(0)):.2f}"
 
 
 def percent(share: object) -> str:
