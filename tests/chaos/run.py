@@ -18,8 +18,8 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
+from tests.chaos.ending_markets import end_markets, insert_signal
 from tests.chaos.judge import Limits, Verdict, judge
 from tests.chaos.plan import MEANINGS, Plan, read_plan
 from tests.chaos.schedule import POINTS, SUBMIT_TIMEOUT_S, Schedule
@@ -59,6 +59,10 @@ SETTINGS: Mapping[str, str] = {
     "POLYCOPY_PENDING__MAX_AGE_S": "3",
     "POLYCOPY_RETAKE__MOST_S": "1",
     "POLYCOPY_RETAKE__REFRESH_EVERY_S": "1",
+    "POLYCOPY_SETTLEMENT__ROUND_EVERY_S": "0.5",
+    "POLYCOPY_SETTLEMENT__LEAST_S": "0.3",
+    "POLYCOPY_SETTLEMENT__MOST_S": "0.5",
+    "POLYCOPY_SETTLEMENT__MARKETS_PER_MINUTE": "60000",
     "POLYCOPY_SIGNAL__FRESH_FOR_S": str(LIMITS.fresh_for_s),
     "POLYCOPY_STOP_DRAIN_S": "8",
     "POLYCOPY_LOG__FORMAT": "json",
@@ -68,6 +72,7 @@ _OLD_SHARE = 0.05  # of the signals are found when they are not fresh any more
 _INSERT_EVERY_S = 0.05
 _TRICKLE_S = 0.7
 _JUDGE_EVERY_S = 0.5
+_JUDGE_SHARE = 0.2  # of the peace at the most: the judge reads both books whole, and workers share the database
 _MARKET_MOVES_ON_S = 3.0  # of the peace: orders that rest may still trade
 
 
@@ -161,9 +166,11 @@ async def _storm(
     async with asyncio.TaskGroup() as group:
         tormenting = group.create_task(tormentor.run())
         telling = group.create_task(_tell_progress(tormentor, plan))
+        ending = group.create_task(end_markets(world, sorted({one.ft_wallet_id for one in FOLLOWERS})))
         await _insert_signals(world, plan, schedule, tormentor, so_far)
         await tormenting
         telling.cancel()
+        ending.cancel()
     tell(f"{plan.signals} signals, {tormentor.done} kills in {monotonic() - began_s:.0f} s; now peace")
 
 
@@ -197,7 +204,7 @@ async def _insert_signals(
             row = signal_row(trade, ft_wallet_id=wallets[inserted % len(wallets)], size_usd=Decimal(10))
             if schedule.strikes(_OLD_SHARE):
                 row["created_at"] = datetime.now(UTC) - timedelta(seconds=LIMITS.fresh_for_s + 60)
-            await _insert(database, row)
+            await insert_signal(database, row)
             inserted += 1
             so_far["signals"] = inserted
             last_s = monotonic()
@@ -209,16 +216,7 @@ async def _insert_signals(
 async def insert(world: World, row: Mapping[str, Any]) -> None:
     """A signal, as the platform would write it."""
     async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
-        await _insert(database, row)
-
-
-async def _insert(database: psycopg.AsyncConnection[Any], row: Mapping[str, Any]) -> None:
-    await database.execute(
-        sql.SQL("insert into public.ft_orders ({}) values ({})").format(
-            sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(sql.Placeholder() * len(row))
-        ),
-        list(row.values()),
-    )
+        await insert_signal(database, row)
 
 
 async def _peace(world: World, plan: Plan) -> Verdict:
@@ -229,13 +227,15 @@ async def _peace(world: World, plan: Plan) -> Verdict:
     least: float = float("inf")
     deadline_s = 0.0
     while True:
+        began_s = monotonic()
         verdict = await judge(world, LIMITS)
+        took_s = monotonic() - began_s
         if verdict.wrong < least:
             least = verdict.wrong
             deadline_s = monotonic() + plan.patience_s
         if verdict.holds or verdict.beyond_repair or monotonic() > deadline_s:
             return verdict
-        await asyncio.sleep(_JUDGE_EVERY_S)
+        await asyncio.sleep(max(_JUDGE_EVERY_S, took_s / _JUDGE_SHARE))
 
 
 def _report(outcome: Outcome, *, as_json: bool) -> None:
