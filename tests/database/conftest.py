@@ -1,10 +1,12 @@
-"""Desks on the test's own database."""
+"""Desks on the test's own database, and a server for feeds that does as it is told."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import realtime._async.client as realtime_client
 
+from tests.database.phoenix import Phoenix, phoenix
 from tests.support.desk import Desk
 from tests.support.trader import Trader
 from worker.sandbox.postgres import Postgres
@@ -52,3 +54,16 @@ async def live_trader(shared_database: str) -> AsyncIterator[Trader]:
         yield trader
     finally:
         await trader.desk.close()
+
+
+@pytest.fixture
+def library_as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keepalive patch of these tests is far too impatient for anybody else's."""
+    monkeypatch.setattr(realtime_client, "connect", vars(realtime_client)["connect"])
+
+
+@pytest.fixture
+async def server(library_as_installed: None) -> AsyncIterator[Phoenix]:
+    """Phoenix, as Supabase Realtime speaks it."""
+    async with phoenix() as running:
+        yield running

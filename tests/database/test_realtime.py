@@ -1,10 +1,8 @@
-"""The feed against a server that misbehaves in every way that ends a subscription in silence."""
+"""The feed as long as it lives: what it hands on, when it says that it is live, and how it is renewed."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -12,106 +10,16 @@ from typing import Any
 import pytest
 import realtime._async.client as realtime_client
 from structlog.testing import capture_logs
-from websockets.asyncio.server import Server, ServerConnection
 
+from tests.database.listening import FAST, Heard, feed_of, live
 from tests.database.phoenix import Join, Phoenix, phoenix
 from tests.support.eventually import eventually
 from worker.database.realtime import FeedCount, FeedState, RealtimeFeed, quicken_keepalive
-from worker.database.realtime_session import SIDE_TABLES, FeedTiming, Loss, LossKind
-
-# Quick wherever time passes for its own sake; patient wherever an answer is awaited that a busy machine only delays.
-FAST = FeedTiming(
-    join_s=20.0,
-    live_s=20.0,
-    close_s=0.5,
-    backoff_first_s=0.02,
-    backoff_max_s=0.05,
-    healthy_after_s=10.0,
-    rate_limited_s=0.4,
-    refused_s=0.6,
-    side_retry_s=0.2,
-    ping_interval_s=0.2,
-    ping_timeout_s=20.0,
-    close_handshake_s=0.2,
-)
-
-
-@dataclass
-class Heard:
-    """What a listener was told."""
-
-    signals: list[dict[str, Any]] = field(default_factory=list)
-    changes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    states: list[tuple[FeedState, str]] = field(default_factory=list)
-    counts: list[FeedCount] = field(default_factory=list)
-    told_s: list[float] = field(default_factory=list)
-
-    def state(self, state: FeedState, detail: str) -> None:
-        self.states.append((state, detail))
-        self.told_s.append(asyncio.get_running_loop().time())
-
-    tables: list[str] = field(default_factory=list)
-
-    @property
-    def words(self) -> list[FeedState]:
-        return [state for state, _ in self.states]
-
-    def times(self, state: FeedState) -> int:
-        return self.words.count(state)
-
-
-@pytest.fixture(autouse=True)
-def _library_as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keepalive patch of these tests is far too impatient for anybody else's."""
-    monkeypatch.setattr(realtime_client, "connect", vars(realtime_client)["connect"])
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Phoenix]:
-    async with phoenix() as running:
-        yield running
-
-
-@asynccontextmanager
-async def feed_of(
-    server: Phoenix, heard: Heard, timing: FeedTiming = FAST, **handlers: Any
-) -> AsyncIterator[RealtimeFeed]:
-    feed = RealtimeFeed(
-        server.access,
-        timing=timing,
-        on_signal=handlers.get("on_signal", heard.signals.append),
-        on_change=handlers.get("on_change", lambda table, row: heard.changes.append((table, row))),
-        on_state=handlers.get("on_state", heard.state),
-        on_table_live=heard.tables.append,
-        on_count=heard.counts.append,
-    )
-    before = asyncio.all_tasks()
-    running = asyncio.create_task(feed.run())
-    try:
-        yield feed
-    finally:
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        await eventually(lambda: not _leftover(before))
-
-
-def _leftover(before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-    """Tasks of the feed that are still there; a task that was cancelled ends a turn of the loop later."""
-    return {task for task in asyncio.all_tasks() - before if not is_of_a_server(task)}
+from worker.database.realtime_session import SIDE_TABLES, Loss, LossKind
 
 
 def unheard(*_: object) -> None:
     return
-
-
-def is_of_a_server(task: asyncio.Task[Any]) -> bool:
-    frame = getattr(task.get_coro(), "cr_frame", None)
-    return frame is None or isinstance(frame.f_locals.get("self"), Server | ServerConnection)
-
-
-async def live(heard: Heard, times: int = 1) -> None:
-    await eventually(lambda: heard.times(FeedState.LIVE) >= times)
 
 
 def reached(heard: Heard, state: FeedState) -> bool:
@@ -175,159 +83,6 @@ async def test_it_tells_of_each_side_table_when_its_rows_flow_and_when_they_flow
         await eventually(lambda: sorted(heard.tables) == sorted(SIDE_TABLES))
         await server.joined("lt_controls")[0].system()
         await eventually(lambda: heard.tables[len(SIDE_TABLES) :] == ["lt_controls"])
-
-
-async def close_socket(join: Join) -> None:
-    await join.socket.close(1000)
-
-
-async def restart_server(join: Join) -> None:
-    await join.socket.close(1012)
-
-
-async def reset_socket(join: Join) -> None:
-    join.socket.transport.abort()
-
-
-async def report_system_error(join: Join) -> None:
-    await join.system("error", "Too many database timeouts")
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [close_socket, restart_server, reset_socket, Join.close, Join.crash, report_system_error],
-    ids=lambda fault: fault.__name__,
-)
-async def test_whatever_ends_a_session_another_one_goes_live(server: Phoenix, fault: Any) -> None:
-    heard = Heard()
-    async with feed_of(server, heard):
-        await live(heard)
-        first = server.joined("ft_orders")[0]
-        await fault(first)
-        await live(heard, 2)
-        assert FeedState.LOST in heard.words
-        second = server.joined("ft_orders")[-1]
-        assert second.topic != first.topic
-        await second.change({"order_id": "after"})
-        await eventually(lambda: heard.signals == [{"order_id": "after"}])
-
-
-async def test_a_session_that_the_server_never_calls_live_is_replaced(server: Phoenix) -> None:
-    heard = Heard()
-
-    async def silent_at_first(join: Join) -> None:
-        await join.reply()
-        if len(server.joined("ft_orders")) > 2:
-            await join.system()
-
-    server.on_join = silent_at_first
-    async with feed_of(server, heard, replace(FAST, live_s=0.5)):
-        await live(heard)
-        assert len(server.joined("ft_orders")) == 3
-        assert heard.times(FeedState.LOST) == 2
-        assert "system ok" in heard.states[2][1]
-
-
-async def test_a_join_that_is_never_answered_or_refused_is_tried_again(server: Phoenix) -> None:
-    heard = Heard()
-
-    async def reluctant(join: Join) -> None:
-        match len(server.joins):
-            case 1:
-                return
-            case 2:
-                await join.refuse("UnableToConnectToProject: try later")
-            case _:
-                await join.reply()
-                await join.system()
-
-    server.on_join = reluctant
-    async with feed_of(server, heard, replace(FAST, join_s=1.0)):
-        await live(heard)
-    losses = [detail for state, detail in heard.states if state is FeedState.LOST]
-    assert losses == ["TIMED_OUT", "CHANNEL_ERROR: UnableToConnectToProject: try later"]
-
-
-async def test_a_server_that_is_away_is_found_when_it_is_back(server: Phoenix) -> None:
-    heard = Heard()
-    server.status = HTTPStatus.SERVICE_UNAVAILABLE
-    async with feed_of(server, heard):
-        await eventually(lambda: server.upgrades >= 4)
-        server.status = None
-        await live(heard)
-        assert "HTTP 503" in heard.states[1][1]
-
-
-async def test_an_outage_is_told_once_and_so_is_its_end(server: Phoenix) -> None:
-    heard = Heard()
-    with capture_logs() as logs:
-        async with feed_of(server, heard, replace(FAST, join_s=10.0, live_s=10.0)):
-            await live(heard)
-            server.status = HTTPStatus.SERVICE_UNAVAILABLE
-            await server.sockets[0].close(1012)
-            await eventually(lambda: server.upgrades >= 6)
-            server.status = None
-            await live(heard, 2)
-    told = [(entry["event"], entry["log_level"]) for entry in logs if entry["log_level"] != "debug"]
-    assert told.count(("stream.lost", "warning")) == 2  # the close, and why there is no other session
-    assert told.count(("stream.live", "info")) == 2
-
-
-async def test_a_server_that_vanished_from_the_network_is_noticed_by_pings(server: Phoenix) -> None:
-    heard = Heard()
-    async with feed_of(server, heard, replace(FAST, ping_timeout_s=0.5)):
-        await live(heard)
-        server.sockets[0].transport.pause_reading()
-        await live(heard, 2)
-        server.sockets[0].transport.abort()
-
-
-@pytest.mark.parametrize(
-    ("status", "pause_s"), [(HTTPStatus.TOO_MANY_REQUESTS, 0.4), (HTTPStatus.UNAUTHORIZED, 0.6)]
-)
-async def test_after_a_rate_limit_or_a_refused_key_it_waits_longer(
-    server: Phoenix, status: HTTPStatus, pause_s: float
-) -> None:
-    heard = Heard()
-    server.status = status
-    async with feed_of(server, heard):
-        await eventually(lambda: heard.times(FeedState.LOST) == 1)
-        await eventually(lambda: server.upgrades == 2)
-        lost_s = heard.told_s[heard.words.index(FeedState.LOST)]
-        assert asyncio.get_running_loop().time() - lost_s >= pause_s - 0.05
-
-
-async def test_a_rate_limit_in_the_reply_to_a_join_is_one_too(server: Phoenix) -> None:
-    heard = Heard()
-    server.on_join = lambda join: join.refuse("ConnectionRateLimitReached: too many joins")
-    async with feed_of(server, heard):
-        await eventually(lambda: heard.times(FeedState.LOST) == 1)
-        await eventually(lambda: server.upgrades == 2)
-        lost_s = heard.told_s[heard.words.index(FeedState.LOST)]
-        assert asyncio.get_running_loop().time() - lost_s >= 0.35
-
-
-async def test_a_connection_whose_token_has_expired_is_replaced_at_once(server: Phoenix) -> None:
-    heard = Heard()
-    slow = replace(FAST, refused_s=30.0, rate_limited_s=30.0)
-    async with feed_of(server, heard, slow):
-        await live(heard)
-        join = server.joined("ft_orders")[0]
-        await join.system("error", "Token has expired 0 seconds ago")
-        await join.close()
-        await live(heard, 2)
-
-
-async def test_a_refused_key_is_said_loudly(server: Phoenix) -> None:
-    server.status = HTTPStatus.FORBIDDEN
-    heard = Heard()
-    with capture_logs() as logs:
-        async with feed_of(server, heard):
-            await eventually(lambda: heard.times(FeedState.LOST) == 1)
-            await eventually(lambda: any(entry["event"] == "stream.refused" for entry in logs))
-    refused = [entry for entry in logs if entry["event"] == "stream.refused"]
-    assert refused[0]["log_level"] == "error"
-    assert "SUPABASE_SERVICE_ROLE_KEY" in refused[0]["reason"]
 
 
 async def test_one_bad_side_table_silences_no_other(server: Phoenix) -> None:
@@ -474,7 +229,7 @@ async def test_the_backoff_grows_and_health_resets_it() -> None:
         assert feed._pause_s(loss) == 0.2
 
 
-def test_the_keepalive_patch_is_applied_to_the_installed_library() -> None:
+def test_the_keepalive_patch_is_applied_to_the_installed_library(library_as_installed: None) -> None:
     assert quicken_keepalive(FAST)
     assert quicken_keepalive(FAST)  # again: replaced, not wrapped
     assert realtime_client.connect.keywords["ping_interval"] == 0.2  # type: ignore[attr-defined]
