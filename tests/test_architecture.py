@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-WORKER = Path(__file__).parents[1] / "worker"
+ROOT = Path(__file__).parents[1]
+WORKER = ROOT / "worker"
 MODULES = sorted(path for path in WORKER.rglob("*.py") if path.stat().st_size)
-LONGEST = 350
+# One noun fits; what is longer holds two. A test says each case anew, and may take a little more.
+LONGEST = {"worker": 350, "supabase/migrations": 350, "benchmarks": 350, "tests": 450}
 
 
 def name_of(path: Path) -> str:
@@ -24,12 +26,18 @@ def imports_of(tree: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_says_what_it_promises_and_is_short_enough_to_be_read(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    promise = ast.get_docstring(ast.parse(text))
+def test_a_module_says_what_it_promises(path: Path) -> None:
+    promise = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert promise
     assert promise.splitlines()[0].endswith((".", ":", ",", ";")) or "\n" in promise
-    assert len(text.splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("room", LONGEST)
+def test_a_file_is_short_enough_to_be_read(room: str) -> None:
+    files = [path for path in (ROOT / room).rglob("*") if path.suffix in {".py", ".sql"}]
+    assert files
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {path: length for path, length in lengths.items() if length > LONGEST[room]} == {}
 
 
 def test_one_room_alone_knows_the_exchanges_sdk() -> None:
