@@ -8,6 +8,7 @@ from worker.execution.submit import Submitter
 from worker.execution.wallets import Wallets
 from worker.handlers.remainders import Bench, Remainders, RemainderTiming
 from worker.handlers.resting import RestingOrders, RestingPolicy
+from worker.handlers.settlement import Settlement, SettlementPace
 from worker.handlers.strategies import Strategies
 from worker.orders.retake import RemainderPolicy
 from worker.orders.terms import OrderId
@@ -69,4 +70,22 @@ def make_resting(
         ),
         on_called_off=on_called_off,
         on_turn=ground.pulse.beat,
+    )
+
+
+def make_settlement(ground: Ground, *, wallets: Wallets) -> Settlement:
+    adapters, settlement = ground.adapters, ground.settings.settlement
+    return Settlement(
+        exchange=adapters.exchange,
+        ledger=adapters.ledger,
+        wallets=wallets,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+        health=ground.health,
+        pace=SettlementPace(
+            round_every_s=settlement.round_every_s,
+            least_s=settlement.least_s,
+            most_s=settlement.most_s,
+            markets_per_minute=settlement.markets_per_minute,
+        ),
     )

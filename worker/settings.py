@@ -137,6 +137,15 @@ class CapitalSettings(Group):
     audit_orders: Annotated[int, Field(ge=1, le=5000)] = 500
 
 
+class SettlementSettings(Group):
+    """Markets with open orders are asked whether they have ended: a tenth of the time to their end, within these."""
+
+    round_every_s: PositiveSeconds = 15.0
+    least_s: PositiveSeconds = 60.0
+    most_s: PositiveSeconds = 900.0
+    markets_per_minute: Annotated[int, Field(ge=1)] = 600
+
+
 class PaperSettings(Group):
     bankroll_usd: Annotated[Decimal, Field(gt=0)] = Decimal(10_000)
 
@@ -190,6 +199,7 @@ class Settings(BaseSettings):
     pending: PendingSettings = PendingSettings()
     retake: RetakeSettings = RetakeSettings()
     capital: CapitalSettings = CapitalSettings()
+    settlement: SettlementSettings = SettlementSettings()
     paper: PaperSettings = PaperSettings()
     log: LogSettings = LogSettings()
 

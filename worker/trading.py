@@ -62,6 +62,7 @@ class Trading:
             on_answered=self._pending.follow,
         )
         self._resting = after.make_resting(ground, wallets=self.wallets, on_called_off=self._pending.wake)
+        self._settlement = after.make_settlement(ground, wallets=self.wallets)
         self._bookkeeping = parts.make_bookkeeping(ground, self.strategies)
         self._writer = DecisionWriter(adapters.ledger)
         self._started = False
@@ -122,6 +123,7 @@ class Trading:
         }
         tasks["exchange-warmth"] = restartable("exchange-warmth", self._adapters.exchange.keep_warm, metrics)
         tasks["bookkeeping"] = restartable("bookkeeping", self._bookkeeping.run, metrics)
+        tasks["settlement"] = restartable("settlement", self._settlement.run, metrics)
         tasks["database-warmth"] = restartable("database-warmth", self._keep_database_warm, metrics)
         tasks["market-events"] = restartable("market-events", self._follow_markets, metrics)
         for wallet in self.wallets.addresses:

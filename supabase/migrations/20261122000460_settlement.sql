@@ -78,6 +78,37 @@ create or replace trigger lt_orders_end_together after update of outcome on publ
     and (old.outcome = 'OPEN' and new.outcome in ('WON', 'LOST') or old.outcome = 'CANCELLED' and new.outcome = 'OPEN'))
   execute function public.lt_resolve_siblings();
 
+-- Few of all orders are open, and their markets are asked for all day.
+create index if not exists lt_orders_open_market_idx on public.lt_orders (condition_id) where outcome = 'OPEN';
+
+-- {mode, wallets, limit, after: condition_id} -> {now, markets: [{condition_id, token_id, ends_at, orders}]}
+-- Markets with open orders of these wallets, in the order of their ids: a whole page has another one after its last.
+-- `token_id`: any of them. `ends_at`: what the signals say, null if they do not.
+create or replace function public.lt_unsettled_markets(p jsonb)
+returns jsonb
+language sql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+  select jsonb_build_object('now', clock_timestamp(), 'markets', coalesce((
+    select jsonb_agg(jsonb_build_object(
+        'condition_id', m.condition_id, 'token_id', m.token_id, 'orders', m.orders, 'ends_at', (
+          select max(f.market_end_time) from public.ft_orders f where f.condition_id = m.condition_id))
+      order by m.condition_id)
+    from (
+      select o.condition_id, min(o.token_id) as token_id, count(*) as orders
+      from public.lt_orders o
+      where o.outcome = 'OPEN' and o.condition_id > coalesce(p ->> 'after', '')
+        and coalesce(o.is_shadow, false) = (p ->> 'mode' = 'paper') and not coalesce(o.is_force_test, false)
+        and exists (
+          select from public.lt_order_attempts a
+          where a.lt_order_id = o.lt_order_id
+            and a.wallet_address in (select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet))
+      group by o.condition_id
+      order by o.condition_id
+      limit least(greatest(coalesce((p ->> 'limit')::integer, 200), 1), 1000)
+    ) m), '[]'))
+$$;
+
 -- {mode, condition_id, winning_token_id, winning_label, limit}
 --   -> {now, won, lost, waiting, contradicted: [lt_order_id], more}
 -- The market is closed and its winner known: every open order of it is WON or LOST, compare-and-set on OPEN. A position

@@ -31,6 +31,11 @@ _FILLS = """
 select exchange_order_id, trade_id, role, side, price, shares, fee_usd, cost_usd, state from public.lt_fills
 """
 _LOCKED = "select strategy_id, locked_usd from public.lt_capital_now where mode = 'live'"
+_OUTCOMES = """
+select distinct o.lt_order_id, o.strategy_id, o.token_id, o.outcome
+from public.lt_orders o join public.lt_order_attempts a using (lt_order_id)
+where a.mode = 'live' and o.outcome <> 'CANCELLED'
+"""
 _EQUATION = "select public.lt_equation('{\"mode\": \"live\"}') -> 'total' as total"
 
 
@@ -43,6 +48,8 @@ class Evidence:
     fills: Sequence[Row]
     locked_usd: Mapping[str, Decimal]
     equation: Mapping[str, int]
+    outcomes: Sequence[Row]  # of orders that came to something
+    payouts: Mapping[str, bool]  # whether a token won, by the exchange; a market that goes on is not in it
 
     @property
     def of_pairs(self) -> Mapping[Pair, Sequence[Row]]:
@@ -68,6 +75,7 @@ class Evidence:
 
             accepted = frozenset(await world.exchange.read("accepted"))
             orders = {order["id"]: order for order in await world.exchange.read("orders")}
+            markets = await world.exchange.read("markets")
             return cls(
                 accepted=accepted,
                 orders=orders,
@@ -76,6 +84,13 @@ class Evidence:
                 fills=await rows(_FILLS),
                 locked_usd={row["strategy_id"]: row["locked_usd"] for row in await rows(_LOCKED)},
                 equation=(await rows(_EQUATION))[0]["total"],
+                outcomes=await rows(_OUTCOMES),
+                payouts={
+                    token: token == market["winner"]
+                    for market in markets
+                    if market["winner"]
+                    for token in market["tokens"]
+                },
             )
 
 

@@ -99,7 +99,11 @@ async def judge(world: World, limits: Limits) -> Verdict:
         for row in evidence.attempts
         if row["state"] in _IN_FLUX
     ]
-    capital = [*_kept_reservations(evidence), *_locked_differences(evidence)]
+    capital = [
+        *_kept_reservations(evidence),
+        *_locked_differences(evidence),
+        *_unlike_their_markets(evidence),
+    ]
     total = evidence.equation
     missed = total["undecided"] + abs(
         total["seen"] - total["executed"] - total["skipped"] - total["deferred"] - total["undecided"]
@@ -281,7 +285,8 @@ def _locked_differences(evidence: Evidence) -> Iterable[str]:
     for (strategy_id, token_id), held in positions(
         evidence.attempts, evidence.orders, evidence.fills
     ).items():
-        locked[strategy_id] += held.usd - held.sold_cost_usd
+        if token_id not in evidence.payouts:
+            locked[strategy_id] += held.usd - held.sold_cost_usd
         least, most = held.cost_range
         if not least - _CENTICENT <= held.sold_cost_usd <= most + _CENTICENT:
             yield (
@@ -291,3 +296,12 @@ def _locked_differences(evidence: Evidence) -> Iterable[str]:
     for strategy_id, said in sorted(evidence.locked_usd.items()):
         if abs(said - locked[strategy_id]) > _CENTICENT:
             yield f"{strategy_id} has {said} USD locked, the exchange's books say {locked[strategy_id]}"
+
+
+def _unlike_their_markets(evidence: Evidence) -> Iterable[str]:
+    """Orders that are won or lost where their market says something else, or nothing."""
+    for row in evidence.outcomes:
+        won = evidence.payouts.get(row["token_id"])
+        rightly = "OPEN" if won is None else "WON" if won else "LOST"
+        if row["outcome"] != rightly:
+            yield f"order {row['lt_order_id']} ({row['strategy_id']}) is {row['outcome']}, its market says {rightly}"

@@ -43,6 +43,9 @@ STEPS: Mapping[str, int] = {
     "ledger.remainders": 4,
     "ledger.resting": 3,
     "ledger.call_off": 1,
+    "ledger.unsettled_markets": 3,
+    "exchange.endings": 3,
+    "ledger.settle_market": 2,
     "ledger.release": 1,
 }
 # Taken by a worker that is told to stop, and by no other.

@@ -207,6 +207,19 @@ def test_winning_tokens_are_redeemed_for_a_dollar_each(venue: Venue, market: Mar
     assert venue.engine.accounts.holding(ESCROW, USD).balance == 0
 
 
+def test_either_token_of_a_voided_market_is_redeemed_for_half_a_dollar(venue: Venue, market: Market) -> None:
+    one, other = Trader(venue, 1), Trader(venue, 2)
+    other.limit(market.tokens[1], BUY, "0.40", "100")
+    one.buy(market.tokens[0], "60.00", "0.60")
+    venue.advance(10)
+    venue.backoffice.void(market.condition)
+    for trader in (one, other):
+        before = usd(venue, trader).balance
+        assert venue.backoffice.redeem(trader.address, market.condition) == 50 * MICRO
+        assert usd(venue, trader).balance == before + 50 * MICRO
+    assert venue.engine.accounts.holding(ESCROW, USD).balance == 0
+
+
 def test_the_house_trades_without_limit_and_its_own_trades_leave_no_trace(
     venue: Venue, market: Market
 ) -> None:

@@ -77,6 +77,10 @@ async def test_the_panel_gives_shares_takes_liquidity_and_ends_markets(remote: R
     assert await remote.call("redeem", address=address, condition=market["condition"]) == {"payout": "25"}
     (listed,) = [m for m in await remote.read("markets") if m["condition"] == market["condition"]]
     assert (listed["closed"], listed["winner"], listed["tick"]) == (True, yes, "0.01")
+    other = await remote.call("market", name="Voided")
+    await remote.call("void", condition=other["condition"])
+    (listed,) = [m for m in await remote.read("markets") if m["condition"] == other["condition"]]
+    assert (listed["closed"], listed["winner"], listed["voided"]) == (True, None, True)
 
 
 async def test_the_panel_scripts_faults(remote: RemoteExchange) -> None:

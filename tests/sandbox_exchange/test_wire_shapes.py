@@ -160,8 +160,24 @@ async def test_a_resolved_market_has_a_winner_and_no_book(
     assert (long["closed"], [token["winner"] for token in long["tokens"]]) == (True, [False, True])
     (gamma,) = await reader.get(f"/markets?clob_token_ids={market.tokens[0]}")
     assert (gamma["closed"], json.loads(gamma["outcomePrices"])) == (True, ["0.0", "1.0"])
+    assert await reader.get(f"/markets?clob_token_ids={market.tokens[0]}&closed=false") == []
     missing = await reader.get(f"/book?token_id={market.tokens[0]}", status=404)
     assert missing == {"error": "No orderbook exists for the requested token id"}
+
+
+async def test_a_voided_market_is_resolved_and_worth_a_half_either_way(
+    exchange: SimulatedExchange, reader: Reader
+) -> None:
+    market = synthetic_market("Voided")
+    exchange.engine.list_market(market)
+    exchange.backoffice.void(market.condition)
+    long = await reader.get(f"/markets/{market.condition}")
+    assert (long["closed"], [token["winner"] for token in long["tokens"]]) == (True, [False, False])
+    (gamma,) = await reader.get(f"/markets?clob_token_ids={market.tokens[0]}&closed=true")
+    assert (json.loads(gamma["umaResolutionStatuses"]), json.loads(gamma["outcomePrices"])) == (
+        ["resolved"],
+        ["0.5", "0.5"],
+    )
 
 
 async def test_several_books_come_in_one_answer_and_unknown_ones_are_left_out(reader: Reader) -> None:

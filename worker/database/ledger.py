@@ -28,6 +28,7 @@ from worker.database.decisions import decision_params, parse_signal_work, parse_
 from worker.database.doubt import Evidence, parse_evidence
 from worker.database.further import FurtherCalls
 from worker.database.holdings import parse_holdings
+from worker.database.settlements import SettlementCalls
 from worker.database.values import (
     count_of,
     flag_of,
@@ -79,7 +80,7 @@ class LedgerSettings:
     decisions_per_call: int = 500  # keeps one call far from the statement timeout
 
 
-class SupabaseLedger(FurtherCalls):
+class SupabaseLedger(FurtherCalls, SettlementCalls):
     """Cheap to make; holds no state but its parts."""
 
     def __init__(

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from worker.errors import (
     ExchangeError,
@@ -25,10 +25,13 @@ from worker.errors import (
     ExchangeUnreachable,
     MarketNotFound,
 )
+from worker.exchange.endings import MarketEndings
 from worker.exchange.lanes import Lane
 from worker.exchange.market_cache import MarketCache
 from worker.exchange.market_channel import MarketChannel
 from worker.exchange.order_id import exchange_version
+from worker.exchange.wire import Wire, parse
+from worker.orders.endings import Ending
 from worker.orders.market import Book, Level, Market, Token
 from worker.orders.ports import Clock
 from worker.orders.terms import ConditionId, TokenId, WalletAddress
@@ -41,24 +44,19 @@ MAX_SKEW_S = 2.0
 _CONNECTIONS_MOST = 256
 
 _log = structlog.get_logger(__name__)
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _WireToken(_Wire):
+class _WireToken(Wire):
     token_id: str = Field(validation_alias="t")
     outcome: str = Field(validation_alias="o")
 
 
-class _WireFees(_Wire):
+class _WireFees(Wire):
     rate: Decimal = Field(default=Decimal(0), validation_alias="r")
     exponent: int = Field(default=0, validation_alias="e")
 
 
-class _WireTerms(_Wire):
+class _WireTerms(Wire):
     """GET /clob-markets/{condition}: the short form, the only one that states fees."""
 
     tokens: tuple[_WireToken, ...] = Field(validation_alias="t")
@@ -68,7 +66,7 @@ class _WireTerms(_Wire):
     fees: _WireFees | None = Field(default=None, validation_alias="fd")
 
 
-class _WireStatus(_Wire):
+class _WireStatus(Wire):
     """GET /markets/{condition}: the long form, the only one that says whether orders are taken."""
 
     accepting_orders: bool
@@ -76,12 +74,12 @@ class _WireStatus(_Wire):
     enable_order_book: bool = True
 
 
-class _WireLevel(_Wire):
+class _WireLevel(Wire):
     price: Decimal = Field(gt=0, lt=1)
     size: Decimal = Field(gt=0)
 
 
-class _WireBook(_Wire):
+class _WireBook(Wire):
     bids: tuple[_WireLevel, ...]
     asks: tuple[_WireLevel, ...]
 
@@ -131,6 +129,7 @@ class MarketData:
         )
         self._read_timeout_s = settings.read_timeout_s
         self._markets = MarketCache(self._read_market, clock, ttl_s=settings.market_ttl_s)
+        self._endings = MarketEndings(self._get, settings.gamma_url, background=background)
         self.channel = MarketChannel(settings.market_ws_url)
 
     async def market(self, condition_id: ConditionId, *, anew: bool = False) -> Market:
@@ -144,10 +143,15 @@ class MarketData:
         return self._markets.peek(wanted) or await self._markets.get(wanted)
 
     async def book(self, token_id: TokenId) -> Book:
-        wire = _parse(_WireBook, await self._get("/book", {"token_id": token_id}), "/book")
+        wire = parse(_WireBook, await self._get("/book", [("token_id", token_id)]), "/book")
         bids = sorted((Level(level.price, level.size) for level in wire.bids), key=_price, reverse=True)
         asks = sorted((Level(level.price, level.size) for level in wire.asks), key=_price)
         return Book(token_id, tuple(bids), tuple(asks), seen_at=self._clock.now())
+
+    async def endings(self, markets: Mapping[ConditionId, TokenId]) -> Mapping[ConditionId, Ending]:
+        """See `MarketEndings.of`; `markets` by any of the forms of their ids."""
+        found = await self._endings.of({clob_condition_id(one): token for one, token in markets.items()})
+        return {one: found[known] for one in markets if (known := clob_condition_id(one)) in found}
 
     async def health(self) -> VenueHealth:
         """Its version and how far our clock is off, to half a second: the exchange states whole seconds."""
@@ -205,7 +209,7 @@ class MarketData:
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        terms, status = _parse(_WireTerms, answers[0], short), _parse(_WireStatus, answers[1], long)
+        terms, status = parse(_WireTerms, answers[0], short), parse(_WireStatus, answers[1], long)
         fees = terms.fees or _WireFees()
         tokens = tuple(Token(TokenId(each.token_id), each.outcome) for each in terms.tokens)
         if not tokens:
@@ -223,10 +227,10 @@ class MarketData:
             fetched_at=self._clock.now(),
         )
 
-    async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+    async def _get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Any:
         try:
             async with asyncio.timeout(self._read_timeout_s):
-                response = await self._http.get(path, params=params)
+                response = await self._http.get(path, params=list(params))
         except (httpx.HTTPError, TimeoutError) as error:
             raise ExchangeUnreachable(
                 f"GET {path} got no answer: {str(error) or type(error).__name__}."
@@ -260,15 +264,6 @@ def raise_for_status(
     if status in {408, 425, 429} or status >= 500:
         raise ExchangeUnreachable(message)
     raise ExchangeRefused(message)
-
-
-def _parse(model: type[_Model], answer: Any, path: str) -> _Model:
-    try:
-        return model.model_validate(answer)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ExchangeMalformed(f"GET {path} answered an unknown shape: {where}: {first['msg']}.") from error
 
 
 def _price(level: Level) -> Decimal:

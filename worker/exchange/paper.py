@@ -27,6 +27,7 @@ from worker.exchange.market_data import MarketData, VenueHealth
 from worker.exchange.shadow import Execution, ShadowOrder, execute
 from worker.exchange.trades import TAKER, taker_fee_usd
 from worker.orders.decide import Plan
+from worker.orders.endings import Ending
 from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.market import Book, Market
 from worker.orders.numbers import CENT, plain
@@ -96,6 +97,9 @@ class PaperExchange:
 
     async def book(self, token_id: TokenId) -> Book:
         return await self._market_data.book(token_id)
+
+    async def endings(self, markets: Mapping[ConditionId, TokenId]) -> Mapping[ConditionId, Ending]:
+        return await self._market_data.endings(markets)
 
     async def prepare(self, wallet: WalletAddress, plan: Plan) -> Envelope:
         body = canonical_json(

@@ -12,6 +12,7 @@ from worker.exchange.market_channel import MarketChannel
 from worker.exchange.market_data import VenueHealth
 from worker.exchange.paper import PaperExchange
 from worker.orders.decide import Plan
+from worker.orders.endings import Ending
 from worker.orders.market import Book, Market
 from worker.orders.paper import mode_of
 from worker.orders.ports import Answer, Envelope, Exchange, Fill, OrderView, WalletBalance
@@ -48,6 +49,9 @@ class SplitExchange:
 
     async def book(self, token_id: TokenId) -> Book:
         return await self._real.book(token_id)
+
+    async def endings(self, markets: Mapping[ConditionId, TokenId]) -> Mapping[ConditionId, Ending]:
+        return await self._real.endings(markets)
 
     async def prepare(self, wallet: WalletAddress, plan: Plan) -> Envelope:
         return await self._of(wallet).prepare(wallet, plan)

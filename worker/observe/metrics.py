@@ -57,6 +57,18 @@ class Metrics:
             ["why"],
             registry=self.registry,
         )
+        self.settled_orders = Counter(
+            "polycopy_orders_settled",
+            "Orders whose market ended, by how: won, lost.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.settlement_alarms = Counter(
+            "polycopy_settlement_alarms",
+            "Ended markets that a human has to look at: market.voided, market.contradicted.",
+            ["what"],
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "polycopy_queue_depth", "Signals waiting in the queue.", ["lane"], registry=self.registry
         )

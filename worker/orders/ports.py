@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from worker.orders.capital import Capital
 from worker.orders.decide import Plan
+from worker.orders.endings import Ending, Settled, UnsettledPage
 from worker.orders.entries import (
     Attempt,
     AttemptRecord,
@@ -28,7 +29,7 @@ from worker.orders.entries import (
 )
 from worker.orders.holdings import Holdings
 from worker.orders.lifecycle import AttemptState
-from worker.orders.market import Book, Market
+from worker.orders.market import Book, Market, Token
 from worker.orders.reprice import CallOff, Resting
 from worker.orders.retake import Remainder, RemainderPolicy
 from worker.orders.signal import Signal
@@ -37,6 +38,7 @@ from worker.orders.terms import (
     ConditionId,
     FtOrderId,
     LtOrderId,
+    Mode,
     OrderId,
     StrategyId,
     TokenId,
@@ -63,6 +65,10 @@ class Exchange(Protocol):
         ...
 
     async def book(self, token_id: TokenId) -> Book: ...
+
+    async def endings(self, markets: Mapping[ConditionId, TokenId]) -> Mapping[ConditionId, Ending]:
+        """Of these markets, each with one of its tokens, the closed ones: within the background budget, many at once."""
+        ...
 
     async def prepare(self, wallet: WalletAddress, plan: Plan) -> Envelope:
         """Sign the plan's exact amounts. Sends nothing; no network at all once the market is warm."""
@@ -210,6 +216,18 @@ class Ledger(Protocol):
 
     async def call_off(self, order_id: OrderId, why: CallOff) -> bool:
         """Note that it is about to be cancelled, and why. False: it does not stand on the book any more."""
+        ...
+
+    async def unsettled_markets(
+        self, *wallets: WalletAddress, limit: int, bookmark: Mapping[Mode, ConditionId] | None = None
+    ) -> UnsettledPage:
+        """Markets with open orders of these wallets, at most `limit` of each mode, from the bookmark on."""
+        ...
+
+    async def settle_market(
+        self, condition_id: ConditionId, mode: Mode, winner: Token, *, limit: int
+    ) -> Settled:
+        """Its open orders are won or lost, each once, whoever says it first; at most `limit` of them."""
         ...
 
     async def wallets_seen(self, *balances: WalletBalance) -> None: ...

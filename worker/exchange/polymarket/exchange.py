@@ -27,6 +27,7 @@ from worker.exchange.polymarket.answers import answer_of_failure, answer_of_resp
 from worker.exchange.polymarket.desk import Desk, open_desk
 from worker.exchange.signer import Account
 from worker.orders.decide import Plan
+from worker.orders.endings import Ending
 from worker.orders.market import Book, Market
 from worker.orders.ports import Answer, Clock, Envelope, Fill, OrderView, WalletBalance
 from worker.orders.terms import ConditionId, OrderId, TokenId, WalletAddress
@@ -92,6 +93,9 @@ class PolymarketExchange:
 
     async def book(self, token_id: TokenId) -> Book:
         return await self._market_data.book(token_id)
+
+    async def endings(self, markets: Mapping[ConditionId, TokenId]) -> Mapping[ConditionId, Ending]:
+        return await self._market_data.endings(markets)
 
     # --- orders -----------------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ class AdminApi:
             "pause": self._pause,
             "close": self._close,
             "resolve": self._resolve,
+            "void": self._void,
             "redeem": self._redeem,
             "wallet": self._wallet,
             "restrict": self._restrict,
@@ -212,6 +213,10 @@ class AdminApi:
         self._venue.backoffice.resolve(body["condition"], body["winner"])
         return {}
 
+    def _void(self, body: Json) -> Json:
+        self._venue.backoffice.void(body["condition"])
+        return {}
+
     def _redeem(self, body: Json) -> Json:
         return {"payout": amount_text(self._venue.backoffice.redeem(body["address"], body["condition"]))}
 
@@ -252,6 +257,7 @@ def _market_json(market: Market) -> Json:
         "neg_risk": market.neg_risk,
         "closed": market.closed,
         "winner": market.winner,
+        "voided": market.voided,
     }
 
 

@@ -4,7 +4,7 @@ from worker.sandbox.exchange.accounts import ESCROW, HOUSE, USD, asset_of
 from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.house import House
 from worker.sandbox.exchange.orders import ConditionId, OrderStatus, TokenId
-from worker.sandbox.exchange.units import Micro, Price
+from worker.sandbox.exchange.units import PRICE_ONE, Micro, Price
 
 
 class BackOffice:
@@ -46,20 +46,29 @@ class BackOffice:
     def resolve(self, condition: str, winner: str) -> None:
         """Closes the market and declares the winning token; holders redeem afterwards."""
         market = self._exchange.markets[ConditionId(condition)]
+        market.index_of(TokenId(winner))
         if not market.closed:
             self.close(condition)
-        market.index_of(TokenId(winner))
         market.winner = TokenId(winner)
         self._exchange.feed.resolved(market)
 
-    def redeem(self, address: str, condition: str) -> Micro:
-        """Burns an account's tokens of a resolved market, a dollar for each winner. Answers the payout."""
+    def void(self, condition: str) -> None:
+        """Closes the market and resolves it for nobody: either token is redeemed for half a dollar."""
         market = self._exchange.markets[ConditionId(condition)]
-        if market.winner is None:
+        if not market.closed:
+            self.close(condition)
+        market.voided = True
+        self._exchange.feed.resolved(market)
+
+    def redeem(self, address: str, condition: str) -> Micro:
+        """Burns an account's tokens of a resolved market. Answers the payout, a dollar for each winner."""
+        market = self._exchange.markets[ConditionId(condition)]
+        if not market.resolved:
             raise ValueError(f"Expected a resolved market, {condition} is not")
         accounts = self._exchange.accounts
-        payout = accounts.holding(address, asset_of(market.winner)).balance
+        payout = 0
         for token in market.tokens:
+            payout += accounts.holding(address, asset_of(token)).balance * market.payout(token) // PRICE_ONE
             accounts.set_balance(address, asset_of(token), 0)
         accounts.deposit(address, USD, payout)
         accounts.deposit(ESCROW, USD, -payout)

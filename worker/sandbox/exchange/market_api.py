@@ -110,7 +110,7 @@ class MarketApi:
         return answer(long_market_json(self._by_condition(request), self._exchange))
 
     async def gamma_markets(self, request: web.Request) -> web.Response:
-        """Gamma's list, narrowed by `condition_ids` or `clob_token_ids` (repeated or comma-separated)."""
+        """Gamma's list, narrowed by `condition_ids`, `clob_token_ids` (repeated or comma-separated) or `closed`."""
         conditions = _listed(request, "condition_ids")
         tokens = _listed(request, "clob_token_ids")
         found = [
@@ -118,6 +118,7 @@ class MarketApi:
             for market in self._exchange.markets.values()
             if (not conditions or market.condition in conditions)
             and (not tokens or not tokens.isdisjoint(market.tokens))
+            and request.query.get("closed", str(market.closed).lower()) == str(market.closed).lower()
         ]
         limit = int(request.query.get("limit", "100"))
         offset = int(request.query.get("offset", "0"))
@@ -248,7 +249,7 @@ def gamma_market_json(market: Market, exchange: Exchange) -> Json:
             "takerOnly": True,
             "rebateRate": 0.0,
         },
-        "umaResolutionStatuses": json.dumps(["resolved"] if market.winner else []),
+        "umaResolutionStatuses": json.dumps(["resolved"] if market.resolved else []),
         "startDate": _iso(0),
         "endDate": _iso(exchange.clock.now_ns() // NANOSECONDS + 86_400),
     }
@@ -256,8 +257,8 @@ def gamma_market_json(market: Market, exchange: Exchange) -> Json:
 
 def _mark(market: Market, token: TokenId, exchange: Exchange) -> float:
     """What a token is worth: its payout once resolved, else the middle of its book."""
-    if market.winner is not None:
-        return 1.0 if market.winner == token else 0.0
+    if market.resolved:
+        return market.payout(token) / PRICE_ONE
     bid, ask = touch_of(exchange, market, token)
     return (bid + ask) / 2 / PRICE_ONE
 

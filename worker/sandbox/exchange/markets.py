@@ -46,6 +46,8 @@ class Market:
     accepting_orders: bool = True
     closed: bool = False
     winner: TokenId | None = None
+    voided: bool = False
+    """Resolved without a winner: half a dollar for each share of either token."""
     last_trade_price: Price | None = None
     """Of the primary token."""
 
@@ -74,6 +76,16 @@ class Market:
     @property
     def trading(self) -> bool:
         return self.accepting_orders and not self.closed
+
+    @property
+    def resolved(self) -> bool:
+        return self.winner is not None or self.voided
+
+    def payout(self, token: TokenId) -> Price:
+        """What a share of a resolved market is redeemed for."""
+        if self.voided:
+            return PRICE_ONE // 2
+        return PRICE_ONE if token == self.winner else 0
 
     @property
     def amount_decimals(self) -> int:

@@ -1,0 +1,62 @@
+"""Markets with open orders, and their end, as the ledger tells and takes them."""
+
+from collections.abc import Mapping
+
+from worker.database.calls import Calls
+from worker.database.values import Row, count_of, flag_of, optional_moment_of, rows_of, text_of, texts_of
+from worker.orders.endings import Settled, UnsettledMarket, UnsettledPage
+from worker.orders.market import Token
+from worker.orders.terms import ConditionId, LtOrderId, Mode, TokenId, WalletAddress
+
+
+class SettlementCalls(Calls):
+    """That part of `orders.ports.Ledger`."""
+
+    async def unsettled_markets(
+        self, *wallets: WalletAddress, limit: int, bookmark: Mapping[Mode, ConditionId] | None = None
+    ) -> UnsettledPage:
+        answers = await self._call_by_mode(
+            "lt_unsettled_markets",
+            {
+                mode: {"wallets": ours, "limit": limit, "after": None if bookmark is None else bookmark[mode]}
+                for mode, ours in self._by_mode(wallets).items()
+                if bookmark is None or mode in bookmark
+            },
+        )
+        pages = {
+            mode: [_unsettled(row, mode) for row in rows_of(answer, "markets")]
+            for mode, answer in answers.items()
+        }
+        return UnsettledPage(
+            markets=[market for page in pages.values() for market in page],
+            bookmark={mode: page[-1].condition_id for mode, page in pages.items() if len(page) >= limit}
+            or None,
+        )
+
+    async def settle_market(
+        self, condition_id: ConditionId, mode: Mode, winner: Token, *, limit: int
+    ) -> Settled:
+        params = {
+            "condition_id": condition_id,
+            "winning_token_id": winner.token_id,
+            "winning_label": winner.outcome,
+            "limit": limit,
+        }
+        answer = await self._call("lt_settle_market", params, mode)
+        return Settled(
+            won=count_of(answer, "won"),
+            lost=count_of(answer, "lost"),
+            waiting=count_of(answer, "waiting"),
+            contradicted=[LtOrderId(each) for each in texts_of(answer, "contradicted")],
+            has_more=flag_of(answer, "more"),
+        )
+
+
+def _unsettled(row: Row, mode: Mode) -> UnsettledMarket:
+    return UnsettledMarket(
+        condition_id=ConditionId(text_of(row, "condition_id")),
+        mode=mode,
+        token_id=TokenId(text_of(row, "token_id")),
+        orders=count_of(row, "orders"),
+        ends_at=optional_moment_of(row, "ends_at"),
+    )

@@ -1,0 +1,83 @@
+"""How markets end: who won, how often to ask, and what the end did to the orders that were open. Pure.
+
+A market has ended once it is closed and both places that speak of it, the order book and the listing, name the same
+winner. A resolution that pays every outcome something is a void: no order of it was won or lost.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from worker.orders.market import Token
+from worker.orders.terms import ConditionId, LtOrderId, Mode, TokenId
+
+# What a share of the winner trades at in the listing, once that is decided: domain.md 2.13.
+_DECIDED_PRICE = Decimal("0.99")
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledMarket:
+    """A market with open orders in one mode. `token_id`: one of its tokens; `ends_at`: as its signals said."""
+
+    condition_id: ConditionId
+    mode: Mode
+    token_id: TokenId
+    orders: int
+    ends_at: datetime | None
+
+    @property
+    def key(self) -> tuple[ConditionId, Mode]:
+        return self.condition_id, self.mode
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledPage:
+    markets: Sequence[UnsettledMarket]
+    bookmark: Mapping[Mode, ConditionId] | None  # where the next page begins; None after the last one
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the exchange says of a closed market. Neither winner nor void: it is not resolved yet."""
+
+    winner: Token | None = None
+    is_void: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`waiting`: orders that may still trade, or whose trades are not final. `contradicted`: resolved otherwise
+    before, and left as they are.
+    """
+
+    won: int
+    lost: int
+    waiting: int
+    contradicted: Sequence[LtOrderId]
+    has_more: bool
+
+
+def ending_of(
+    flagged: Sequence[Token], listed_prices: Mapping[TokenId, Decimal], *, is_resolved: bool
+) -> Ending:
+    """Of a market that is closed at both places. `flagged`: the winners by the order book; `is_resolved`: whether the
+    oracle has spoken, by the listing.
+    """
+    match flagged:
+        case [winner] if listed_prices.get(winner.token_id, Decimal(0)) >= _DECIDED_PRICE:
+            return Ending(winner=winner)
+        case []:
+            shared = [
+                price for price in listed_prices.values() if 1 - _DECIDED_PRICE < price < _DECIDED_PRICE
+            ]
+            return Ending(is_void=is_resolved and bool(shared) and len(shared) == len(listed_prices))
+        case _:
+            return Ending()
+
+
+def ask_again_after(
+    ends_at: datetime | None, now: datetime, *, least: timedelta, most: timedelta
+) -> timedelta:
+    """A tenth of the time to its end, or since: markets end early and late, and the more so the longer they run."""
+    return most if ends_at is None else min(max(abs(ends_at - now) / 10, least), most)
