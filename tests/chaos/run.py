@@ -72,7 +72,7 @@ _OLD_SHARE = 0.05  # of the signals are found when they are not fresh any more
 _INSERT_EVERY_S = 0.05
 _TRICKLE_S = 0.7
 _JUDGE_EVERY_S = 0.5
-_JUDGE_SHARE = 0.2  # of the peace at the most: the judge reads both books whole, and workers share the database
+_JUDGE_SHARE = 0.2  # of the peace at the most: the judge reads both books whole, beside the workers
 _MARKET_MOVES_ON_S = 3.0  # of the peace: orders that rest may still trade
 
 
