@@ -21,7 +21,7 @@ from worker.sandbox.demo_table import Line, Progress, picture_of
 
 pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
-ENDLESS = ("--signals", "0", "--rate", "20", "--json")
+ENDLESS = ("--signals", "0", "--rate", "5", "--json")
 
 
 @asynccontextmanager
@@ -80,11 +80,10 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-async def test_an_interrupt_ends_the_stream_and_the_report_follows(number: signal.Signals) -> None:
+async def test_an_interrupt_ends_the_stream_and_the_report_follows() -> None:
     async with demo(*ENDLESS) as process:
         children = await streaming(process)
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal.SIGINT)
         async with asyncio.timeout(90):
             stdout, stderr = await process.communicate()
     assert b"Traceback" not in stderr, stderr.decode()
@@ -95,10 +94,10 @@ async def test_an_interrupt_ends_the_stream_and_the_report_follows(number: signa
     assert gone(children)
 
 
-async def test_a_second_interrupt_ends_everything_without_a_report() -> None:
+async def test_a_sigterm_ends_the_stream_too_and_a_second_interrupt_everything_without_a_report() -> None:
     async with demo(*ENDLESS) as process:
         children = await streaming(process)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)
         assert process.stderr is not None
         async with asyncio.timeout(90):
             async for line in process.stderr:

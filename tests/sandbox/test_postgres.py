@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import psycopg
 import pytest
+import pytest_asyncio
 
 from tests.support.eventually import eventually
 from worker.sandbox import postgres as postgres_module
@@ -84,6 +85,16 @@ def short_directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def private() -> AsyncIterator[Postgres]:
+    """A private cluster that tests share, and leave running."""
+    async with Postgres.private() as postgres:
+        yield postgres
+
+
+on_the_private_cluster = pytest.mark.asyncio(loop_scope="module")
+
+
 def _binaries(*, wheel: bool) -> PostgresBinaries:
     found = find_postgres(prefer_wheel=wheel)
     if wheel and found.wheel is None:
@@ -111,34 +122,34 @@ async def test_is_ready_for_logical_replication_within_half_a_minute_on_any_mach
         assert ("pg_stat_statements" in preloaded) == binaries.has_statement_statistics
 
 
-async def test_over_tcp_only_those_who_know_the_password_come_in() -> None:
-    async with Postgres.private() as postgres:
-        name = await postgres.create_database()
-        async with await psycopg.AsyncConnection.connect(postgres.tcp_dsn(name)):
-            pass
-        with pytest.raises(psycopg.OperationalError, match="password"):
-            await psycopg.AsyncConnection.connect(postgres.tcp_dsn(name), password="guessed")
+@on_the_private_cluster
+async def test_over_tcp_only_those_who_know_the_password_come_in(private: Postgres) -> None:
+    name = await private.create_database()
+    async with await psycopg.AsyncConnection.connect(private.tcp_dsn(name)):
+        pass
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        await psycopg.AsyncConnection.connect(private.tcp_dsn(name), password="guessed")
 
 
+@on_the_private_cluster
 @pytest.mark.parametrize("immediate", [False, True], ids=["orderly", "crash"])
-async def test_a_restart_keeps_address_and_data(*, immediate: bool) -> None:
-    async with Postgres.private() as postgres:
-        name = await postgres.create_database()
-        async with await postgres.connect(name) as connection:
-            await connection.execute("create table kept as select 42 as answer")
-        await postgres.restart(immediate=immediate)
-        async with await postgres.connect(name) as connection:
-            row = await (await connection.execute("select answer from kept")).fetchone()
-        assert row == (42,)
+async def test_a_restart_keeps_address_and_data(*, private: Postgres, immediate: bool) -> None:
+    name = await private.create_database()
+    async with await private.connect(name) as connection:
+        await connection.execute("create table kept as select 42 as answer")
+    await private.restart(immediate=immediate)
+    async with await private.connect(name) as connection:
+        row = await (await connection.execute("select answer from kept")).fetchone()
+    assert row == (42,)
 
 
-async def test_a_stopped_server_is_gone_until_it_is_restarted() -> None:
-    async with Postgres.private() as postgres:
-        await postgres.stop(immediate=True)
-        with pytest.raises(psycopg.OperationalError):
-            await postgres.connect(None)
-        await postgres.restart()
-        assert await _setting(postgres, "wal_level") == "logical"
+@on_the_private_cluster
+async def test_a_stopped_server_is_gone_until_it_is_restarted(private: Postgres) -> None:
+    await private.stop(immediate=True)
+    with pytest.raises(psycopg.OperationalError):
+        await private.connect(None)
+    await private.restart()
+    assert await _setting(private, "wal_level") == "logical"
 
 
 async def test_a_database_is_dropped_even_while_a_replication_stream_lets_it_go(cluster: Postgres) -> None:
@@ -168,15 +179,20 @@ async def test_a_given_server_gets_its_own_database_and_loses_it_again(
     assert name not in await _databases(cluster)
 
 
+@on_the_private_cluster
 @pytest.mark.parametrize(("name", "value"), [("wal_level", "replica"), ("track_commit_timestamp", "off")])
 async def test_a_given_server_without_a_setting_that_is_needed_is_refused_with_the_cure(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+    private: Postgres, name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(postgres_module._SETTINGS, name, value)
-    async with Postgres.private() as postgres:
+    try:
+        with monkeypatch.context() as changed:
+            changed.setitem(postgres_module._SETTINGS, name, value)
+            await private.restart()
         with pytest.raises(SandboxError, match=f"{name} = {value}.*alter system set {name}"):
-            async with Postgres.existing(postgres.tcp_dsn("postgres")):
+            async with Postgres.existing(private.tcp_dsn("postgres")):
                 pass
+    finally:
+        await private.restart()
 
 
 async def test_a_given_server_that_does_not_answer_is_named_by_its_variable() -> None:
