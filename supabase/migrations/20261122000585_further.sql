@@ -110,6 +110,8 @@ begin
             and (other.attempt_no > ended.attempt_no or other.closed_at is null or other.state = 'lost'
                  or other.decided_by is not null))
         and done.target - done.filled > dust and o.outcome in ('OPEN', 'CANCELLED')
+        -- What is taken on paper still stands on the real book, and would be taken once more.
+        and (in_mode = 'live' or done.filled = 0)
         and (ended.order_type not in ('FAK', 'FOK') or exists (
           select from public.ft_orders f where f.order_id = ended.ft_order_id and f.created_at > fresh))
       order by ended.closed_at, ended.lt_order_id
