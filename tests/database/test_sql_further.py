@@ -1,0 +1,85 @@
+"""Which orders have something left, and to whom the claim gives another attempt."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.desk import WALLET, Desk, Row, fill
+
+ASKED = {
+    "wallets": [WALLET],
+    "limit": 100,
+    "retakes_most": 3,
+    "fresh_s": 120,
+    "reprices_most": 2,
+    "reprice_within_s": 300,
+}
+
+
+async def remainders(desk: Desk, **changes: Any) -> list[Row]:
+    answer = await desk.call("lt_remainders", {"mode": desk.mode, **ASKED, **changes})
+    found: list[Row] = answer["remainders"]
+    return found
+
+
+async def killed(desk: Desk) -> Row:
+    claimed = await desk.claim(await desk.signal())
+    await desk.record(claimed["exchange_order_id"], "killed")
+    return claimed
+
+
+async def test_a_killed_order_has_all_of_its_target_left_until_another_attempt_is_made(trading: Desk) -> None:
+    first = await killed(trading)
+    (left,) = await remainders(trading)
+    assert (left["lt_order_id"], left["attempt_no"], left["attempts"]) == (first["lt_order_id"], 1, 1)
+    assert (left["left"], left["left_usd"], left["limit_price"]) == ("6.00", "6.00", "0.51")
+    assert await remainders(trading, without=[first["lt_order_id"]]) == []
+    assert await remainders(trading, retakes_most=0) == []
+    assert await remainders(trading, fresh_s=0) == []
+    assert await remainders(trading, wallets=["0x" + "77" * 20]) == []
+    signal = left["signal"]["order_id"]
+    second = await trading.claim(signal, lt_order_id=first["lt_order_id"], after_attempt=1)
+    assert (second["granted"], second["attempt_no"]) == (True, 2)
+    assert await remainders(trading) == []
+    await trading.record(second["exchange_order_id"], "killed")
+    (left,) = await remainders(trading)
+    assert (left["attempt_no"], left["attempts"]) == (2, 2)
+    late = await trading.refused(signal, lt_order_id=first["lt_order_id"], after_attempt=1)
+    assert (late["reason"], late["value"]) == ("already_executed", second["exchange_order_id"])
+
+
+@pytest.mark.parametrize("state", ["rejected", "abandoned", "unknown"])
+async def test_an_order_whose_last_attempt_did_not_end_on_the_book_has_nothing_left(
+    trading: Desk, state: str
+) -> None:
+    claimed = await trading.claim(await trading.signal())
+    await trading.record(claimed["exchange_order_id"], state)
+    assert await remainders(trading) == []
+
+
+async def test_what_may_still_turn_up_or_was_ended_by_a_human_is_not_tried_again(trading: Desk) -> None:
+    await killed(trading)
+    await trading.execute("update public.lt_order_attempts set decided_by = 'somebody'")
+    assert await remainders(trading) == []
+    await trading.execute("update public.lt_order_attempts set decided_by = null")
+    assert len(await remainders(trading)) == 1
+    await trading.execute("update public.lt_orders set outcome = 'LOST'")
+    assert await remainders(trading) == []
+
+
+async def test_on_paper_what_was_filled_in_part_is_not_taken_again(trading: Desk) -> None:
+    """Its offers still stand in the real book."""
+    claimed = await trading.claim(await trading.signal())
+    fills = [fill("6", state="final")]
+    await trading.record(claimed["exchange_order_id"], "matched", closed=True, fills=fills)
+    assert await remainders(trading) == []
+
+
+async def test_a_trade_that_the_chain_refused_leaves_its_dollars_to_be_spent_again(trading: Desk) -> None:
+    claimed = await trading.claim(await trading.signal())
+    order_id = claimed["exchange_order_id"]
+    await trading.record(order_id, "matched", closed=True, fills=[one := fill("12")])
+    assert await remainders(trading) == []
+    await trading.record(order_id, "matched", closed=True, fills=[one | {"state": "reversed"}])
+    (left,) = await remainders(trading)
+    assert (left["left"], left["left_usd"]) == ("6.00", "6.00")
