@@ -18,7 +18,7 @@ from typing import Any, Final, LiteralString
 import psycopg
 
 from tests.support.desk import USER, WALLET, Desk, Row
-from tests.support.tool import SoFar, add_json, conduct, parser, tell, whole
+from tests.support.tool import SoFar, add_count, add_json, conduct, parser, tell, whole
 from worker.sandbox.migrations import apply_migrations
 from worker.sandbox.postgres import Postgres
 
@@ -246,13 +246,7 @@ def main(given: Sequence[str] | None = None) -> int:
         metavar="N",
         help="With so many orders open at the time (default: 20 1000).",
     )
-    options.add_argument(
-        "--claims",
-        type=whole(least=10),
-        default=200,
-        metavar="N",
-        help="Time so many claims of each (default: 200).",
-    )
+    add_count(options, "--claims", "Time so many claims of each", least=10, default=200)
     add_json(options)
     asked = options.parse_args(given)
     sizes = sorted(set(asked.orders))

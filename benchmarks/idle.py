@@ -16,7 +16,7 @@ from typing import Final
 
 import psycopg
 
-from tests.support.tool import SoFar, add_json, conduct, parser, positive, tell, whole
+from tests.support.tool import SoFar, add_count, add_json, conduct, parser, positive, tell
 from worker.sandbox.errors import SandboxError
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.worker_process import WorkerProcess
@@ -118,12 +118,8 @@ def main(given: Sequence[str] | None = None) -> int:
         holds="both are within the promise",
         examples=("--strategies 20 --seconds 60", "--strategies 2 --seconds 10 --json"),
     )
-    options.add_argument(
-        "--strategies",
-        type=whole(least=1),
-        default=20,
-        metavar="N",
-        help="Have so many strategies, each with a wallet of its own (default: %(default)s).",
+    add_count(
+        options, "--strategies", "Have so many strategies, each with a wallet of its own", least=1, default=20
     )
     options.add_argument(
         "--seconds",

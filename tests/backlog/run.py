@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from tests.backlog.drill import FOLLOWERS, Outcome, Plan, drill
-from tests.support.tool import SoFar, add_json, conduct, parser, tell, whole
+from tests.support.tool import SoFar, add_count, add_json, conduct, parser, tell
 from worker.sandbox.world import open_world
 
 _READY_WITHIN_S = 15.0
@@ -49,26 +49,16 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
         holds="all of this held",
         examples=("--rows 5000 --poison 50", "--rows 500 --poison 5 --json"),
     )
-    options.add_argument(
-        "--rows",
-        type=whole(least=1),
-        default=5000,
-        metavar="N",
-        help="Have so many undecided signals before the start (default: %(default)s).",
+    add_count(options, "--rows", "Have so many undecided signals before the start", least=1, default=5000)
+    add_count(
+        options, "--poison", "Have so many of --rows be of a market that never answers", least=0, default=50
     )
-    options.add_argument(
-        "--poison",
-        type=whole(least=0),
-        default=50,
-        metavar="N",
-        help="Have so many of --rows be of a market that never answers (default: %(default)s).",
-    )
-    options.add_argument(
+    add_count(
+        options,
         "--fresh",
-        type=whole(least=1),
+        "Insert so many signals, one a second, once the worker is ready",
+        least=1,
         default=10,
-        metavar="N",
-        help="Insert so many signals, one a second, once the worker is ready (default: %(default)s).",
     )
     add_json(options)
     chosen = options.parse_args(given)

@@ -9,7 +9,7 @@ from typing import Final
 from tests.chaos.judge import Excuse
 from tests.chaos.plants import Plant
 from tests.chaos.schedule import FAULTS
-from tests.support.tool import add_json, add_list, folder, one_of, parser, positive, whole
+from tests.support.tool import add_count, add_json, add_list, folder, one_of, parser, positive, whole
 from worker.sandbox.exchange.fault_catalogue import FaultName
 
 _PATIENCE_S: Final = 60.0
@@ -60,27 +60,9 @@ def read_plan(given: Sequence[str] | None) -> tuple[Plan, bool]:
         words=_WORDS,
     )
     option = options.add_argument
-    option(
-        "--signals",
-        type=whole(least=1),
-        default=200,
-        metavar="N",
-        help="Write so many signals (default: %(default)s).",
-    )
-    option(
-        "--kills",
-        type=whole(least=0),
-        default=40,
-        metavar="N",
-        help="Kill workers so many times; 0 leaves them alone (default: %(default)s).",
-    )
-    option(
-        "--workers",
-        type=whole(least=1),
-        default=3,
-        metavar="N",
-        help="Keep so many workers alive at a time (default: %(default)s).",
-    )
+    add_count(options, "--signals", "Write so many signals", least=1, default=200)
+    add_count(options, "--kills", "Kill workers so many times; 0 leaves them alone", least=0, default=40)
+    add_count(options, "--workers", "Keep so many workers alive at a time", least=1, default=3)
     option(
         "--seed",
         type=whole(least=0),

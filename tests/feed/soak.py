@@ -21,7 +21,7 @@ from typing import Any, Final
 from tests.feed.books import Books, Pair
 from tests.feed.flow import Line, insert
 from tests.feed.scene import Scene, WorkerLog, open_feed_world, open_scene
-from tests.support.tool import SoFar, add_json, conduct, parser, tell, whole
+from tests.support.tool import SoFar, add_count, add_json, conduct, parser, tell
 from worker.sandbox.signals import Trade, random_trades, signal_row
 from worker.sandbox.world import Follower, World
 
@@ -212,27 +212,21 @@ def main(given: Sequence[str] | None = None) -> int:
         holds="every signal was decided once and memory stood still",
         examples=("--signals 100000", "--signals 5000 --strategies 20 --json"),
     )
-    options.add_argument(
+    add_count(
+        options,
         "--signals",
-        type=whole(least=1),
+        "Write so many signals; fewer than 5000 say little of memory",
+        least=1,
         default=100_000,
-        metavar="N",
-        help="Write so many signals; fewer than 5000 say little of memory (default: %(default)s).",
     )
-    options.add_argument(
+    add_count(
+        options,
         "--strategies",
-        type=whole(least=2),
+        "Have so many strategies, all but one of them paused",
+        least=2,
         default=_STRATEGIES,
-        metavar="N",
-        help="Have so many strategies, all but one of them paused (default: %(default)s).",
     )
-    options.add_argument(
-        "--seed",
-        type=whole(least=0),
-        default=0,
-        metavar="N",
-        help="Draw markets and traders from this (default: %(default)s).",
-    )
+    add_count(options, "--seed", "Draw markets and traders from this", least=0, default=0)
     add_json(options)
     chosen = options.parse_args(given)
     plan = Plan(signals=chosen.signals, seed=chosen.seed, strategies=chosen.strategies)

@@ -68,6 +68,12 @@ def add_json(options: argparse.ArgumentParser) -> None:
     )
 
 
+def add_count(options: argparse.ArgumentParser, name: str, meaning: str, *, least: int, default: int) -> None:
+    """An option that is a number of things."""
+    meaning = f"{meaning} (default: %(default)s)."
+    options.add_argument(name, type=whole(least=least), default=default, metavar="N", help=meaning)
+
+
 def add_list(options: argparse.ArgumentParser, listed: Mapping[str, Collection[str]]) -> None:
     """`--list` prints names under their headings, and ends."""
 
