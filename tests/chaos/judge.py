@@ -91,7 +91,7 @@ class Verdict:
 async def judge(world: World, limits: Limits) -> Verdict:
     """Reads both books once. While workers and the market move on, a difference may be a matter of moments."""
     evidence = await Evidence.gathered(world)
-    duplicates = list(_duplicates(evidence))
+    doubled = list(duplicates(evidence))
     excused, unexcused = await _missing(world, evidence, limits)
     fills = list(_fill_differences(evidence))
     in_flux = [
@@ -116,12 +116,12 @@ async def judge(world: World, limits: Limits) -> Verdict:
     return Verdict(
         accepted_orders=len(evidence.accepted),
         expected_orders=expected - sum(excused.values()),
-        duplicates=len(duplicates),
+        duplicates=len(doubled),
         missed=missed,
         fill_mismatch=len(fills),
         unknown_left=len(in_flux),
         capital_mismatch=len(capital),
-        complaints=(*duplicates, *unexcused, *fills, *in_flux, *capital),
+        complaints=(*doubled, *unexcused, *fills, *in_flux, *capital),
         excused=excused,
     )
 
@@ -133,7 +133,7 @@ def _short(row: Row) -> str:
 # --- once ---------------------------------------------------------------------------------------------------------
 
 
-def _duplicates(evidence: Evidence) -> Iterable[str]:
+def duplicates(evidence: Evidence) -> Iterable[str]:
     """Accepted orders that no attempt knows, those of a pair that lived at the same time, and what traded too much."""
     known = {row["exchange_order_id"] for row in evidence.attempts}
     for order_id in evidence.accepted - known:
