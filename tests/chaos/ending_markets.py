@@ -13,6 +13,7 @@ from psycopg import sql
 from worker.sandbox.signals import Trade, signal_row
 from worker.sandbox.world import World
 
+_EVERY_S = 3.0
 _OPEN_FOR_S = 4.0  # at the most: a signal may be one that nobody lives to trade
 _LOOK_EVERY_S = 0.2
 _SHARES = "100000"
@@ -32,6 +33,7 @@ async def end_markets(world: World, ft_wallets: Sequence[str]) -> None:
             await world.exchange.call(
                 "resolve", condition=listed["condition"], winner=listed["tokens"][number % 2]
             )
+            await asyncio.sleep(_EVERY_S)
 
 
 async def _traded(database: psycopg.AsyncConnection[Any], token: str) -> None:
