@@ -71,7 +71,43 @@ begin
 end
 $$;
 
--- What a strategy holds and may still come to hold, per token, over orders that are not resolved.
+-- What each order brought and may still bring, over orders that are not resolved.
+create or replace view public.lt_order_positions with (security_invoker = true) as
+select
+  o.lt_order_id, o.strategy_id, o.condition_id, o.token_id, o.ft_wallet_id, o.ft_trader_wallet, o.ft_order_id, o.created_at,
+  case when o.is_shadow then 'paper' else 'live' end as mode,
+  case when t.attempts > 0 then t.bought_shares
+       when o.status in ('FILLED', 'PARTIAL') then coalesce(o.shares_bought, 0) else 0 end     as bought_shares,
+  case when t.attempts > 0 then t.bought_usd
+       when o.status in ('FILLED', 'PARTIAL') then coalesce(o.executed_size_usd, o.signal_size_usd)
+       else 0 end                                                                              as bought_usd,
+  case when t.attempts > 0 then t.confirmed_shares
+       when o.status in ('FILLED', 'PARTIAL') then coalesce(o.shares_remaining, o.shares_bought, 0)
+       else 0 end                                                                              as confirmed_shares,
+  case when t.attempts > 0 then t.confirmed_usd
+       when o.status in ('FILLED', 'PARTIAL') then coalesce(o.executed_size_usd, o.signal_size_usd)
+       else 0 end                                                                              as confirmed_usd,
+  case when t.attempts > 0 then t.reserved_usd
+       when o.status = 'PENDING' then o.signal_size_usd else 0 end                             as reserved_usd,
+  t.sold_shares, t.sold_usd, t.sold_cost_usd, t.selling_shares
+from public.lt_orders o
+cross join lateral (
+  select
+    count(*)                                                        as attempts,
+    coalesce(sum(a.shares) filter (where a.side = 'BUY'), 0)        as bought_shares,
+    coalesce(sum(a.usd) filter (where a.side = 'BUY'), 0)           as bought_usd,
+    coalesce(sum(a.final_shares) filter (where a.side = 'BUY'), 0)  as confirmed_shares,
+    coalesce(sum(a.settled_usd) filter (where a.side = 'BUY'), 0)   as confirmed_usd,
+    coalesce(sum(a.shares) filter (where a.side = 'SELL'), 0)       as sold_shares,
+    coalesce(sum(a.usd) filter (where a.side = 'SELL'), 0)          as sold_usd,
+    coalesce(sum(a.cost_usd), 0)                                    as sold_cost_usd,
+    coalesce(sum(a.reserved_usd) filter (where a.side = 'BUY'), 0)  as reserved_usd,
+    coalesce(sum(a.reserved_shares) filter (where a.side = 'SELL'), 0) as selling_shares
+  from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
+) t
+where o.outcome = 'OPEN' and not coalesce(o.is_force_test, false);
+
+-- What a strategy holds and may still come to hold, per token.
 create or replace view public.lt_positions with (security_invoker = true) as
 select
   strategy_id, mode, condition_id, token_id,
@@ -85,41 +121,7 @@ select
   sum(confirmed_usd)                                                 as confirmed_usd,
   sum(bought_shares) - sum(sold_shares) - sum(selling_shares)        as unsold_shares,
   sum(confirmed_shares) - sum(sold_shares) - sum(selling_shares)     as sellable_shares
-from (
-  select
-    o.strategy_id, o.condition_id, o.token_id,
-    case when o.is_shadow then 'paper' else 'live' end as mode,
-    case when t.attempts > 0 then t.bought_shares
-         when o.status in ('FILLED', 'PARTIAL') then coalesce(o.shares_bought, 0) else 0 end     as bought_shares,
-    case when t.attempts > 0 then t.bought_usd
-         when o.status in ('FILLED', 'PARTIAL') then coalesce(o.executed_size_usd, o.signal_size_usd)
-         else 0 end                                                                              as bought_usd,
-    case when t.attempts > 0 then t.confirmed_shares
-         when o.status in ('FILLED', 'PARTIAL') then coalesce(o.shares_remaining, o.shares_bought, 0)
-         else 0 end                                                                              as confirmed_shares,
-    case when t.attempts > 0 then t.confirmed_usd
-         when o.status in ('FILLED', 'PARTIAL') then coalesce(o.executed_size_usd, o.signal_size_usd)
-         else 0 end                                                                              as confirmed_usd,
-    case when t.attempts > 0 then t.reserved_usd
-         when o.status = 'PENDING' then o.signal_size_usd else 0 end                             as reserved_usd,
-    t.sold_shares, t.sold_usd, t.sold_cost_usd, t.selling_shares
-  from public.lt_orders o
-  cross join lateral (
-    select
-      count(*)                                                        as attempts,
-      coalesce(sum(a.shares) filter (where a.side = 'BUY'), 0)        as bought_shares,
-      coalesce(sum(a.usd) filter (where a.side = 'BUY'), 0)           as bought_usd,
-      coalesce(sum(a.final_shares) filter (where a.side = 'BUY'), 0)  as confirmed_shares,
-      coalesce(sum(a.settled_usd) filter (where a.side = 'BUY'), 0)   as confirmed_usd,
-      coalesce(sum(a.shares) filter (where a.side = 'SELL'), 0)       as sold_shares,
-      coalesce(sum(a.usd) filter (where a.side = 'SELL'), 0)          as sold_usd,
-      coalesce(sum(a.cost_usd), 0)                                    as sold_cost_usd,
-      coalesce(sum(a.reserved_usd) filter (where a.side = 'BUY'), 0)  as reserved_usd,
-      coalesce(sum(a.reserved_shares) filter (where a.side = 'SELL'), 0) as selling_shares
-    from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
-  ) t
-  where o.outcome = 'OPEN' and not coalesce(o.is_force_test, false)
-) o
+from public.lt_order_positions
 group by strategy_id, mode, condition_id, token_id;
 
 -- available = initial + realised - locked - cooldown - awaiting redemption.

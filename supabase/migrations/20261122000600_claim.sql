@@ -24,9 +24,8 @@ declare
   decision   public.lt_decisions;
   refusal    jsonb;
   twin       text;
-  sellable   numeric;
-  unsold     numeric;
-  held       numeric;
+  sold       public.ft_orders;
+  shares     record;
 begin
   -- Shared, so that a takeover of the lease waits for this claim and then finds the attempt it wrote.
   select * into lease from public.lt_leases l where l.wallet_address = wallet for share;
@@ -98,21 +97,19 @@ begin
 
   if not buys then
     -- Only shares that are ours for good: a provisional fill may still be reversed.
-    select coalesce(sum(h.sellable_shares), 0), coalesce(sum(h.unsold_shares), 0),
-           coalesce(sum(h.bought_shares - h.sold_shares), 0)
-    into sellable, unsold, held
-    from public.lt_positions h
-    where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.token_id = p #>> '{order,token_id}';
-    if held < (p #>> '{order,reserve_shares}')::numeric then
+    select * into sold from public.ft_orders o where o.order_id = (p ->> 'ft_order_id')::uuid;
+    select * into shares
+    from public.lt_shares_behind(sold, strategy.strategy_id, in_mode, p #>> '{order,token_id}');
+    if shares.held_shares < (p #>> '{order,reserve_shares}')::numeric then
       return jsonb_build_object('reason', 'sell_no_position', 'value', p #>> '{order,reserve_shares}',
-                                'limit', public.lt_text(held), 'final', true);
+                                'limit', public.lt_text(shares.held_shares), 'final', true);
     end if;
     -- Another sale has taken of the shares that this one was made a part of, or they are not settled: later.
-    if sellable < (p #>> '{order,reserve_shares}')::numeric
-       or unsold < (p #>> '{order,unsold_shares}')::numeric
+    if shares.settled_shares < (p #>> '{order,reserve_shares}')::numeric
+       or shares.unsold_shares < (p #>> '{order,unsold_shares}')::numeric
     then
       return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,reserve_shares}',
-                                'limit', public.lt_text(sellable), 'final', false);
+                                'limit', public.lt_text(shares.settled_shares), 'final', false);
     end if;
     return null;
   end if;

@@ -58,6 +58,53 @@ begin
 end
 $$;
 
+-- The strategy's shares that a sale is of: what it bought on the signals of that paper wallet and trader up to the sale,
+-- less what its sales on his signals have sold, or have for sale. A later sale that was executed first took of these
+-- the part that they were of his purchases until then. Never more than there is of the token.
+--   held_shares: of the token, those for sale included
+create or replace function public.lt_shares_behind(
+  sold public.ft_orders, for_strategy_id text, in_mode text, of_token_id text,
+  out unsold_shares numeric, out settled_shares numeric, out held_shares numeric)
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
+as $$
+begin
+  with traded as materialized (
+    select
+      h.bought_shares, h.confirmed_shares, h.sold_shares, h.selling_shares,
+      h.ft_wallet_id = sold.wallet_id
+        and lower(h.ft_trader_wallet) is not distinct from lower(sold.trader_address) as is_his,
+      coalesce((
+        select f.order_time from public.ft_orders f where f.order_id = public.lt_uuid(h.ft_order_id)
+      ), h.created_at) as traded_at
+    from public.lt_order_positions h
+    where h.strategy_id = for_strategy_id and h.mode = in_mode and h.condition_id = sold.condition_id
+      and h.token_id = of_token_id
+  ), his as (
+    select
+      t.*, t.traded_at <= sold.order_time as is_before,
+      sum(t.bought_shares) over (order by t.traded_at) as bought_by_then
+    from traded t where t.is_his
+  ), before as (
+    select coalesce(sum(h.bought_shares), 0) as bought, coalesce(sum(h.confirmed_shares), 0) as confirmed
+    from his h where h.is_before
+  ), gone as (
+    select round(coalesce(sum((h.sold_shares + h.selling_shares)
+      * case when h.is_before then 1 else coalesce(before.bought / nullif(h.bought_by_then, 0), 0) end), 0), 6) as shares
+    from his h cross join before
+  ), whole as (
+    select
+      coalesce(sum(t.bought_shares - t.sold_shares), 0) as held, coalesce(sum(t.selling_shares), 0) as selling,
+      coalesce(sum(t.confirmed_shares - t.sold_shares), 0) as confirmed
+    from traded t
+  )
+  select
+    least(before.bought - gone.shares, whole.held - whole.selling),
+    least(before.confirmed - gone.shares, whole.confirmed - whole.selling), whole.held
+  into unsold_shares, settled_shares, held_shares
+  from before, gone, whole;
+end
+$$;
+
 -- {mode, strategy_id, ft_order_id, token_id}
 --   -> {now, unsold_shares, settled_shares, under_way, paper_bought_shares, paper_sold_shares}
 create or replace function public.lt_holdings(p jsonb)
@@ -72,13 +119,12 @@ declare
 begin
   select * into sold from public.ft_orders o where o.order_id = public.lt_uuid(p ->> 'ft_order_id');
   select * into paper from public.lt_paper_before(sold);
-  select coalesce(sum(h.unsold_shares), 0) as unsold, coalesce(sum(h.sellable_shares), 0) as settled into held
-  from public.lt_positions h
-  where h.strategy_id = p ->> 'strategy_id' and h.mode = in_mode and h.token_id = p ->> 'token_id';
+  select * into held from public.lt_shares_behind(sold, p ->> 'strategy_id', in_mode, p ->> 'token_id');
 
   return jsonb_build_object(
     'now', clock_timestamp(),
-    'unsold_shares', held.unsold::text, 'settled_shares', held.settled::text,
+    'unsold_shares', public.lt_text(held.unsold_shares),
+    'settled_shares', public.lt_text(held.settled_shares),
     'under_way', exists (
       select from public.lt_order_attempts a
       where a.closed_at is null and a.strategy_id = p ->> 'strategy_id' and a.mode = in_mode

@@ -28,7 +28,7 @@ async def on_paper(desk: Desk, sale: str) -> tuple[object, ...]:
 
 
 async def ours(desk: Desk) -> tuple[object, ...]:
-    held = await holdings(desk, await paper(desk, "SELL", "1.00"))
+    held = await holdings(desk, await paper(desk, "SELL", "1.00", order_time=datetime.now(UTC)))
     return D(held["unsold_shares"]), D(held["settled_shares"]), held["under_way"]
 
 
@@ -39,16 +39,37 @@ async def buy(desk: Desk, *fills: Row, closed: bool = True) -> str:
     return str(claimed["exchange_order_id"])
 
 
+async def copied(desk: Desk, minute: float, shares: str, **columns: Any) -> None:
+    """A purchase on the signal of that minute, final."""
+    claimed = await desk.claim(await paper(desk, "BUY", "6.00", minute, entry_price="0.5015", **columns))
+    trade = fill(shares, state="final")
+    await desk.record(claimed["exchange_order_id"], "matched", closed=True, fills=[trade])
+
+
+async def left(desk: Desk, minute: float, **columns: Any) -> Decimal:
+    """Our shares behind a sale of that minute."""
+    sale = await paper(desk, "SELL", "1.00", minute, **columns)
+    held = await holdings(desk, sale)
+    assert held["settled_shares"] == held["unsold_shares"]
+    return D(held["unsold_shares"])
+
+
+async def sold(desk: Desk, minute: float, shares: str, **columns: Any) -> None:
+    """A sale on the signal of that minute, final."""
+    signal = await paper(desk, "SELL", "6.00", minute, entry_price="0.5015", **columns)
+    claimed = await desk.claim(signal, expected={"side": "SELL"}, order=exit_of(shares))
+    trade = fill(shares, side="SELL", state="final")
+    await desk.record(claimed["exchange_order_id"], "matched", closed=True, fills=[trade])
+
+
+def exit_of(shares: str) -> Row:
+    nothing = {"amount_usd": None, "reserve_usd": "0"}
+    return {"side": "SELL", "shares": shares, "reserve_shares": shares} | nothing
+
+
 async def sell(desk: Desk, shares: str, **order: Any) -> Row:
-    exit_order = {
-        "side": "SELL",
-        "amount_usd": None,
-        "shares": shares,
-        "reserve_usd": "0",
-        "reserve_shares": shares,
-    }
     signal = await desk.signal(side="SELL")
-    return await desk.claim(signal, expected={"side": "SELL"}, order=exit_order | order)
+    return await desk.claim(signal, expected={"side": "SELL"}, order=exit_of(shares) | order)
 
 
 async def test_paper_dollars_become_shares_at_the_price_of_each_trade(trading: Desk) -> None:
@@ -106,6 +127,39 @@ async def test_a_trade_that_came_under_two_ids_counts_once(trading: Desk) -> Non
     await paper(trading, "SELL", "4.00", 3, source_trade_id=f"0xtrader-{CONDITION}-3")
     assert await on_paper(trading, sale) == (8, 8)
     assert await on_paper(trading, await paper(trading, "SELL", "4.00", 4)) == (8, 16)
+
+
+async def test_a_traders_sale_is_of_what_was_bought_on_his_signals_alone(trading: Desk) -> None:
+    other = {"trader_address": "0x" + "99" * 20}
+    await copied(trading, 1, "12")
+    await copied(trading, 1, "8", **other)
+    assert (await left(trading, 2), await left(trading, 2, **other)) == (12, 8)
+    await sold(trading, 3, "5")
+    assert (await left(trading, 4), await left(trading, 4, **other)) == (7, 8)
+    await trading.ft_wallet("FT_OTHER")
+    assert await left(trading, 4, wallet_id="FT_OTHER") == 0
+    sale = await paper(trading, "SELL", "6.00", 5, entry_price="0.5015")
+    refused = await trading.claim(sale, expected={"side": "SELL"}, order=exit_of("8"))
+    assert (refused["reason"], refused["limit"]) == ("position_unsettled", "7.00")
+
+
+async def test_a_sale_is_of_what_was_bought_on_signals_before_it(trading: Desk) -> None:
+    await copied(trading, 1, "12")
+    await copied(trading, 3, "20")
+    assert [await left(trading, minute) for minute in (0.5, 2, 3, 4)] == [0, 12, 32, 32]
+    sale = await paper(trading, "SELL", "6.00", 2, entry_price="0.5015")
+    assert (await trading.claim(sale, expected={"side": "SELL"}, order=exit_of("13")))["granted"] is False
+
+
+async def test_a_later_sale_that_was_executed_first_took_its_part_of_each_purchase(trading: Desk) -> None:
+    await copied(trading, 1, "100")
+    await copied(trading, 3, "100")
+    await sold(trading, 4, "100")
+    assert await left(trading, 2) == 50
+    await sold(trading, 2, "15")
+    assert await left(trading, 5) == 85  # as in the order of the signals: 100 - 30, + 100, - half
+    await sold(trading, 6, "85")
+    assert (await left(trading, 5), await left(trading, 7)) == (0, 0)
 
 
 async def test_provisional_shares_are_held_and_not_settled_and_those_for_sale_are_neither(
