@@ -36,7 +36,17 @@ begin
       where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
     ) paid
     where a.strategy_id = for_strategy_id and a.mode = in_mode and a.side = 'BUY'
-      and coalesce(a.closed_at, 'infinity') >= today);
+      and coalesce(a.closed_at, 'infinity') >= today
+  ) + (
+    -- What the executor before us bought today, or is about to: no attempts of ours, and no force test.
+    select coalesce(sum(case when o.status = 'PENDING' then o.signal_size_usd else coalesce(
+      o.executed_size_usd, case when o.status in ('FILLED', 'PARTIAL') then o.signal_size_usd end, 0) end), 0)
+    from public.lt_orders o
+    -- Made before it was placed, and not for long.
+    where o.strategy_id = for_strategy_id and o.created_at >= today - interval '1 day'
+      and coalesce(o.order_placed_at, o.created_at) >= today and o.side = 'BUY'
+      and coalesce(o.is_shadow, false) = (in_mode = 'paper') and not coalesce(o.is_force_test, false)
+      and not exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id));
 end
 $$;
 
