@@ -83,7 +83,7 @@ create index if not exists lt_orders_open_market_idx on public.lt_orders (condit
 
 -- {mode, wallets, limit, after: condition_id} -> {now, markets: [{condition_id, token_id, ends_at, orders}]}
 -- Markets with open orders of these wallets, in the order of their ids: a whole page has another one after its last.
--- `token_id`: any of them. `ends_at`: what the signals say, null if they do not.
+-- `token_id`: any of them. `ends_at`: what one of the signals says, null if it does not.
 create or replace function public.lt_unsettled_markets(p jsonb)
 returns jsonb
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -92,10 +92,14 @@ as $$
   select jsonb_build_object('now', clock_timestamp(), 'markets', coalesce((
     select jsonb_agg(jsonb_build_object(
         'condition_id', m.condition_id, 'token_id', m.token_id, 'orders', m.orders, 'ends_at', (
-          select max(f.market_end_time) from public.ft_orders f where f.condition_id = m.condition_id))
+          select f.market_end_time
+          from public.lt_order_attempts a
+          join public.ft_orders f on f.order_id = a.ft_order_id
+          where a.lt_order_id = m.lt_order_id
+          limit 1))
       order by m.condition_id)
     from (
-      select o.condition_id, min(o.token_id) as token_id, count(*) as orders
+      select o.condition_id, min(o.token_id) as token_id, min(o.lt_order_id) as lt_order_id, count(*) as orders
       from public.lt_orders o
       where o.outcome = 'OPEN' and o.condition_id > coalesce(p ->> 'after', '')
         and coalesce(o.is_shadow, false) = (p ->> 'mode' = 'paper') and not coalesce(o.is_force_test, false)

@@ -165,6 +165,27 @@ async def test_a_position_waits_until_its_fills_are_final_and_nothing_of_it_is_a
     assert (await trading.call("lt_settle_market", MARKET))["won"] == 1
 
 
+async def test_markets_with_open_orders_of_a_wallet_are_told_in_pages_and_with_their_end(
+    trading: Desk,
+) -> None:
+    conditions = ["0x" + digit * 64 for digit in "321"]
+    for condition in conditions:
+        signal = await trading.signal(condition_id=condition, market_end_time="2026-06-01T00:00:00Z")
+        await trading.claim(signal, expected={"condition_id": condition})
+    asked = {"mode": "paper", "wallets": [WALLET.upper().replace("X", "x")], "limit": 2}
+    first = (await trading.call("lt_unsettled_markets", asked))["markets"]
+    assert [market["condition_id"] for market in first] == sorted(conditions)[:2]
+    assert (first[0]["token_id"], first[0]["orders"], first[0]["ends_at"]) == (
+        TOKEN,
+        1,
+        "2026-06-01T00:00:00+00:00",
+    )
+    rest = await trading.call("lt_unsettled_markets", asked | {"after": first[-1]["condition_id"]})
+    assert [market["condition_id"] for market in rest["markets"]] == [conditions[0]]
+    for others in ({"mode": "live"}, {"wallets": ["0x" + "cd" * 20]}, {"wallets": []}):
+        assert (await trading.call("lt_unsettled_markets", asked | others))["markets"] == []
+
+
 async def test_a_market_without_a_winner_is_not_settled(trading: Desk) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="without a winner"):
         await trading.call("lt_settle_market", MARKET | {"winning_token_id": None})
