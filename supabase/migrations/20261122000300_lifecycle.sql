@@ -192,6 +192,30 @@ $$;
 create or replace trigger lt_orders_order_id_guard before update of order_id on public.lt_orders
   for each row execute function public.lt_guard_order_id();
 
+-- The platform's own job cancels what was pending for long. What may still trade, or has traded, stays open: limits,
+-- positions and settlement find it by that word.
+create or replace function public.lt_keep_open()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  if exists (
+    select from public.lt_order_attempts a
+    where a.lt_order_id = new.lt_order_id and (a.closed_at is null or exists (
+      select from public.lt_fills f where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'))
+  ) then
+    new.outcome := old.outcome;
+    new.status := old.status;
+    new.rejection_reason := old.rejection_reason;
+  end if;
+  return new;
+end
+$$;
+
+create or replace trigger lt_orders_stay_open before update of outcome on public.lt_orders
+  for each row when (old.outcome = 'OPEN' and new.outcome = 'CANCELLED')
+  execute function public.lt_keep_open();
+
 create or replace function public.lt_refuse_removal()
 returns trigger
 language plpgsql security invoker set search_path = ''

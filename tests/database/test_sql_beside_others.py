@@ -2,10 +2,11 @@
 
 import secrets
 
+import pytest
 from psycopg import sql
 
 from tests.database.test_sql_limits import one_day
-from tests.support.desk import USER, Row
+from tests.support.desk import USER, Row, fill
 from tests.support.trader import Trader
 
 
@@ -47,3 +48,39 @@ async def test_what_the_executor_before_us_bought_today_is_of_the_days_budget(tr
     assert (refused["reason"], refused["value"]) == ("daily_budget", "149.00")
     await trader.set(daily_budget_usd="149")
     assert (await trader.claim())["granted"]
+
+
+STUCK = (
+    "update public.lt_orders set status = 'CANCELLED', outcome = 'CANCELLED',"
+    " rejection_reason = 'Auto-cancelled: stuck for >5 minutes' where lt_order_id = %(id)s"
+)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_what_trades_or_has_traded_stays_open_when_the_platform_cancels_it(
+    trader: Trader, *, closed: bool
+) -> None:
+    bought = await trader.claim()
+    state, fills = ("matched", [fill("12", state="final")]) if closed else ("live", [])
+    await trader.desk.record(bought["exchange_order_id"], state, closed=closed, fills=fills)
+    before = await trader.desk.order(bought["lt_order_id"])
+    await trader.desk.execute(STUCK, id=bought["lt_order_id"])
+    after = await trader.desk.order(bought["lt_order_id"])
+    for column in ("status", "outcome", "rejection_reason"):
+        assert after[column] == before[column]
+
+    await trader.set(max_position_size_usd="11.99")
+    assert (await trader.claim())["reason"] == "max_position_size"
+    await trader.set(max_position_size_usd=None, max_open_positions=1)
+    assert (await trader.claim(condition_id="0xc8"))["reason"] == "max_open_positions"
+
+
+async def test_what_came_to_nothing_may_be_cancelled_by_the_platform(trader: Trader) -> None:
+    bought = await trader.claim()
+    trade = fill("12")
+    await trader.desk.record(bought["exchange_order_id"], "matched", closed=True, fills=[trade])
+    taken_back = [trade | {"state": "reversed"}]
+    await trader.desk.record(bought["exchange_order_id"], "matched", closed=True, fills=taken_back)
+    assert (await trader.desk.order(bought["lt_order_id"]))["outcome"] == "CANCELLED"
+    await trader.desk.execute(STUCK, id=bought["lt_order_id"])
+    assert (await trader.desk.order(bought["lt_order_id"]))["rejection_reason"].startswith("Auto")
