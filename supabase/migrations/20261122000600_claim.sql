@@ -104,9 +104,12 @@ begin
       return jsonb_build_object('reason', 'sell_no_position', 'value', p #>> '{order,reserve_shares}',
                                 'limit', public.lt_text(shares.held_shares), 'final', true);
     end if;
-    -- Another sale has taken of the shares that this one was made a part of, or they are not settled: later.
+    -- Another sale has taken of the shares that this one was made a part of, or they are not settled, or more may still
+    -- come: later.
     if shares.settled_shares < (p #>> '{order,reserve_shares}')::numeric
        or shares.unsold_shares < (p #>> '{order,unsold_shares}')::numeric
+       or p ->> 'lt_order_id' is null and public.lt_purchase_awaited(
+         sold, strategy.strategy_id, in_mode, coalesce(p ->> 'worker_mode', in_mode))
     then
       return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,reserve_shares}',
                                 'limit', public.lt_text(shares.settled_shares), 'final', false);

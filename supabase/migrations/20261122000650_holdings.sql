@@ -36,19 +36,27 @@ begin
 end
 $$;
 
--- Whether the trader bought before that sale what the strategy has still to decide on. After an outage the sale is
--- met first, and must not be taken for one of nothing.
-create or replace function public.lt_purchase_awaited(sold public.ft_orders, for_strategy_id text, in_mode text)
+-- Whether the trader bought before that sale what may still bring shares: the strategy has still to decide on it (after
+-- an outage the sale is met first), or its order is open. `worker_mode` as `in_mode` of lt_mode_at.
+create or replace function public.lt_purchase_awaited(
+  sold public.ft_orders, for_strategy_id text, in_mode text, worker_mode text)
 returns boolean
-language plpgsql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
 as $$
 begin
   return exists (
+    select from public.lt_order_attempts a
+    join public.ft_orders o on o.order_id = a.ft_order_id
+    where a.closed_at is null and a.strategy_id = for_strategy_id and a.mode = in_mode and a.side = 'BUY'
+      and o.condition_id = sold.condition_id and o.wallet_id = sold.wallet_id
+      and lower(o.trader_address) is not distinct from lower(sold.trader_address)
+      and lower(btrim(o.token_label)) = lower(btrim(sold.token_label)) and o.order_time <= sold.order_time
+  ) or exists (
     select from public.ft_orders o
     join public.lt_scope_windows w
       on w.strategy_id = for_strategy_id and w.ft_wallet_id = o.wallet_id
       and o.created_at >= w.window_from and o.created_at < coalesce(w.window_to, 'infinity')
-      and (in_mode = 'paper' or not w.is_shadow)
+      and in_mode = case when w.is_shadow then 'paper' else worker_mode end
     left join public.lt_decisions d
       on d.strategy_id = for_strategy_id and d.ft_order_id = o.order_id and d.mode = in_mode
     where o.condition_id = sold.condition_id and o.wallet_id = sold.wallet_id and o.side = 'BUY' and o.outcome = 'OPEN'
@@ -105,8 +113,8 @@ begin
 end
 $$;
 
--- {mode, strategy_id, ft_order_id, token_id}
---   -> {now, unsold_shares, settled_shares, under_way, paper_bought_shares, paper_sold_shares}
+-- {mode, worker_mode?, strategy_id, ft_order_id, token_id}
+--   -> {now, unsold_shares, settled_shares, buying, selling, paper_bought_shares, paper_sold_shares}
 create or replace function public.lt_holdings(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -125,11 +133,12 @@ begin
     'now', clock_timestamp(),
     'unsold_shares', public.lt_text(held.unsold_shares),
     'settled_shares', public.lt_text(held.settled_shares),
-    'under_way', exists (
+    'buying', public.lt_purchase_awaited(
+      sold, p ->> 'strategy_id', in_mode, coalesce(p ->> 'worker_mode', in_mode)),
+    'selling', exists (
       select from public.lt_order_attempts a
       where a.closed_at is null and a.strategy_id = p ->> 'strategy_id' and a.mode = in_mode
-        and a.token_id = p ->> 'token_id')
-      or public.lt_purchase_awaited(sold, p ->> 'strategy_id', in_mode),
+        and a.token_id = p ->> 'token_id' and a.side = 'SELL'),
     'paper_bought_shares', paper.bought_shares::text, 'paper_sold_shares', paper.sold_shares::text);
 end
 $$;

@@ -128,7 +128,8 @@ async def test_holdings_are_what_a_strategy_has_and_what_the_trader_had_on_paper
     await bought(office)
     sale = await office.signal(side="SELL", entry_price="0.5015", size="3.00", order_time=datetime.now(UTC))
     held = await office.ledger.holdings(THE_STRATEGY, sale.ft_order_id, TokenId(TOKEN))
-    assert (held.unsold_shares, held.settled_shares, held.under_way) == (Decimal(12), Decimal(12), False)
+    assert (held.unsold_shares, held.settled_shares) == (Decimal(12), Decimal(12))
+    assert (held.buying, held.selling) == (False, False)
     assert part_sold(sale, held) == Decimal("0.5")
 
 

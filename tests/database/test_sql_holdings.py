@@ -29,7 +29,7 @@ async def on_paper(desk: Desk, sale: str) -> tuple[object, ...]:
 
 async def ours(desk: Desk) -> tuple[object, ...]:
     held = await holdings(desk, await paper(desk, "SELL", "1.00", order_time=datetime.now(UTC)))
-    return D(held["unsold_shares"]), D(held["settled_shares"]), held["under_way"]
+    return D(held["unsold_shares"]), D(held["settled_shares"]), held["buying"] or held["selling"]
 
 
 async def buy(desk: Desk, *fills: Row, closed: bool = True) -> str:
@@ -201,7 +201,7 @@ async def test_only_confirmed_shares_are_sold_and_only_once(trading: Desk) -> No
 async def test_a_purchase_that_the_strategy_has_still_to_decide_on_is_under_way(trading: Desk) -> None:
     purchase = await paper(trading, "BUY", "10.00", 1)
     sale = await paper(trading, "SELL", "10.00", 2)
-    assert (await holdings(trading, sale))["under_way"]
+    assert (await holdings(trading, sale))["buying"]
     later = datetime.now(UTC) + timedelta(minutes=1)
     keys = {
         "reason": "wallet_balance_unknown",
@@ -209,17 +209,43 @@ async def test_a_purchase_that_the_strategy_has_still_to_decide_on_is_under_way(
         "expires_at": later.isoformat(),
     }
     await trading.decide(purchase, state="deferred", **keys)
-    assert (await holdings(trading, sale))["under_way"]
+    assert (await holdings(trading, sale))["buying"]
     await trading.execute("update public.lt_decisions set retry_at = now(), expires_at = now()")
     await trading.decide(purchase)
-    assert not (await holdings(trading, sale))["under_way"]
+    assert not (await holdings(trading, sale))["buying"]
 
 
 async def test_a_purchase_that_is_not_the_strategys_to_decide_on_is_awaited_by_nobody(trading: Desk) -> None:
     await paper(trading, "BUY", "10.00", 1, trader_address="0x" + "99" * 20)
     await paper(trading, "BUY", "10.00", 1, created_at=datetime.now(UTC) - timedelta(days=30))
     await paper(trading, "BUY", "10.00", 3)
-    assert not (await holdings(trading, await paper(trading, "SELL", "10.00", 2)))["under_way"]
+    assert not (await holdings(trading, await paper(trading, "SELL", "10.00", 2)))["buying"]
+
+
+async def test_a_sale_waits_for_an_open_purchase_of_its_trader_before_it_and_for_no_other(
+    trading: Desk,
+) -> None:
+    await copied(trading, 1, "12")
+    resting = await trading.claim(await paper(trading, "BUY", "6.00", 3, entry_price="0.5015"))
+    await trading.record(resting["exchange_order_id"], "live")
+    sales: list[Row] = [{"minute": 2}, {"minute": 4, "trader_address": "0x" + "99" * 20}, {"minute": 4}]
+    asked = [await holdings(trading, await paper(trading, "SELL", "6.00", **one)) for one in sales]
+    assert [held["buying"] for held in asked] == [False, False, True]
+    sale = await paper(trading, "SELL", "6.00", 4, entry_price="0.5015")
+    waits = await trading.claim(sale, expected={"side": "SELL"}, order=exit_of("12"))
+    assert (waits["reason"], waits["recorded"]) == ("position_unsettled", False)
+    await trading.record(resting["exchange_order_id"], "cancelled", closed=True)
+    assert (await trading.claim(sale, expected={"side": "SELL"}, order=exit_of("12")))["granted"]
+
+
+async def test_a_sale_that_was_decided_on_before_a_purchase_was_met_is_not_granted(trading: Desk) -> None:
+    await copied(trading, 1, "12")
+    sale = await paper(trading, "SELL", "6.00", 3, entry_price="0.5015")
+    late = await paper(trading, "BUY", "6.00", 2)
+    waits = await trading.claim(sale, expected={"side": "SELL"}, order=exit_of("12"))
+    assert (waits["reason"], waits["recorded"]) == ("position_unsettled", False)
+    await trading.decide(late)
+    assert (await trading.claim(sale, expected={"side": "SELL"}, order=exit_of("12")))["granted"]
 
 
 async def test_of_two_sales_of_the_same_shares_exactly_one_gets_them(trading: Desk) -> None:

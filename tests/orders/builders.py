@@ -135,7 +135,8 @@ def a_holding(
     unsold: str,
     *,
     settled: str | None = None,
-    under_way: bool = False,
+    buying: bool = False,
+    selling: bool = False,
     paper_bought: str = "1",
     paper_sold: str = "0",
 ) -> Holdings:
@@ -143,7 +144,8 @@ def a_holding(
     return Holdings(
         unsold_shares=Decimal(unsold),
         settled_shares=Decimal(unsold if settled is None else settled),
-        under_way=under_way,
+        buying=buying,
+        selling=selling,
         paper_bought_shares=Decimal(paper_bought),
         paper_sold_shares=Decimal(paper_sold),
     )

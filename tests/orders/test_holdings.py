@@ -90,9 +90,16 @@ def test_a_trader_whose_purchases_nobody_copied_sells_nothing_of_ours() -> None:
 
 def test_nothing_held_is_no_position_unless_an_order_may_still_bring_some() -> None:
     assert refused(sale("5.00"), a_holding("0")).reason is SkipReason.SELL_NO_POSITION
-    assert refused(sale("5.00"), a_holding("0", under_way=True)).reason is SkipReason.POSITION_UNSETTLED
+    assert refused(sale("5.00"), a_holding("0", selling=True)).reason is SkipReason.POSITION_UNSETTLED
+    assert refused(sale("5.00"), a_holding("0", buying=True)).reason is SkipReason.POSITION_UNSETTLED
     less_than_nothing = refused(sale("5.00"), a_holding("-3"))
     assert (less_than_nothing.reason, less_than_nothing.value) == (SkipReason.SELL_NO_POSITION, "-3 shares")
+
+
+def test_a_sale_waits_for_the_purchases_before_it_however_much_is_held() -> None:
+    waiting = refused(sale("5.00"), a_holding("100", buying=True))
+    assert (waiting.reason, waiting.value) == (SkipReason.POSITION_UNSETTLED, "100 shares")
+    assert sold(sale("5.00"), a_holding("100", selling=True, paper_bought="10")) == D(100)
 
 
 def test_only_settled_shares_are_sold_and_a_part_that_is_not_settled_waits_as_a_whole() -> None:

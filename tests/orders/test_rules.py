@@ -135,7 +135,8 @@ def holdings(draw: st.DrawFn) -> Holdings:
     return Holdings(
         unsold_shares=settled + max(unsettled - 15, D(0)),
         settled_shares=settled,
-        under_way=False,
+        buying=False,
+        selling=False,
         paper_bought_shares=paper,
         paper_sold_shares=paper * draw(numbers(0, 1, 3)),
     )

@@ -8,7 +8,8 @@ def parse_holdings(answer: Row) -> Holdings:
     return Holdings(
         unsold_shares=decimal_of(answer, "unsold_shares"),
         settled_shares=decimal_of(answer, "settled_shares"),
-        under_way=flag_of(answer, "under_way"),
+        buying=flag_of(answer, "buying"),
+        selling=flag_of(answer, "selling"),
         paper_bought_shares=decimal_of(answer, "paper_bought_shares"),
         paper_sold_shares=decimal_of(answer, "paper_sold_shares"),
     )

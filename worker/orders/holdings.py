@@ -21,16 +21,17 @@ _PART_STEP = Decimal("0.00000001")
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """A strategy's shares of the signal's outcome, and the paper shares that its trader bought and sold before it.
+    """A strategy's shares behind a sale, and the paper shares that its trader bought and sold before it.
 
-    `unsold_shares`: trades that stand, less what is sold or for sale; `settled_shares`: the final ones of these.
-    `under_way`: an order of the strategy for this outcome is still open, or a purchase of the trader's is not decided
-    on yet. Paper shares count while the paper is open.
+    `unsold_shares`: trades on his signals that stand, less what is sold or for sale; `settled_shares`: the final ones of
+    these. `buying`: a purchase of his before the sale is open, or not decided on yet; `selling`: a sale of this outcome
+    is open. Paper shares count while the paper is open.
     """
 
     unsold_shares: Decimal
     settled_shares: Decimal
-    under_way: bool
+    buying: bool
+    selling: bool
     paper_bought_shares: Decimal
     paper_sold_shares: Decimal
 
@@ -48,13 +49,17 @@ def shares_to_sell(signal: Signal, holdings: Holdings, *, least_shares: Decimal)
     """How many shares to sell. `least_shares`: the smallest sale that the exchange takes.
 
     A rest that could not be sold by itself is sold along; nothing else ever is beyond the trader's part. More than
-    what has settled waits until it has.
+    what has settled waits until it has, and everything until his purchases are over: their shares belong to the part.
     """
     if holdings.paper_bought_shares <= 0:
         return Skip(SkipReason.SELL_NO_POSITION, value="0 paper shares")
     unsold, settled = holdings.unsold_shares, holdings.settled_shares
+    if holdings.buying:
+        return Skip(
+            SkipReason.POSITION_UNSETTLED, value=f"{plain(unsold)} shares", limit="a purchase is open"
+        )
     if unsold <= 0:
-        reason = SkipReason.POSITION_UNSETTLED if holdings.under_way else SkipReason.SELL_NO_POSITION
+        reason = SkipReason.POSITION_UNSETTLED if holdings.selling else SkipReason.SELL_NO_POSITION
         return Skip(reason, value=f"{plain(unsold)} shares")
     wanted = unsold * part_sold(signal, holdings)
     if wanted >= least_shares > unsold - wanted:
