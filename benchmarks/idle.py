@@ -1,6 +1,6 @@
 """What an idle worker costs the database: `make idle ARGS="--strategies 20 --seconds 60"`.
 
-The production worker in paper mode, every strategy with a wallet of its own, and no signal at all. Calls are what
+The production worker, live, every strategy with a wallet of its own and each second one a shadow, and no signal at all. Calls are what
 PostgREST asked for it, time is what pg_stat_statements counted for them, set-up of their transactions included.
 Exit code 0: both are within the promise; 1: not.
 """
@@ -25,8 +25,8 @@ from worker.sandbox.world import Follower, open_world
 CALLS_PER_S_MOST: Final = 2.0
 DATABASE_MS_PER_S_MOST: Final = 5.0
 _ABOUT: Final = f"""\
-The production worker in paper mode, every strategy with a wallet of its own, and no signal at all. What it asks of the
-database meanwhile has to be at most {CALLS_PER_S_MOST:g} calls and {DATABASE_MS_PER_S_MOST:g} ms of database time a second, as PostgREST's
+The production worker, live, every strategy with a wallet of its own and each second one a shadow, and no signal at all.
+What it asks of the database meanwhile has to be at most {CALLS_PER_S_MOST:g} calls and {DATABASE_MS_PER_S_MOST:g} ms of database time a second, as PostgREST's
 statements are counted by pg_stat_statements."""
 # Statements of PostgREST run as the authenticator until they have become the role of the key. The statements are
 # counted per database, and nobody else has these roles here.
@@ -74,8 +74,10 @@ async def measure(
         await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database,
     ):
         await _require_statistics(database)
-        environment = world.worker_environment() | {"POLYCOPY_MODE": "paper", "POLYCOPY_WALLETS": "[]"}
-        async with WorkerProcess.start(environment):
+        await database.execute(
+            "update public.lt_strategies set shadow_mode = true where substring(strategy_id from 4)::integer % 2 = 1"
+        )
+        async with WorkerProcess.start(world.worker_environment(), "--live"):
             await asyncio.sleep(min(seconds, 5))  # what a start asks for is not idleness
             await database.execute("select extensions.pg_stat_statements_reset()")
             began_s = asyncio.get_running_loop().time()

@@ -75,9 +75,7 @@ as $$
 declare
   dust      constant numeric := 0.01;
   asked_at  timestamptz := clock_timestamp();
-  in_mode   text := p ->> 'mode';
   page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
-  wallets   text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
   later     text[] := array(select jsonb_array_elements_text(coalesce(p -> 'without', '[]')));
   fresh     timestamptz := asked_at - make_interval(secs => (p ->> 'fresh_s')::numeric);
   lately    timestamptz := asked_at - make_interval(secs => (p ->> 'reprice_within_s')::numeric);
@@ -94,11 +92,11 @@ begin
     from (
       select ended.*, o.signal_price, done.attempts, done.target, done.filled, done.spent_usd,
         done.reserve_usd as reserve_usd_first
-      from public.lt_order_attempts ended
+      from public.lt_wallets_asked(p) asked
+      join public.lt_order_attempts ended using (wallet_address, mode)
       join public.lt_orders o on o.lt_order_id = ended.lt_order_id
       cross join lateral public.lt_order_progress(ended.lt_order_id) done
-      where ended.wallet_address = any (wallets) and ended.mode = in_mode
-        and ended.state in ('killed', 'matched', 'cancelled') and ended.closed_at > least(fresh, lately)
+      where ended.state in ('killed', 'matched', 'cancelled') and ended.closed_at > least(fresh, lately)
         and ended.decided_by is null and ended.lt_order_id <> all (later)
         and case when ended.order_type in ('FAK', 'FOK')
           then done.attempts <= (p ->> 'retakes_most')::integer
@@ -111,7 +109,7 @@ begin
                  or other.decided_by is not null))
         and done.target - done.filled > dust and o.outcome in ('OPEN', 'CANCELLED')
         -- What is taken on paper still stands on the real book, and would be taken once more.
-        and (in_mode = 'live' or done.filled = 0)
+        and (ended.mode = 'live' or done.filled = 0)
         and (ended.order_type not in ('FAK', 'FOK') or exists (
           select from public.ft_orders f where f.order_id = ended.ft_order_id and f.created_at > fresh))
       order by ended.closed_at, ended.lt_order_id
@@ -130,9 +128,7 @@ language plpgsql stable security invoker set search_path = '' set timezone = 'UT
 as $$
 declare
   asked_at  timestamptz := clock_timestamp();
-  in_mode   text := p ->> 'mode';
   page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
-  wallets   text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
   later     text[] := array(select jsonb_array_elements_text(coalesce(p -> 'without', '[]')));
   before    timestamptz := asked_at - make_interval(secs => (p ->> 'older_than_s')::numeric);
 begin
@@ -145,7 +141,8 @@ begin
       order by a.halt is null, a.created_at, a.exchange_order_id), '[]')
     from (
       select stands.*, o.signal_price, halted.action as halt
-      from public.lt_order_attempts stands
+      from public.lt_wallets_asked(p) asked
+      join public.lt_order_attempts stands using (wallet_address, mode)
       join public.lt_orders o on o.lt_order_id = stands.lt_order_id
       left join lateral (
         select c.action from (
@@ -159,8 +156,7 @@ begin
         order by c.action = 'kill' desc
         limit 1
       ) halted on true
-      where stands.wallet_address = any (wallets) and stands.mode = in_mode and stands.closed_at is null
-        and stands.state in ('live', 'unmatched', 'delayed')
+      where stands.closed_at is null and stands.state in ('live', 'unmatched', 'delayed')
         and stands.exchange_order_id <> all (later)
         and (halted.action is not null
              or stands.state <> 'delayed' and stands.order_type in ('GTC', 'GTD') and stands.created_at < before)

@@ -306,23 +306,22 @@ language plpgsql stable security invoker set search_path = '' set timezone = 'UT
 as $$
 declare
   page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
-  wallets   text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
   later     text[] := array(select jsonb_array_elements_text(coalesce(p -> 'without', '[]')));
-  in_mode   text := p ->> 'mode';
   attempts  jsonb;
   has_more  boolean;
 begin
-  with wanted as (
+  with asked as materialized (
+    select * from public.lt_wallets_asked(p)
+  ), wanted as (
     select a.exchange_order_id, coalesce(a.looked_up_at, a.created_at) as seen_at
     from public.lt_order_attempts a
-    where a.wallet_address = any (wallets) and a.mode = in_mode and a.exchange_order_id in (
-      select open.exchange_order_id from public.lt_order_attempts open
-      where open.wallet_address = any (wallets) and open.mode = in_mode and open.closed_at is null
+    where (a.wallet_address, a.mode) in (select * from asked) and a.exchange_order_id in (
+      select open.exchange_order_id from asked join public.lt_order_attempts open using (wallet_address, mode)
+      where open.closed_at is null
       union
       -- Nobody believes a loss at once, nor a human's word: a fill that comes late is booked all the same.
-      select ended.exchange_order_id from public.lt_order_attempts ended
-      where ended.wallet_address = any (wallets) and ended.mode = in_mode
-        and (ended.state = 'lost' or ended.decided_by is not null)
+      select ended.exchange_order_id from asked join public.lt_order_attempts ended using (wallet_address, mode)
+      where (ended.state = 'lost' or ended.decided_by is not null)
         and ended.closed_at > now() - public.lt_setting('lost_watch')::interval
       union
       select f.exchange_order_id from public.lt_fills f where f.state = 'provisional')

@@ -38,14 +38,14 @@ returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '5s'
 as $$
 declare
-  asked  text[] := array(select lower(wallet) from jsonb_array_elements_text(p -> 'wallets') wallet);
   ttl    interval := make_interval(secs => (p ->> 'ttl_s')::numeric);
   leases jsonb;
 begin
   with ours as (
-    select l.wallet_address from public.lt_leases l
-    where l.wallet_address = any (asked) and (l.worker, l.mode) = (p ->> 'worker', p ->> 'mode')
-    for no key update skip locked
+    select l.wallet_address from public.lt_wallets_asked(p) asked
+    join public.lt_leases l using (wallet_address)
+    where (l.worker, l.mode) = (p ->> 'worker', asked.mode)
+    for no key update of l skip locked
   ), renewed as (
     update public.lt_leases l set expires_at = clock_timestamp() + ttl
     from ours where l.wallet_address = ours.wallet_address
@@ -56,8 +56,9 @@ begin
     union all
     select jsonb_build_object('wallet_address', l.wallet_address, 'held', false, 'holder', l.worker,
                               'holder_mode', l.mode, 'expires_at', l.expires_at)
-    from public.lt_leases l
-    where l.wallet_address = any (asked) and (l.worker, l.mode) <> (p ->> 'worker', p ->> 'mode')
+    from public.lt_wallets_asked(p) asked
+    join public.lt_leases l using (wallet_address)
+    where (l.worker, l.mode) <> (p ->> 'worker', asked.mode)
       and l.expires_at > clock_timestamp()
   ) told;
   return jsonb_build_object('now', clock_timestamp(), 'leases', coalesce(leases, '[]'));

@@ -13,7 +13,7 @@ from worker.sandbox.postgres import Postgres
 _ONCE_A_MINUTE = 4  # connections are kept warm in one go, which may fall into the few seconds
 
 
-async def test_an_idle_worker_of_twenty_wallets_makes_two_calls_a_second_at_most(
+async def test_an_idle_worker_of_twenty_wallets_and_purses_makes_two_calls_a_second_at_most(
     cluster: Postgres, migrated_template: str
 ) -> None:
     try:

@@ -1,10 +1,13 @@
-"""How the ledger calls a function of ours: in the worker's own mode, or in that of the wallet or the order it is about."""
+"""How the ledger calls a function of ours: in the worker's own mode, or in that of the wallet or the order it is about.
 
-import asyncio
-from collections.abc import Iterable, Mapping
+What is asked every second or so is asked about wallets and purses at once: their names tell the modes in SQL too.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from worker.database.client import SupabaseDatabase
+from worker.database.values import Row, rows_of
 from worker.orders.paper import mode_of
 from worker.orders.terms import Mode, OrderId, WalletAddress
 
@@ -21,18 +24,13 @@ class Calls:
     ) -> dict[str, Any]:
         return await self._database.rpc(function, {"p": {"mode": mode or self._mode, **params}})
 
-    async def _call_by_mode(
-        self, function: str, params: Mapping[Mode, Mapping[str, Any]]
-    ) -> dict[Mode, dict[str, Any]]:
-        answers = await asyncio.gather(*(self._call(function, each, mode) for mode, each in params.items()))
-        return dict(zip(params, answers, strict=True))
+    async def _rows_about(
+        self, wallets: Collection[WalletAddress], function: str, rows: str, params: Mapping[str, Any]
+    ) -> Sequence[Row]:
+        """The `rows` of the answer about these wallets and purses; without any, there is nothing to be asked."""
+        if not wallets:
+            return []
+        return rows_of(await self._call(function, {"wallets": list(wallets), **params}), rows)
 
     def _mode_of(self, name: WalletAddress | OrderId) -> Mode:
         return Mode.PAPER if self._mode is Mode.PAPER else mode_of(name)
-
-    def _by_mode(self, wallets: Iterable[WalletAddress]) -> dict[Mode, list[WalletAddress]]:
-        """Mode -> its wallets; without any, there is nothing to be asked."""
-        by_mode: dict[Mode, list[WalletAddress]] = {}
-        for wallet in wallets:
-            by_mode.setdefault(self._mode_of(wallet), []).append(wallet)
-        return by_mode

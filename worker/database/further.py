@@ -10,7 +10,6 @@ from worker.database.values import (
     flag_of,
     moment_of,
     row_of,
-    rows_of,
     text_of,
     word_of,
 )
@@ -40,22 +39,15 @@ class FurtherCalls(Calls):
         limit: int,
         without: Collection[LtOrderId] = (),
     ) -> Sequence[Remainder]:
-        answers = await self._call_by_mode(
-            "lt_remainders",
-            {
-                mode: {
-                    "wallets": ours,
-                    "limit": limit,
-                    "without": list(without),
-                    "retakes_most": policy.retakes_most,
-                    "fresh_s": policy.fresh_for.total_seconds(),
-                    "reprices_most": policy.reprices_most,
-                    "reprice_within_s": policy.reprice_within.total_seconds(),
-                }
-                for mode, ours in self._by_mode(wallets).items()
-            },
-        )
-        rows = (row for answer in answers.values() for row in rows_of(answer, "remainders"))
+        params = {
+            "limit": limit,
+            "without": list(without),
+            "retakes_most": policy.retakes_most,
+            "fresh_s": policy.fresh_for.total_seconds(),
+            "reprices_most": policy.reprices_most,
+            "reprice_within_s": policy.reprice_within.total_seconds(),
+        }
+        rows = await self._rows_about(wallets, "lt_remainders", "remainders", params)
         return [one for row in rows if (one := _remainder(row)) is not None]
 
     async def resting(
@@ -66,20 +58,8 @@ class FurtherCalls(Calls):
         limit: int,
         without: Collection[OrderId] = (),
     ) -> Sequence[Resting]:
-        answers = await self._call_by_mode(
-            "lt_resting",
-            {
-                mode: {
-                    "wallets": ours,
-                    "older_than_s": older_than_s,
-                    "paused": paused,
-                    "limit": limit,
-                    "without": list(without),
-                }
-                for mode, ours in self._by_mode(wallets).items()
-            },
-        )
-        return [_resting(row) for answer in answers.values() for row in rows_of(answer, "resting")]
+        params = {"older_than_s": older_than_s, "paused": paused, "limit": limit, "without": list(without)}
+        return [_resting(row) for row in await self._rows_about(wallets, "lt_resting", "resting", params)]
 
     async def call_off(self, order_id: OrderId, why: CallOff) -> bool:
         params = {"exchange_order_id": order_id, "why": why}

@@ -90,9 +90,12 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
         mode: Mode,
         worker: WorkerId,
         settings: LedgerSettings | None = None,
+        worker_mode: Mode | None = None,
     ) -> None:
+        """`worker_mode`: of the worker itself, where its ledger of paper is another than its ledger of money."""
         super().__init__(database, mode)
         self._worker = worker
+        self._worker_mode = worker_mode or mode
         self._settings = settings or LedgerSettings()
         self._on_capital: CapitalListener = lambda _strategy_id, _mode, _capital: None
 
@@ -149,7 +152,7 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
 
     async def holdings(self, strategy_id: StrategyId, ft_order_id: FtOrderId, token_id: TokenId) -> Holdings:
         params = {"strategy_id": strategy_id, "ft_order_id": ft_order_id, "token_id": token_id}
-        return parse_holdings(await self._call("lt_holdings", params))
+        return parse_holdings(await self._call("lt_holdings", {**params, "worker_mode": self._worker_mode}))
 
     async def claim(
         self,
@@ -170,7 +173,7 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
             after=after,
             may_redecide=may_redecide,
         )
-        claim = parse_claim(await self._call("lt_claim", {**params, "worker_mode": self._mode}))
+        claim = parse_claim(await self._call("lt_claim", {**params, "worker_mode": self._worker_mode}))
         self._on_capital(plan.strategy.strategy_id, lease.mode, claim.capital)
         return claim
 
@@ -211,19 +214,18 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
         self, *wallets: WalletAddress, ttl_s: float
     ) -> Mapping[WalletAddress, Lease | LeaseHeld]:
         asked_s = self._database.clock.monotonic()
-        answers = await self._call_by_mode(
-            "lt_leases",
-            {
-                mode: {"wallets": ours, "worker": self._worker, "ttl_s": ttl_s}
-                for mode, ours in self._by_mode(wallets).items()
-            },
+        rows = await self._rows_about(
+            wallets, "lt_leases", "leases", {"worker": self._worker, "ttl_s": ttl_s}
         )
         return {
             (wallet := WalletAddress(text_of(row, "wallet_address"))): parse_lease(
-                row, wallet=wallet, mode=mode, worker=self._worker, deadline_s=asked_s + ttl_s
+                row,
+                wallet=wallet,
+                mode=self._mode_of(wallet),
+                worker=self._worker,
+                deadline_s=asked_s + ttl_s,
             )
-            for mode, answer in answers.items()
-            for row in rows_of(answer, "leases")
+            for row in rows
         }
 
     async def release(self, lease: Lease) -> None:
@@ -233,14 +235,9 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
     async def open_attempts(
         self, *wallets: WalletAddress, limit: int, without: Collection[OrderId] = ()
     ) -> Sequence[Attempt]:
-        answers = await self._call_by_mode(
-            "lt_open_attempts",
-            {
-                mode: {"wallets": ours, "limit": limit, "without": list(without)}
-                for mode, ours in self._by_mode(wallets).items()
-            },
-        )
-        return [parse_attempt(row) for answer in answers.values() for row in rows_of(answer, "attempts")]
+        params = {"limit": limit, "without": list(without)}
+        rows = await self._rows_about(wallets, "lt_open_attempts", "attempts", params)
+        return [parse_attempt(row) for row in rows]
 
     async def remembered(self, order_id: OrderId) -> Remembered | None:
         """What is known of an order of ours by its id; None: it was never claimed."""
@@ -256,10 +253,8 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
             }
             for balance in balances
         }
-        await self._call_by_mode(
-            "lt_wallets_seen",
-            {mode: {"balances": [seen[one] for one in ours]} for mode, ours in self._by_mode(seen).items()},
-        )
+        if seen:
+            await self._call("lt_wallets_seen", {"balances": list(seen.values())})
 
     # --- for the operator
 

@@ -15,18 +15,15 @@ class SettlementCalls(Calls):
     async def unsettled_markets(
         self, *wallets: WalletAddress, limit: int, bookmark: Mapping[Mode, ConditionId] | None = None
     ) -> UnsettledPage:
-        answers = await self._call_by_mode(
-            "lt_unsettled_markets",
-            {
-                mode: {"wallets": ours, "limit": limit, "after": None if bookmark is None else bookmark[mode]}
-                for mode, ours in self._by_mode(wallets).items()
-                if bookmark is None or mode in bookmark
-            },
-        )
-        pages = {
-            mode: [_unsettled(row, mode) for row in rows_of(answer, "markets")]
-            for mode, answer in answers.items()
-        }
+        by_mode: dict[Mode, list[WalletAddress]] = {}  # each mode has a page, and a bookmark, of its own
+        for wallet in wallets:
+            by_mode.setdefault(self._mode_of(wallet), []).append(wallet)
+        pages = {}
+        for mode, ours in by_mode.items():
+            if bookmark is None or mode in bookmark:
+                params = {"wallets": ours, "limit": limit, "after": bookmark and bookmark[mode]}
+                answer = await self._call("lt_unsettled_markets", params, mode)
+                pages[mode] = [_unsettled(row, mode) for row in rows_of(answer, "markets")]
         return UnsettledPage(
             markets=[market for page in pages.values() for market in page],
             bookmark={mode: page[-1].condition_id for mode, page in pages.items() if len(page) >= limit}

@@ -1,0 +1,36 @@
+"""One call serves the wallets of money and the purses of shadows: what a worker asks every second it asks once."""
+
+from tests.database.test_sql_shadow import PURSE, claimed, switch
+from tests.database.test_sql_shadow import live as live  # a fixture
+from tests.support.desk import WALLET, WORKER, Desk
+
+BOTH = {"mode": "live", "wallets": [WALLET, PURSE], "limit": 10}
+RESTS = {"order_type": "GTC", "amount_usd": None, "shares": "10", "limit_price": "0.5", "reserve_usd": "6"}
+
+
+async def test_what_is_asked_about_a_wallet_and_a_purse_is_told_of_each_in_its_own_mode(live: Desk) -> None:
+    with_money = await claimed(live, await live.signal(), "live", order=RESTS)
+    await switch(live, shadow=True)
+    on_paper = await claimed(live, await live.signal(), "paper", order=RESTS)
+    told = {with_money["exchange_order_id"]: "live", on_paper["exchange_order_id"]: "paper"}
+    for order_id in told:
+        await live.record(order_id, "live")
+
+    opened = await live.call("lt_open_attempts", BOTH)
+    resting = await live.call("lt_resting", {**BOTH, "older_than_s": "0", "paused": True})
+    leases = await live.call("lt_leases", {**BOTH, "worker": WORKER, "ttl_s": "30"})
+    assert {row["exchange_order_id"]: row["mode"] for row in opened["attempts"]} == told
+    assert {row["exchange_order_id"]: row["mode"] for row in resting["resting"]} == told
+    assert {row["wallet_address"]: row["held"] for row in leases["leases"]} == {WALLET: True, PURSE: True}
+
+    for order_id in told:
+        await live.call(
+            "lt_call_off", {"mode": told[order_id], "exchange_order_id": order_id, "why": "reprice"}
+        )
+        await live.record(order_id, "cancelled", closed=True)
+    policy = {"retakes_most": 3, "fresh_s": "60", "reprices_most": 3, "reprice_within_s": "60"}
+    left = await live.call("lt_remainders", {**BOTH, **policy})
+    assert {row["wallet_address"]: row["mode"] for row in left["remainders"]} == {
+        WALLET: "live",
+        PURSE: "paper",
+    }
