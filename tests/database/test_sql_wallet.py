@@ -29,6 +29,6 @@ async def test_a_provisional_fill_is_never_taken_for_seen(trading: Desk) -> None
 async def test_an_unknown_or_stale_balance_is_no_balance(trading: Desk) -> None:
     signal = await trading.signal()
     await trading.execute("update public.lt_wallets set as_of = now() - interval '61 seconds'")
-    answer = await trading.refused(signal)
+    answer = await trading.refused(signal, balance_max_age_s="60")
     assert (answer["reason"], answer["recorded"]) == ("wallet_balance_unknown", False)
     assert (await trading.claim(signal, balance_max_age_s="90"))["granted"]

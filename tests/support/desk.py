@@ -145,8 +145,8 @@ class Desk:
         return await self.call("lt_wallets_seen", {"mode": self.mode, "balances": [seen]})
 
     async def ready(self) -> None:
-        """Takes the lease of the wallet and tells its balance: what a claim needs."""
-        await self.lease()
+        """Takes the lease of the wallet and tells its balance: what a claim needs, for longer than any test lasts."""
+        await self.lease(ttl_s="600")
         await self.balance()
 
     def claim_params(self, ft_order_id: str, strategy_id: str = "LT_ONE", **changes: Any) -> Row:
@@ -194,7 +194,7 @@ class Desk:
             },
             "snapshot": {"best_ask": "0.50"},
             "stages": {"received_at": _ago(0.2), "decided_at": _ago(0.1), "prepared_at": _ago(0)},
-            "balance_max_age_s": "60",
+            "balance_max_age_s": "600",
         } | changes
 
     async def claim(self, ft_order_id: str, strategy_id: str = "LT_ONE", **changes: Any) -> Row:
