@@ -182,7 +182,8 @@ async def test_markets_with_open_orders_of_a_wallet_are_told_in_pages_and_with_t
     )
     rest = await trading.call("lt_unsettled_markets", asked | {"after": first[-1]["condition_id"]})
     assert [market["condition_id"] for market in rest["markets"]] == [conditions[0]]
-    for others in ({"mode": "live"}, {"wallets": ["0x" + "cd" * 20]}, {"wallets": []}):
+    strangers: tuple[Row, ...] = ({"mode": "live"}, {"wallets": ["0x" + "cd" * 20]}, {"wallets": []})
+    for others in strangers:
         assert (await trading.call("lt_unsettled_markets", asked | others))["markets"] == []
 
 
