@@ -121,7 +121,7 @@ async def open_adapters(settings: Settings) -> AsyncIterator[Adapters]:
         clock = database.clock
         worker = _identity(settings)
         ledger = SupabaseLedger(database, mode=settings.mode, worker=worker)
-        paper_ledger = SupabaseLedger(database, mode=Mode.PAPER, worker=worker)
+        paper_ledger = SupabaseLedger(database, mode=Mode.PAPER, worker=worker, worker_mode=settings.mode)
         exchange = await _open_exchange(settings, clock, lanes, paper_ledger.remembered)
         try:
             yield Adapters(clock, database, ledger, paper_ledger, exchange, lanes, access, settings)

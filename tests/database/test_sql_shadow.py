@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.desk import WALLET, WORKER, Desk, Row
+from tests.support.desk import TOKEN, WALLET, WORKER, Desk, Row
 from worker.orders.paper import mode_of, purse_of
 from worker.orders.strategy import Strategy, parse_strategy
 from worker.orders.terms import StrategyId, WalletAddress
@@ -181,3 +181,23 @@ def test_a_purse_is_nobodys_wallet_and_each_strategy_has_its_own() -> None:
     assert len(PURSE) == len(WALLET)
     assert (mode_of(PURSE), mode_of(WalletAddress(WALLET))) == ("paper", "live")
     assert purse_of(StrategyId("LT_TWO")) != PURSE == purse_of(StrategyId("LT_ONE"))
+
+
+async def test_a_sale_awaits_the_purchases_of_its_own_mode_alone(live: Desk) -> None:
+    asked = {"strategy_id": "LT_ONE", "token_id": TOKEN, "worker_mode": "live"}
+
+    async def awaited(mode: str) -> bool:
+        sale = await live.signal(side="SELL")
+        answer = await live.call("lt_holdings", asked | {"mode": mode, "ft_order_id": sale})
+        waits: bool = answer["buying"]
+        return waits
+
+    for_money = await live.signal()
+    await switch(live, shadow=True)
+    assert (await awaited("live"), await awaited("paper")) == (True, False)
+    on_paper = await live.signal()
+    assert await awaited("paper")
+    await live.decide(on_paper, mode="paper")
+    assert not await awaited("paper")
+    await live.decide(for_money, mode="live")
+    assert not await awaited("live")
