@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from tests.support.aftercare import BY_CHANNEL, aftercare
+from tests.support.aftercare import BY_CHANNEL, BY_LOOKING, aftercare
 from tests.support.desk import Row
 from tests.support.eventually import eventually
 from tests.support.pending_desk import booked, locked_usd, order_row, traded
@@ -99,6 +100,8 @@ async def test_there_are_no_more_attempts_than_are_allowed(room: TradingRoom) ->
 
 async def test_a_signal_that_is_fresh_no_more_is_not_tried_again(room: TradingRoom) -> None:
     await room.executed()
+    async with aftercare(room, timing=replace(BY_LOOKING, refresh_every_s=60)):
+        await _has_looked(room)  # by its own pace alone
     room.floor.offer("0.50", "1000")
     async with aftercare(room, fresh_for=timedelta(0)):
         await _has_looked(room)

@@ -93,12 +93,14 @@ class Remainders:
         self._policy = policy
         self._timing = timing
         self._waiting: dict[LtOrderId, _Waiting] = {}
-        self._woken = asyncio.Event()
+        self._is_woken = True  # whatever an earlier process left is due at once
+        self._stirred = asyncio.Event()
         self._places = asyncio.Semaphore(_CONCURRENCY)
 
     def wake(self) -> None:
         """Some order's attempt is over: see whether it has left something."""
-        self._woken.set()
+        self._is_woken = True
+        self._stirred.set()
 
     def heard(self, quote: Quote) -> None:
         """The market moved: look at the book now for whoever finds his price there."""
@@ -106,7 +108,7 @@ class Remainders:
         for one in self._waiting.values():
             if one.token_id == quote.token_id and one.is_inside(quote) and one.due_s < _NEVER_S:
                 one.due_s = min(one.due_s, max(now_s, one.looked_s + _LOOK_AT_MOST_EVERY_S))
-                self._woken.set()
+                self._stirred.set()
 
     async def run(self) -> None:
         """Each order is served by itself: one whose attempt takes long delays no other."""
@@ -127,14 +129,19 @@ class Remainders:
 
     async def _wait(self) -> None:
         """Until something is due or over, but not for longer than the refresh: a wallet that was taken over has some."""
-        now_s = self._bench.clock.monotonic()
-        soonest_s = min((one.due_s for one in self._waiting.values()), default=_NEVER_S)
-        self._woken.clear()
-        try:
-            async with asyncio.timeout(max(min(soonest_s - now_s, self._timing.refresh_every_s), 0)):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+        refresh_s = self._bench.clock.monotonic() + self._timing.refresh_every_s
+        while not self._is_woken:
+            soonest_s = min((one.due_s for one in self._waiting.values()), default=_NEVER_S)
+            left_s = min(soonest_s, refresh_s) - self._bench.clock.monotonic()
+            if left_s <= 0:
+                break
+            self._stirred.clear()
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._stirred.wait()
+            except TimeoutError:
+                break
+        self._is_woken = False
         await asyncio.sleep(self._timing.gather_s)
 
     async def _due(self) -> list[tuple[Remainder, _Waiting]]:
@@ -191,6 +198,7 @@ class Remainders:
             waiting.is_given_up = again_in_s == _NEVER_S
             waiting.due_s = self._bench.clock.monotonic() + max(waiting.wait_s, again_in_s)
             waiting.wait_s = min(waiting.wait_s * 2, self._timing.most_s)
+            self._stirred.set()
             self._bench.on_turn("remainders")
 
     async def _serve(self, remainder: Remainder, waiting: _Waiting) -> float | None:
@@ -242,7 +250,7 @@ class Remainders:
                     state=result.state,
                 )
                 bench.on_answered(result.envelope.order_id)
-                self._woken.set()
+                self.wake()
                 return None
             case Refused():
                 return self._declined(remainder, result.reason, result.value, result.limit)
