@@ -7,17 +7,20 @@ create index if not exists lt_order_attempts_ended_idx
 
 -- What the attempts of an order have come to, in the unit of its target: dollars of a FAK or FOK BUY, else shares. What
 -- the exchange refused, or never saw, was for nothing: the target is the first one's that it took.
+--   in_dollars: the target's unit; reserve_usd: what the first attempt might cost
 create or replace function public.lt_order_progress(
   for_lt_order_id text,
-  out attempts integer, out target numeric, out filled numeric, out reserve_usd numeric, out spent_usd numeric)
+  out attempts integer, out target numeric, out filled numeric, out reserve_usd numeric, out spent_usd numeric,
+  out in_dollars boolean)
 language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
 as $$
 begin
   select
     count(*), (array_agg(coalesce(a.amount_usd, a.shares) order by a.attempt_no))[1],
     coalesce(sum(case when a.amount_usd is not null then t.notional_usd else t.shares end), 0),
-    (array_agg(a.reserve_usd order by a.attempt_no))[1], coalesce(sum(t.usd), 0)
-  into attempts, target, filled, reserve_usd, spent_usd
+    (array_agg(a.reserve_usd order by a.attempt_no))[1], coalesce(sum(t.usd), 0),
+    (array_agg(a.amount_usd is not null order by a.attempt_no))[1]
+  into attempts, target, filled, reserve_usd, spent_usd, in_dollars
   from public.lt_order_attempts a
   join public.lt_attempt_totals t using (exchange_order_id)
   where a.lt_order_id = for_lt_order_id and a.state not in ('rejected', 'abandoned');
@@ -55,6 +58,13 @@ begin
   end if;
 
   progress := public.lt_order_progress(further);
+  -- The strategy's type may have changed since, and its unit with it.
+  if progress.in_dollars <> (p #>> '{order,amount_usd}' is not null) then
+    return format('its target is in %s', case when progress.in_dollars then 'dollars' else 'shares' end);
+  end if;
+  if p #>> '{order,side}' = 'BUY' and progress.spent_usd + (p #>> '{order,reserve_usd}')::numeric > progress.reserve_usd then
+    return format('%s of %s USD is spent', public.lt_text(progress.spent_usd), public.lt_text(progress.reserve_usd));
+  end if;
   if progress.filled + coalesce((p #>> '{order,amount_usd}')::numeric, (p #>> '{order,shares}')::numeric) > progress.target
   then
     return format('%s of %s is filled', public.lt_text(progress.filled), public.lt_text(progress.target));

@@ -83,3 +83,33 @@ async def test_a_trade_that_the_chain_refused_leaves_its_dollars_to_be_spent_aga
     await trading.record(order_id, "matched", closed=True, fills=[one | {"state": "reversed"}])
     (left,) = await remainders(trading)
     assert (left["left"], left["left_usd"]) == ("6.00", "6.00")
+
+
+GTC = {"order_type": "GTC", "amount_usd": None, "shares": "100", "reserve_usd": "51", "bet_usd": "51"}
+
+
+async def test_a_further_attempt_is_in_the_unit_of_the_first(trading: Desk) -> None:
+    """The strategy's order type may have changed between the two."""
+    signal = await trading.signal()
+    first = await trading.claim(signal, order=GTC)
+    await trading.record(first["exchange_order_id"], "live")
+    bought = [fill("10", state="final")]
+    await trading.record(first["exchange_order_id"], "cancelled", closed=True, fills=bought)
+    further = {"lt_order_id": first["lt_order_id"], "after_attempt": 1}
+    refused = await trading.refused(signal, bet="40.00", **further)
+    assert refused["value"] == "its target is in shares"
+    again = GTC | {"shares": "90", "reserve_usd": "46"}
+    assert (await trading.claim(signal, order=again, **further))["granted"]
+
+
+async def test_attempts_together_may_not_cost_more_than_the_first_one_might(trading: Desk) -> None:
+    signal = await trading.signal()
+    first = await trading.claim(signal, order=GTC)
+    await trading.record(first["exchange_order_id"], "live")
+    bought = [fill("10", state="final")]  # 5 of 51 dollars
+    await trading.record(first["exchange_order_id"], "cancelled", closed=True, fills=bought)
+    dearer = GTC | {"shares": "90", "limit_price": "0.511", "reserve_usd": "46.01"}
+    further = {"lt_order_id": first["lt_order_id"], "after_attempt": 1}
+    refused = await trading.refused(signal, order=dearer, **further)
+    assert refused["value"] == "5.00 of 51.00 USD is spent"
+    assert (await trading.claim(signal, order=dearer | {"reserve_usd": "46"}, **further))["granted"]
