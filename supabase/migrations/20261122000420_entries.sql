@@ -71,13 +71,16 @@ returns void
 language plpgsql security invoker set search_path = ''
   set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
-declare
-  of_strategy_id text;
 begin
-  select o.strategy_id into of_strategy_id
-  from public.lt_orders o where o.lt_order_id = for_lt_order_id for no key update;
-  perform pg_catalog.pg_advisory_xact_lock_shared(public.lt_entries_key(of_strategy_id))
-  where of_strategy_id is not null;
+  perform from public.lt_orders o where o.lt_order_id = for_lt_order_id for no key update;
+  -- Of every strategy that is entered: an order that is gone, or was moved, takes its entries back where they stand.
+  perform pg_catalog.pg_advisory_xact_lock_shared(public.lt_entries_key(entered.strategy_id))
+  from (
+    select o.strategy_id from public.lt_orders o where o.lt_order_id = for_lt_order_id
+    union
+    select e.strategy_id from public.lt_entries e where e.lt_order_id = for_lt_order_id
+    order by strategy_id
+  ) entered;
 
   insert into public.lt_entries (
     strategy_id, mode, lt_order_id, at, locked_usd, realised_usd, proceeds_usd, unredeemed_usd, fees_usd)
