@@ -27,8 +27,26 @@ begin
 end
 $$;
 
+-- Whether the trader of that purchase has sold of it since: nobody goes on buying what he is leaving.
+create or replace function public.lt_is_left(bought_ft_order_id uuid)
+returns boolean
+language plpgsql stable security invoker set search_path = '' set enable_seqscan = off
+as $$
+begin
+  return exists (
+    select from public.ft_orders bought
+    join public.ft_orders sold
+      on sold.condition_id = bought.condition_id and sold.wallet_id = bought.wallet_id and sold.side = 'SELL'
+      and sold.order_time >= bought.order_time
+      and lower(sold.trader_address) is not distinct from lower(bought.trader_address)
+      and lower(btrim(sold.token_label)) = lower(btrim(bought.token_label))
+    where bought.order_id = bought_ft_order_id);
+end
+$$;
+
 -- What stands against a further attempt, or null: one before it that may still trade, or may have; an order that is
--- settled; an attempt that whoever decided did not know of; or a target that it would go beyond. Called by the claim,
+-- settled; an attempt that whoever decided did not know of; a purchase whose trader has sold since; or a target that it
+-- would go beyond. Called by the claim,
 -- with its locks held, so of two that would go on with an order the second finds the first one's attempt.
 create or replace function public.lt_further_refusal(p jsonb)
 returns text
@@ -55,6 +73,10 @@ begin
   limit 1;
   if standing is not null then
     return standing;
+  end if;
+
+  if p #>> '{order,side}' = 'BUY' and public.lt_is_left((p ->> 'ft_order_id')::uuid) then
+    return 'its trader has sold';
   end if;
 
   progress := public.lt_order_progress(further);
@@ -122,6 +144,7 @@ begin
         and (ended.mode = 'live' or done.filled = 0)
         and (ended.order_type not in ('FAK', 'FOK') or exists (
           select from public.ft_orders f where f.order_id = ended.ft_order_id and f.created_at > fresh))
+        and (ended.side = 'SELL' or not public.lt_is_left(ended.ft_order_id))
       order by ended.closed_at, ended.lt_order_id
       limit page_size
     ) a
@@ -130,7 +153,8 @@ end
 $$;
 
 -- {mode, wallets, limit, without: [exchange_order_id], older_than_s, paused: whether a pause calls off too}
---   -> {now, resting}: orders that stand on the book, and should not (`halt`: the switch), or for long.
+--   -> {now, resting}: orders that stand on the book, and should not (`halt`: the switch, or a
+-- sale of its trader), or for long.
 create or replace function public.lt_resting(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -161,8 +185,11 @@ begin
             and c.scope in ('global', 'strategy:' || stands.strategy_id, 'wallet:' || stands.wallet_address)
           union all
           select 'pause' from public.lt_strategies s where s.strategy_id = stands.strategy_id and s.is_paused
+          union all
+          -- His sale waits for it.
+          select 'sale' where stands.side = 'BUY' and public.lt_is_left(stands.ft_order_id)
         ) c
-        where c.action = 'kill' or (p ->> 'paused')::boolean
+        where c.action <> 'pause' or (p ->> 'paused')::boolean
         order by c.action = 'kill' desc
         limit 1
       ) halted on true

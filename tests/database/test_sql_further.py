@@ -1,5 +1,6 @@
 """Which orders have something left, and to whom the claim gives another attempt."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,6 +47,22 @@ async def test_a_killed_order_has_all_of_its_target_left_until_another_attempt_i
     assert (left["attempt_no"], left["attempts"]) == (2, 2)
     late = await trading.refused(signal, lt_order_id=first["lt_order_id"], after_attempt=1)
     assert (late["reason"], late["value"]) == ("already_executed", second["exchange_order_id"])
+
+
+async def test_nobody_goes_on_buying_what_its_trader_has_sold_of_since(trading: Desk) -> None:
+    bought_at = datetime.now(UTC) - timedelta(minutes=3)
+    purchase = await trading.signal(order_time=bought_at)
+    first = await trading.claim(purchase)
+    await trading.record(first["exchange_order_id"], "killed")
+    sale: Row = {"side": "SELL", "order_time": bought_at + timedelta(seconds=1)}
+    for other in ({"order_time": bought_at - timedelta(seconds=1)}, {"trader_address": "0x" + "99" * 20}):
+        await trading.signal(**sale | other)
+    (left,) = await remainders(trading)
+    assert left["lt_order_id"] == first["lt_order_id"]
+    await trading.signal(**sale)
+    assert await remainders(trading) == []
+    late = await trading.refused(purchase, lt_order_id=first["lt_order_id"], after_attempt=1)
+    assert (late["reason"], late["value"]) == ("already_executed", "its trader has sold")
 
 
 @pytest.mark.parametrize("state", ["rejected", "abandoned", "unknown"])

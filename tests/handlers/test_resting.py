@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from time import monotonic
@@ -97,6 +98,22 @@ async def test_a_kill_takes_everything_off_the_book_and_a_pause_only_where_it_is
         await eventually(lambda: _is_cancelled(room, "kill"), within_s=20)
     assert await _states(room) == ["cancelled", "cancelled"]
     assert await locked_usd(room) == 0
+
+
+async def test_a_purchase_comes_off_the_book_when_its_trader_sells_and_not_when_another_does(
+    room: TradingRoom,
+) -> None:
+    bought_at = datetime.now(UTC)
+    await room.executed(await room.plan(order_time=bought_at))
+    async with aftercare(room, rests=OLD) as care:
+        sale = {"side": "SELL", "order_time": bought_at + timedelta(seconds=1)}
+        await room.signal(**sale, trader_address="0x" + "99" * 20)
+        await room.signal(**sale | {"order_time": bought_at - timedelta(seconds=1)})
+        await care.resting.turn()
+        assert await _states(room) == ["live"]
+        await room.signal(**sale)
+        await eventually(lambda: _is_cancelled(room, CallOff.SALE), within_s=20)
+    assert len(await room.attempts()) == 1
 
 
 async def test_a_process_that_died_before_it_could_cancel_leaves_an_order_that_is_found_again(

@@ -20,11 +20,12 @@ class CallOff(StrEnum):
     LEFT_BEHIND = "left_behind"  # it was tried often enough
     KILL = "kill"
     PAUSE = "pause"
+    SALE = "sale"  # the trader has sold since, and his sale waits for it
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """An order that stands on the book. `halt`: a switch that says it must not; `attempts`: of its order, with it."""
+    """An order that stands on the book. `halt`: why it must not, whatever the market; `attempts`: of its order, with it."""
 
     order_id: OrderId
     strategy_id: StrategyId
