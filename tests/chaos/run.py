@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from tests.chaos.stand_ins import Usurper
 from tests.chaos.troop import Pace, Tormentor, Troop
 from tests.chaos.victim import PLANT
 from tests.support.tool import SoFar, conduct, tell
-from worker.sandbox.signals import random_trades, signal_row
+from worker.sandbox.signals import Trade, random_trades, signal_row
 from worker.sandbox.workspace import workspace
 from worker.sandbox.world import Follower, World, open_world
 
@@ -163,7 +163,11 @@ async def _storm(
 ) -> None:
     """Signals, faults and kills together, until there were enough of each."""
     began_s = monotonic()
-    async with asyncio.TaskGroup() as group:
+    async with (
+        aclosing(random_trades(world.exchange, rate_per_s=1 / _INSERT_EVERY_S, seed=plan.seed)) as trades,
+        asyncio.TaskGroup() as group,
+    ):
+        await anext(trades)  # it has chosen its markets: none of those that end
         tormenting = group.create_task(tormentor.run())
         telling = group.create_task(_tell_progress(tormentor, plan))
         ending = group.create_task(end_markets(world, sorted({one.ft_wallet_id for one in FOLLOWERS})))
@@ -181,17 +185,19 @@ async def _tell_progress(tormentor: Tormentor | Usurper, plan: Plan) -> None:
 
 
 async def _insert_signals(
-    world: World, plan: Plan, schedule: Schedule, tormentor: Tormentor | Usurper, so_far: SoFar
+    world: World,
+    plan: Plan,
+    schedule: Schedule,
+    tormentor: Tormentor | Usurper,
+    trades: AsyncIterator[Trade],
+    so_far: SoFar,
 ) -> None:
     """In step with the kills, so that every kill finds work, and never slower than a trickle."""
     wallets = sorted({follower.ft_wallet_id for follower in FOLLOWERS})
     last_s = monotonic()
     inserted = 0
     quiet = False
-    async with (
-        await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database,
-        aclosing(random_trades(world.exchange, rate_per_s=1 / _INSERT_EVERY_S, seed=plan.seed)) as trades,
-    ):
+    async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
         async for trade in trades:
             if inserted == plan.signals:
                 return
