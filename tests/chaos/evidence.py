@@ -1,7 +1,7 @@
 """What both sides say of a chaos run, read once: the exchange's journal and books, and the ledger by SQL."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -30,7 +30,7 @@ select strategy_id, ft_order_id::text from public.lt_decisions where mode = 'liv
 _FILLS = """
 select exchange_order_id, trade_id, role, side, price, shares, fee_usd, cost_usd, state from public.lt_fills
 """
-_LOCKED = "select strategy_id, locked_usd from public.lt_capital_now where mode = 'live'"
+_CAPITAL = "select strategy_id, locked_usd, realised_usd from public.lt_capital_now where mode = 'live'"
 _OUTCOMES = """
 select distinct o.lt_order_id, o.strategy_id, o.token_id, o.outcome
 from public.lt_orders o join public.lt_order_attempts a using (lt_order_id)
@@ -50,6 +50,10 @@ class Evidence:
     equation: Mapping[str, int]
     outcomes: Sequence[Row]  # of orders that came to something
     payouts: Mapping[str, bool]  # whether a token won, by the exchange; a market that goes on is not in it
+    realised_usd: Mapping[str, Decimal] = field(default_factory=dict)
+    untraded: Sequence[Row] = ()  # pairs that were skipped or deferred
+    ended_markets: frozenset[str] = frozenset()
+    faults: Mapping[str, int] = field(default_factory=dict)  # how many requests each has struck
 
     @property
     def of_pairs(self) -> Mapping[Pair, Sequence[Row]]:
@@ -76,13 +80,16 @@ class Evidence:
             accepted = frozenset(await world.exchange.read("accepted"))
             orders = {order["id"]: order for order in await world.exchange.read("orders")}
             markets = await world.exchange.read("markets")
+            capital = await rows(_CAPITAL)
             return cls(
                 accepted=accepted,
                 orders=orders,
                 attempts=await rows(_ATTEMPTS),
                 executed=frozenset(_pair(row) for row in await rows(_EXECUTED)),
+                untraded=await rows(_UNTRADED),
                 fills=await rows(_FILLS),
-                locked_usd={row["strategy_id"]: row["locked_usd"] for row in await rows(_LOCKED)},
+                locked_usd={row["strategy_id"]: row["locked_usd"] for row in capital},
+                realised_usd={row["strategy_id"]: row["realised_usd"] for row in capital},
                 equation=(await rows(_EQUATION))[0]["total"],
                 outcomes=await rows(_OUTCOMES),
                 payouts={

@@ -101,7 +101,7 @@ async def judge(world: World, limits: Limits) -> Verdict:
     ]
     capital = [
         *_kept_reservations(evidence),
-        *_locked_differences(evidence),
+        *_money_differences(evidence),
         *_unlike_their_markets(evidence),
     ]
     total = evidence.equation
@@ -279,9 +279,10 @@ def _kept_reservations(evidence: Evidence) -> Iterable[str]:
             yield f"order {_short(row)} is over and still reserves {row['reserved_usd']} USD"
 
 
-def _locked_differences(evidence: Evidence) -> Iterable[str]:
-    """What each strategy has locked, computed again from the exchange's trades and from the orders on its book."""
+def _money_differences(evidence: Evidence) -> Iterable[str]:
+    """What each strategy has locked and what it has made, computed again from the exchange's trades, book and ends."""
     locked: defaultdict[str, Decimal] = defaultdict(Decimal)
+    realised: defaultdict[str, Decimal] = defaultdict(Decimal)
     for (strategy_id, token_id), held in positions(
         evidence.attempts, evidence.orders, evidence.fills
     ).items():

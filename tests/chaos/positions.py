@@ -16,7 +16,10 @@ ON_THE_BOOK = frozenset({"LIVE", "DELAYED"})
 class Held:
     """What was sold had cost what the ledger says: the average of a moment that is past."""
 
-    usd: Decimal = Decimal(0)  # paid, and what its orders on the book may still cost
+    spent_usd: Decimal = Decimal(0)
+    resting_usd: Decimal = Decimal(0)  # what its orders on the book may still cost
+    bought_shares: Decimal = Decimal(0)
+    received_usd: Decimal = Decimal(0)
     sold_shares: Decimal = Decimal(0)
     sold_cost_usd: Decimal = Decimal(0)  # by the ledger
     unit_costs: list[Decimal] = field(default_factory=list)
@@ -27,22 +30,36 @@ class Held:
         units = self.unit_costs or [Decimal(0)]
         return self.sold_shares * min(units), self.sold_shares * max(units)
 
+    @property
+    def locked_usd(self) -> Decimal:
+        """While its market goes on."""
+        return self.spent_usd + self.resting_usd - self.sold_cost_usd
+
+    def realised_usd(self, *, won: bool | None) -> Decimal:
+        """What it has made: by its sales, and by its market's end (None: it goes on)."""
+        if won is None:
+            return self.received_usd - self.sold_cost_usd
+        payout_usd = self.bought_shares - self.sold_shares if won else Decimal(0)
+        return self.received_usd + payout_usd - self.spent_usd
+
     def add(self, attempt: Row, order: Row | None) -> None:
         """One order of the position; None: the exchange does not know it."""
         spent = Decimal(0)
         for fill in order["fills"] if order else ():
             if fill["status"] == "FAILED":
                 continue
-            shares = Decimal(fill["shares"])
+            shares, fee_usd = Decimal(fill["shares"]), Decimal(fill["fee_usd"])
+            usd = shares * Decimal(fill["price"])
             if attempt["side"] == "BUY":
-                cost = shares * Decimal(fill["price"]) + Decimal(fill["fee_usd"])
-                self.unit_costs.append(cost / shares)
-                spent += cost
+                self.unit_costs.append((usd + fee_usd) / shares)
+                self.bought_shares += shares
+                spent += usd + fee_usd
             else:
                 self.sold_shares += shares
-        self.usd += spent
+                self.received_usd += usd - fee_usd
+        self.spent_usd += spent
         if attempt["side"] == "BUY" and order and order["status"] in ON_THE_BOOK:
-            self.usd += max(attempt["reserve_usd"] - spent, Decimal(0))
+            self.resting_usd += max(attempt["reserve_usd"] - spent, Decimal(0))
 
 
 def positions(
