@@ -286,17 +286,17 @@ create table if not exists public.lt_controls (
   control_id bigint generated always as identity primary key,
   scope      text not null,
   action     text not null,
-  mode       text,                   -- of a breaker: whose money was lost; null: it holds in both
+  mode       text,                   -- of a breaker or a freeze: whose money it is about; null: it holds in both
   reason     text not null,
   actor      text not null,
   created_at timestamptz not null default clock_timestamp(),
   cleared_at timestamptz,
   cleared_by text,
   constraint lt_controls_scope_known check (scope ~ '^(global|strategy:.+|wallet:0x[0-9a-f]+)$'),
-  constraint lt_controls_action_known check (action in ('pause', 'kill', 'breaker')),
+  constraint lt_controls_action_known check (action in ('pause', 'kill', 'freeze', 'breaker')),
   constraint lt_controls_mode_known check (mode in ('paper', 'live')),
-  constraint lt_controls_breaker_of_strategy check ((action = 'breaker') = (mode is not null)
-    and (action <> 'breaker' or starts_with(scope, 'strategy:'))),
+  constraint lt_controls_latch_of_strategy check ((action in ('freeze', 'breaker')) = (mode is not null)
+    and (mode is null or starts_with(scope, 'strategy:'))),
   constraint lt_controls_cleared_by_somebody check ((cleared_at is null) = (cleared_by is null))
 );
 create unique index if not exists lt_controls_active_idx

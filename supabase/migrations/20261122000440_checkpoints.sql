@@ -234,9 +234,11 @@ begin
   if audited.differences <> '[]' then
     why := format('capital does not add up: %s (%s)',
                   audited.differences #>> '{0,what}', audited.differences #>> '{0,mode}');
-    insert into public.lt_controls (scope, action, reason, actor)
-    values ('strategy:' || of_strategy_id, 'pause', why, 'audit')
-    on conflict do nothing;
+    insert into public.lt_controls (scope, action, mode, reason, actor)
+    select distinct on (d ->> 'mode') 'strategy:' || of_strategy_id, 'freeze', d ->> 'mode',
+      format('capital does not add up: %s', d ->> 'what'), 'audit'
+    from jsonb_array_elements(audited.differences) d
+    on conflict (scope, action, coalesce(mode, '')) where cleared_at is null do nothing;
   end if;
   return jsonb_build_object('now', clock_timestamp(), 'differences', audited.differences, 'frozen', why,
                             'bookmark', next_mark);

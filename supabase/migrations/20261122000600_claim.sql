@@ -37,13 +37,13 @@ begin
   end if;
 
   select * into switch from public.lt_controls c
-  where c.cleared_at is null and c.action <> 'breaker'
+  where c.cleared_at is null and c.action <> 'breaker' and coalesce(c.mode = in_mode, true)
     and c.scope in ('global', 'strategy:' || strategy.strategy_id, 'wallet:' || lower(strategy.wallet_address))
-  order by c.action = 'kill' desc, c.control_id
+  order by array_position('{kill,freeze,pause}', c.action), c.control_id
   limit 1;
   if switch.action = 'kill' then
     return jsonb_build_object('reason', 'kill_switch', 'value', switch.scope, 'limit', switch.reason, 'final', true);
-  elsif switch.action = 'pause' then
+  elsif switch.action in ('freeze', 'pause') then
     return jsonb_build_object('reason', 'strategy_paused', 'value', switch.scope, 'limit', switch.reason, 'final', true);
   elsif strategy.is_paused then
     return jsonb_build_object('reason', 'strategy_paused', 'value', 'strategy', 'final', true);

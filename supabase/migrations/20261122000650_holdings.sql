@@ -144,7 +144,7 @@ end
 $$;
 
 -- More shares were sold than were ever bought: the books contradict the exchange, and nobody knows what is held. The
--- strategy is paused until a human has looked. Returns why, or null while all is well.
+-- strategy is frozen in this mode until a human has looked. Returns why, or null while all is well.
 create or replace function public.lt_freeze_oversold(for_strategy_id text, in_mode text, of_token_id text)
 returns text
 language plpgsql security invoker set search_path = ''
@@ -162,8 +162,8 @@ begin
     return null;
   end if;
   why := format('%s shares of %s more were sold than bought (%s)', public.lt_text(short), of_token_id, in_mode);
-  insert into public.lt_controls (scope, action, reason, actor)
-  values ('strategy:' || for_strategy_id, 'pause', why, 'ledger')
+  insert into public.lt_controls (scope, action, mode, reason, actor)
+  values ('strategy:' || for_strategy_id, 'freeze', in_mode, why, 'ledger')
   on conflict (scope, action, coalesce(mode, '')) where cleared_at is null do nothing;
   return why;
 end

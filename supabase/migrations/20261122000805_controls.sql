@@ -1,7 +1,8 @@
 -- Switches: what an operator stops, and lets go on.
 
 -- {scope, action: pause | resume | kill | arm, reason, actor} -> {now, changed, control_ids}
--- `resume` clears pauses of that very scope, `arm` kills; asked twice, a switch is set once.
+-- `resume` clears pauses of that very scope, `arm` kills and freezes; asked twice, a switch is set once. A freeze is set
+-- by the ledger and the audit alone: whoever takes his own pause back has not looked at what they found.
 create or replace function public.lt_control(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
@@ -22,7 +23,7 @@ begin
     with cleared as (
       update public.lt_controls c set cleared_at = clock_timestamp(), cleared_by = p ->> 'actor'
       where c.scope = p ->> 'scope' and c.cleared_at is null
-        and c.action = case asked when 'resume' then 'pause' else 'kill' end
+        and c.action = any (case asked when 'resume' then '{pause}'::text[] else '{kill,freeze}' end)
       returning c.control_id
     )
     select jsonb_agg(control_id) into touched from cleared;

@@ -10,7 +10,7 @@ begin
   return (
     select coalesce(jsonb_agg(jsonb_build_object(
       'scope', c.scope, 'action', c.action, 'mode', c.mode, 'reason', c.reason, 'actor', c.actor,
-      'created_at', c.created_at) order by array_position('{kill,pause,breaker}', c.action), c.control_id), '[]')
+      'created_at', c.created_at) order by array_position('{kill,freeze,pause,breaker}', c.action), c.control_id), '[]')
     from public.lt_controls c
     where c.cleared_at is null and coalesce(c.mode = in_mode, true)
       and c.scope in ('global', 'strategy:' || strategy.strategy_id, 'wallet:' || lower(strategy.wallet_address)));
@@ -31,7 +31,7 @@ begin
 end
 $$;
 
--- One word for each strategy, the first that is true: inactive, killed, paused, breaker, no_worker, trading.
+-- One word for each strategy, the first that is true: inactive, killed, frozen, paused, breaker, no_worker, trading.
 create or replace function public.lt_standing(strategy public.lt_strategies, in_mode text, switches jsonb, worker text)
 returns text
 language sql immutable security invoker set search_path = ''
@@ -39,6 +39,7 @@ as $$
   select case
     when not strategy.is_active then 'inactive'
     when switches @> '[{"action": "kill"}]' then 'killed'
+    when switches @> '[{"action": "freeze"}]' then 'frozen'
     when strategy.is_paused or switches @> '[{"action": "pause"}]' then 'paused'
     when switches @> '[{"action": "breaker"}]' or in_mode = 'live' and strategy.circuit_breaker_active then 'breaker'
     when worker is null then 'no_worker'
@@ -112,13 +113,13 @@ begin
   where f.booked_at > lately and f.booked_at > a.closed_at and a.mode = any (modes)
   union all
   select case c.action when 'kill' then 'killed' when 'breaker' then 'breaker' else 'frozen' end, c.scope, c.created_at,
-    format('%s (%s)', c.reason, c.actor),
-    'polycopy-worker ' || case c.action when 'pause' then 'resume' else 'arm' end
+    format('%s (%s)', concat_ws(', ', c.reason, c.mode), c.actor),
+    case c.action when 'freeze' then 'compare the wallet with the ledger, then ' else '' end || 'polycopy-worker arm'
       || case split_part(c.scope, ':', 1) when 'strategy' then ' --strategy ' || substr(c.scope, 10)
            when 'wallet' then ' --wallet ' || substr(c.scope, 8) else '' end
   from public.lt_controls c
   where c.cleared_at is null and coalesce(c.mode = any (modes), true)
-    and (c.action in ('kill', 'breaker') or c.actor = 'ledger')
+    and c.action in ('kill', 'breaker', 'freeze')
   union all
   select 'missed', e ->> 'strategy_id', null, format('%s signals undecided for more than 5 s', e ->> 'missed'),
     'look at the worker''s log'

@@ -1,8 +1,9 @@
 """One call serves the wallets of money and the purses of shadows: what a worker asks every second it asks once."""
 
-from tests.database.test_sql_shadow import PURSE, claimed, switch
-from tests.database.test_sql_shadow import live as live  # a fixture
+from tests.database.test_sql_shadow import PURSE, claimed, live, switch
 from tests.support.desk import WALLET, WORKER, Desk
+
+__all__ = ["live"]  # a fixture
 
 BOTH = {"mode": "live", "wallets": [WALLET, PURSE], "limit": 10}
 RESTS = {"order_type": "GTC", "amount_usd": None, "shares": "10", "limit_price": "0.5", "reserve_usd": "6"}
@@ -23,10 +24,8 @@ async def test_what_is_asked_about_a_wallet_and_a_purse_is_told_of_each_in_its_o
     assert {row["exchange_order_id"]: row["mode"] for row in resting["resting"]} == told
     assert {row["wallet_address"]: row["held"] for row in leases["leases"]} == {WALLET: True, PURSE: True}
 
-    for order_id in told:
-        await live.call(
-            "lt_call_off", {"mode": told[order_id], "exchange_order_id": order_id, "why": "reprice"}
-        )
+    for order_id, mode in told.items():
+        await live.call("lt_call_off", {"mode": mode, "exchange_order_id": order_id, "why": "reprice"})
         await live.record(order_id, "cancelled", closed=True)
     policy = {"retakes_most": 3, "fresh_s": "60", "reprices_most": 3, "reprice_within_s": "60"}
     left = await live.call("lt_remainders", {**BOTH, **policy})

@@ -276,10 +276,11 @@ async def test_more_sold_than_bought_freezes_the_strategy_with_its_numbers(tradi
     late = fill("12", "0.6", side="SELL", state="final")
     answer = await trading.record(lost["exchange_order_id"], "matched", closed=True, fills=[late])
     assert answer["frozen"] == f"12.00 shares of {TOKEN} more were sold than bought (paper)"
-    (switch,) = await trading.rows("select scope, action, reason, actor from public.lt_controls")
+    (switch,) = await trading.rows("select scope, action, mode, reason, actor from public.lt_controls")
     assert switch == {
         "scope": "strategy:LT_ONE",
-        "action": "pause",
+        "action": "freeze",
+        "mode": "paper",
         "reason": answer["frozen"],
         "actor": "ledger",
     }

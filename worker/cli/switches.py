@@ -57,7 +57,7 @@ def resume(
 ) -> None:
     """Take a pause of the same scope back. Signals that were skipped meanwhile stay skipped.
 
-    What still holds a strategy (a pause of another scope, a kill, the platform's own pause) is told.
+    What still holds a strategy (a pause of another scope, a kill, a freeze, the platform's own pause) is told.
 
         polycopy-worker resume --strategy LT_ONE
     """
@@ -98,7 +98,9 @@ def arm(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Take a kill of the same scope back; of one strategy also arm the circuit breaker, if it has tripped.
+    """Take a kill of the same scope back; of one strategy also a freeze, and arm the circuit breaker, if it has tripped.
+
+    A strategy is frozen by the ledger where its books contradict themselves: compare the wallet with them first.
 
     A breaker that is armed counts the highest equity from what the strategy owns now: what was lost before is
     accepted. Asks first on a terminal.

@@ -32,5 +32,5 @@ def alarm(record: AttemptRecord, answer: Row) -> None:
             strategy_id=text_of(answer, "strategy_id"),
             order_id=record.order_id,
             why=text_of(answer, "frozen"),
-            fix="the strategy is paused: compare the wallet with the ledger, then resume it",
+            fix="it is frozen: compare the wallet with the ledger, then `polycopy-worker arm --strategy`",
         )

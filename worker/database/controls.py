@@ -9,7 +9,7 @@ from worker.orders.terms import Mode, StrategyId, WalletAddress
 
 
 class ControlAction(StrEnum):
-    """`resume` clears pauses, `arm` clears kills; both leave a trace."""
+    """`resume` clears pauses, `arm` kills and the freezes of the ledger; both leave a trace."""
 
     PAUSE = "pause"
     RESUME = "resume"

@@ -144,7 +144,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
             max_position_size_usd=_limit(row, "max_position_size_usd"),
             max_total_exposure_usd=_limit(row, "max_total_exposure_usd"),
             is_active=row.get("is_active") is True,
-            is_paused=row.get("is_paused") is not False or "pause" in controls,
+            is_paused=row.get("is_paused") is not False or not {"pause", "freeze"}.isdisjoint(controls),
             is_killed="kill" in controls,
             shadow_mode=row.get("shadow_mode") is not False,
             breaker_active=row.get("circuit_breaker_active") is not False or "breaker" in controls,

@@ -73,7 +73,7 @@ class Turned:
             ControlAction.PAUSE: ("paused", "was paused already"),
             ControlAction.RESUME: ("resumed", "was not paused"),
             ControlAction.KILL: ("killed", "was killed already"),
-            ControlAction.ARM: ("armed", "was not killed"),
+            ControlAction.ARM: ("armed", "was neither killed nor frozen"),
         }[action]
         changed = self.changed or bool(self.armed)
         yield Text.assemble((scope, "bold"), f" {done[0] if changed else done[1]}")

@@ -18,7 +18,7 @@ _LABEL = 12
 _STYLES = {
     "executed": "green", "FILLED": "green", "ok": "green", "trading": "green",
     "skipped": "yellow", "deferred": "cyan", "PARTIAL": "yellow", "PENDING": "cyan", "degraded": "yellow",
-    "paused": "yellow", "undecided": "magenta", "no_worker": "red", "killed": "red", "breaker": "red", "down": "red",
+    "paused": "yellow", "undecided": "magenta", "no_worker": "red", "killed": "red", "frozen": "red", "breaker": "red", "down": "red",
     "REJECTED": "red", "LOST": "red",
 }  # fmt: skip
 
