@@ -42,6 +42,8 @@ CONTROLS: Mapping[Plant, Control] = {
     Plant.RESIGN_ON_TIMEOUT: Control("duplicates", _SENT_AND_SILENT),
     Plant.RECORD_BEFORE_CLAIM: Control("duplicates"),
     Plant.DROP_A_SIGNAL: Control("missed"),
+    Plant.SKIP_WRONGLY: Control("missed"),
+    Plant.DEFER_WRONGLY: Control("missed"),
     Plant.RELEASE_TWICE: Control("capital_mismatch"),
     Plant.NOT_FOUND_IS_DEAD: Control("fill_mismatch", (FaultName.DROPPED_AND_SLOW,)),
 }

@@ -16,7 +16,8 @@ Pair = tuple[str, str]
 _ATTEMPTS = """
 select a.exchange_order_id, a.strategy_id, a.ft_order_id::text, a.state, a.side, a.order_type, a.token_id,
        a.amount_usd, a.shares as target_shares,
-       a.reserve_usd, a.closed_at, a.barred, a.sends, a.note, t.reserved_usd, t.reserved_shares,
+       a.reserve_usd, a.created_at, a.closed_at, a.barred, a.sends, a.note, t.reserved_usd, t.reserved_shares,
+       f.condition_id, f.token_label, f.order_time as traded_at,
        extract(epoch from a.state_changed_at - f.created_at)::float8 as ended_after_s
 from public.lt_order_attempts a
 join public.lt_attempt_totals t using (exchange_order_id)
@@ -26,6 +27,21 @@ order by a.attempt_no
 """
 _EXECUTED = """
 select strategy_id, ft_order_id::text from public.lt_decisions where mode = 'live' and state = 'executed'
+"""
+_UNTRADED = """
+select d.strategy_id, d.ft_order_id::text, d.state, d.reason, coalesce(d.decided_at, d.updated_at) as decided_at, d.updated_at,
+       f.side, f.condition_id, f.token_label, f.order_time as traded_at, s.initial_capital as capital_usd,
+       extract(epoch from coalesce(d.decided_at, d.updated_at) - f.created_at)::float8 as age_s,
+       extract(epoch from clock_timestamp() - least(d.retry_at, d.expires_at))::float8 as overdue_s,
+       exists (
+         select from public.ft_orders bought
+         where (bought.wallet_id, bought.condition_id, bought.token_label, bought.side)
+               = (f.wallet_id, f.condition_id, f.token_label, 'BUY')
+           and bought.order_time <= f.order_time) as paper_bought
+from public.lt_decisions d
+join public.ft_orders f on f.order_id = d.ft_order_id
+join public.lt_strategies s using (strategy_id)
+where d.mode = 'live' and d.state <> 'executed'
 """
 _FILLS = """
 select exchange_order_id, trade_id, role, side, price, shares, fee_usd, cost_usd, state from public.lt_fills
@@ -98,6 +114,8 @@ class Evidence:
                     if market["winner"]
                     for token in market["tokens"]
                 },
+                ended_markets=frozenset(market["condition"] for market in markets if market["winner"]),
+                faults=await world.exchange.faults_struck(),
             )
 
 

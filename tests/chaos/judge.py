@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from tests.chaos.evidence import Evidence, Pair, Row
 from tests.chaos.positions import ON_THE_BOOK, positions
+from tests.chaos.untraded import Staged, wrongly_untraded
 from worker.orders.lifecycle import ALIVE, AttemptState, FillState
 from worker.sandbox.exchange.journal import ACCEPTED
 from worker.sandbox.exchange.refusals import FAK_NO_MATCH, FOK_NOT_FILLED
@@ -34,6 +35,7 @@ _IN_FLUX = ALIVE - {AttemptState.LIVE, AttemptState.UNMATCHED}
 _CENTICENT = Decimal("0.0001")
 _DUST = Decimal("0.01")
 _GIVEN_UP_MOST = 0.1  # of the attempts may be abandoned or lost, however good the reasons
+_TURNED_DOWN_MOST = 0.2  # of them may be killed or refused
 
 
 class Excuse(StrEnum):
@@ -47,10 +49,11 @@ class Excuse(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings of the workers that an excuse is measured by."""
+    """The settings of the workers and of the world that an excuse is measured by."""
 
     sends_most: int
     fresh_for_s: float
+    bet_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,17 @@ async def judge(world: World, limits: Limits) -> Verdict:
     missed = total["undecided"] + abs(
         total["seen"] - total["executed"] - total["skipped"] - total["deferred"] - total["undecided"]
     )
-    given_up = excused[Excuse.ABANDONED] + excused[Excuse.LOST]
+    untraded = list(wrongly_untraded(evidence, Staged(limits.bet_usd, limits.fresh_for_s)))
+    missed += len(untraded)
     expected = evidence.expected
-    if given_up > 2 + _GIVEN_UP_MOST * expected:
-        missed += given_up
-        unexcused.append(f"{given_up} of {expected} attempts were given up: too many")
+    for excuses, share in (
+        ((Excuse.ABANDONED, Excuse.LOST), _GIVEN_UP_MOST),
+        ((Excuse.KILLED, Excuse.REFUSED), _TURNED_DOWN_MOST),
+    ):
+        without = sum(excused[excuse] for excuse in excuses)
+        if without > 2 + share * expected:
+            missed += without
+            unexcused.append(f"{without} of {expected} attempts were {' or '.join(excuses)}: too many")
     return Verdict(
         accepted_orders=len(evidence.accepted),
         expected_orders=expected - sum(excused.values()),
@@ -121,7 +130,7 @@ async def judge(world: World, limits: Limits) -> Verdict:
         fill_mismatch=len(fills),
         unknown_left=len(in_flux),
         capital_mismatch=len(capital),
-        complaints=(*doubled, *unexcused, *fills, *in_flux, *capital),
+        complaints=(*doubled, *unexcused, *untraded, *fills, *in_flux, *capital),
         excused=excused,
     )
 
@@ -286,17 +295,22 @@ def _money_differences(evidence: Evidence) -> Iterable[str]:
     for (strategy_id, token_id), held in positions(
         evidence.attempts, evidence.orders, evidence.fills
     ).items():
-        if token_id not in evidence.payouts:
-            locked[strategy_id] += held.usd - held.sold_cost_usd
+        won = evidence.payouts.get(token_id)
+        locked[strategy_id] += held.locked_usd if won is None else 0
+        realised[strategy_id] += held.realised_usd(won=won)
         least, most = held.cost_range
         if not least - _CENTICENT <= held.sold_cost_usd <= most + _CENTICENT:
             yield (
                 f"{strategy_id} sold {held.sold_shares} of {token_id[:8]}, said to have cost {held.sold_cost_usd} USD: "
                 f"they cost {least} to {most}"
             )
-    for strategy_id, said in sorted(evidence.locked_usd.items()):
-        if abs(said - locked[strategy_id]) > _CENTICENT:
-            yield f"{strategy_id} has {said} USD locked, the exchange's books say {locked[strategy_id]}"
+    for word, said, computed in (
+        ("locked", evidence.locked_usd, locked),
+        ("realised", evidence.realised_usd, realised),
+    ):
+        for strategy_id, usd in sorted(said.items()):
+            if abs(usd - computed[strategy_id]) > _CENTICENT:
+                yield f"{strategy_id} has {usd} USD {word}, the exchange's books say {computed[strategy_id]}"
 
 
 def _unlike_their_markets(evidence: Evidence) -> Iterable[str]:

@@ -3,7 +3,7 @@
 They wrap the ports that the daemon is given, beneath its seam of steps, in the victim's own process.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from worker import daemon
 from worker.adapters import Adapters, open_adapters
 from worker.execution.wallets import Wallets
 from worker.handlers.intake import Intake, Item
+from worker.handlers.judge import Case, Judge
 from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState, FillState
 from worker.orders.ports import (
@@ -28,6 +29,8 @@ from worker.orders.ports import (
     Refused,
     Stages,
 )
+from worker.orders.reasons import SkipReason
+from worker.orders.skips import Skip
 from worker.orders.terms import OrderId, WalletAddress
 from worker.settings import Settings
 
@@ -38,6 +41,8 @@ class Plant(StrEnum):
     RESIGN_ON_TIMEOUT = "resign_on_timeout"  # no answer: sign a new order and send that
     RECORD_BEFORE_CLAIM = "record_before_claim"  # send first, and write it down when the answer is there
     DROP_A_SIGNAL = "drop_a_signal"  # one in four is forgotten, whoever brings it
+    SKIP_WRONGLY = "skip_wrongly"  # half of all signals are skipped for a price that never moved
+    DEFER_WRONGLY = "defer_wrongly"  # half of them are put off for a market that is ready
     RELEASE_TWICE = "release_twice"  # what a fill has released from the reservation is given back once more
     NOT_FOUND_IS_DEAD = "not_found_is_dead"  # one 404 and the attempt is closed
     LEASE_FOR_EVER = "lease_for_ever"  # a lease once held is never doubted
@@ -48,6 +53,10 @@ def plant(bug: Plant) -> None:
     match bug:
         case Plant.DROP_A_SIGNAL:
             _drop_signals()
+        case Plant.SKIP_WRONGLY:
+            _refuse_half(lambda *_: Skip(SkipReason.PRICE_MOVED))
+        case Plant.DEFER_WRONGLY:
+            _refuse_half(lambda judge, case, now: judge.no(SkipReason.MARKET_NOT_READY, case, now))
         case Plant.LEASE_FOR_EVER:
             _never_doubt_a_lease()
         case Plant.RESIGN_ON_TIMEOUT:
@@ -158,6 +167,17 @@ def _drop_signals() -> None:
         return offer(self, item, fresh=fresh)
 
     Intake.offer = forgetful  # type: ignore[method-assign]  # a bug is planted
+
+
+def _refuse_half(no: Callable[[Judge, Case, datetime], Skip]) -> None:
+    verdict = Judge.verdict
+
+    async def picky(self: Judge, case: Case, now: datetime, *, market_anew: bool = False) -> Plan | Skip:
+        if UUID(case.signal.ft_order_id).int % 2 == 0:
+            return no(self, case, now)
+        return await verdict(self, case, now, market_anew=market_anew)
+
+    Judge.verdict = picky  # type: ignore[method-assign]  # a bug is planted
 
 
 def _never_doubt_a_lease() -> None:

@@ -42,7 +42,7 @@ FOLLOWERS = (
 _SHORT_CAPITAL_USD = 100
 _LEASE_TTL_S = 3.0
 _LOST_AFTER_S = 12.0
-LIMITS = Limits(sends_most=3, fresh_for_s=120.0)
+LIMITS = Limits(sends_most=3, fresh_for_s=120.0, bet_usd=Decimal(10))
 # Minutes of production as seconds; which step follows which stays the same.
 SETTINGS: Mapping[str, str] = {
     "POLYCOPY_LEASE__TTL_S": str(_LEASE_TTL_S),
@@ -106,7 +106,9 @@ async def torment(plan: Plan, so_far: SoFar) -> Outcome:
     schedule = Schedule(plan.seed, plan.faults)
     with workspace() as folder:
         logs = plan.logs or folder
-        async with open_world(seed=plan.seed, markets=8, followers=FOLLOWERS, say=tell) as world:
+        async with open_world(
+            seed=plan.seed, markets=8, followers=FOLLOWERS, bet_usd=LIMITS.bet_usd, say=tell
+        ) as world:
             await _set_up(world)
             await world.exchange.call("fates", seed=plan.seed, **_FATES)
             environment = {
@@ -171,7 +173,7 @@ async def _storm(
         tormenting = group.create_task(tormentor.run())
         telling = group.create_task(_tell_progress(tormentor, plan))
         ending = group.create_task(end_markets(world, sorted({one.ft_wallet_id for one in FOLLOWERS})))
-        await _insert_signals(world, plan, schedule, tormentor, so_far)
+        await _insert_signals(world, plan, schedule, tormentor, trades, so_far)
         await tormenting
         telling.cancel()
         ending.cancel()
