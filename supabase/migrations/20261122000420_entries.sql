@@ -26,6 +26,11 @@ cross join lateral (
     case o.outcome when 'WON' then 1 when 'LOST' then 0 end         as payout
   from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
 ) t
+-- NaN is no number: it would stand in every sum for ever. The audit names the order (lt_audit_orders).
+cross join lateral (
+  select coalesce(nullif(o.signal_size_usd, 'NaN'), 0) as bet_usd, nullif(o.executed_size_usd, 'NaN') as spent_usd,
+    nullif(o.pnl, 'NaN') as pnl_usd
+) said
 cross join lateral (
   select                                                            -- what it may still cost, and what it cost
     null::timestamptz as at,
@@ -44,14 +49,14 @@ cross join lateral (
   union all
   select                                                            -- a row of the executor before us
     null,
-    case o.status when 'PENDING' then o.signal_size_usd
-                  when 'FILLED' then coalesce(o.executed_size_usd, o.signal_size_usd)
-                  when 'PARTIAL' then coalesce(o.executed_size_usd, o.signal_size_usd) else 0 end,
+    case o.status when 'PENDING' then said.bet_usd
+                  when 'FILLED' then coalesce(said.spent_usd, said.bet_usd)
+                  when 'PARTIAL' then coalesce(said.spent_usd, said.bet_usd) else 0 end,
     0, 0, 0, false
   where t.attempts = 0 and o.outcome = 'OPEN'
   union all
-  select o.resolved_at, 0, o.pnl, greatest(coalesce(o.executed_size_usd, 0) + o.pnl, 0), 0, true
-  where t.attempts = 0 and o.outcome <> 'OPEN' and o.pnl is not null
+  select o.resolved_at, 0, said.pnl_usd, greatest(coalesce(said.spent_usd, 0) + said.pnl_usd, 0), 0, true
+  where t.attempts = 0 and o.outcome <> 'OPEN' and said.pnl_usd is not null
 ) part
 where not coalesce(o.is_force_test, false);
 

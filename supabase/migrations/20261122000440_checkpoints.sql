@@ -8,21 +8,20 @@ returns bigint
 language plpgsql security invoker set search_path = ''
 as $$
 declare
-  key     bigint := public.lt_entries_key(of_strategy_id);
-  newest  bigint;
+  key    bigint := public.lt_entries_key(of_strategy_id);
+  newest bigint;
 begin
   for tries in 1..20 loop
-    if pg_catalog.pg_try_advisory_lock(key) then
-      begin
+    begin
+      if pg_catalog.pg_try_advisory_xact_lock(key) then
         select max(e.entry_seq) into newest
         from public.lt_entries e where e.strategy_id = of_strategy_id and e.mode = in_mode;
-      exception when others or query_canceled then
-        perform pg_catalog.pg_advisory_unlock(key);   -- it belongs to the session, which lives on
-        raise;
-      end;
-      perform pg_catalog.pg_advisory_unlock(key);
+        -- What is locked in a block is let go with the block, whatever ends it: a cancel leaves nothing behind.
+        raise exception using errcode = 'LTOUT';
+      end if;
+    exception when sqlstate 'LTOUT' then
       return newest;
-    end if;
+    end;
     perform pg_catalog.pg_sleep(0.002);
   end loop;
   return null;
@@ -50,6 +49,7 @@ declare
   written integer := 0;
   book    record;
   kept    public.lt_checkpoints;
+  settled bigint;
   through bigint;
 begin
   for book in
@@ -68,16 +68,23 @@ begin
   loop
     -- One writer at a time, so that each checkpoint stands on the one before it.
     continue when not pg_catalog.pg_try_advisory_xact_lock(public.lt_checkpoints_key(book.strategy_id));
-    through := public.lt_settled_entry(book.strategy_id, book.mode);
+    settled := public.lt_settled_entry(book.strategy_id, book.mode);
     select k.* into kept from public.lt_checkpoints k
     where k.strategy_id = book.strategy_id and k.mode = book.mode
     order by k.through_entry_seq desc, k.checkpoint_id desc limit 1;
     select max(e.entry_seq) into through from (
       select e.entry_seq from public.lt_entries e
       where e.strategy_id = book.strategy_id and e.mode = book.mode
-        and e.entry_seq > coalesce(kept.through_entry_seq, 0) and e.entry_seq <= through
+        and e.entry_seq > coalesce(kept.through_entry_seq, 0) and e.entry_seq <= settled
       order by e.entry_seq limit many) e;
     continue when through is null;
+    -- The entries of one transaction are one step: between them is no peak.
+    select max(e.entry_seq) into through from (
+      select e.entry_seq, e.entered_at from public.lt_entries e
+      where e.strategy_id = book.strategy_id and e.mode = book.mode
+        and e.entry_seq >= through and e.entry_seq <= settled
+      order by e.entry_seq limit greatest(many, 1000)) e
+    where e.entered_at = (select last.entered_at from public.lt_entries last where last.entry_seq = through);
 
     insert into public.lt_checkpoints (
       strategy_id, mode, through_entry_seq, locked_usd, realised_usd, unredeemed_usd, fees_usd, peak_realised_usd)
@@ -161,10 +168,58 @@ begin
     group by d.lt_order_id, d.strategy_id, d.mode, d.at
   )
   select
-    coalesce((select jsonb_agg(jsonb_build_object('what', 'order ' || d.lt_order_id, 'mode', d.mode, 'missing', d.missing))
-              from (select * from differing where missing is not null order by lt_order_id limit 10) d), '[]'),
+    coalesce((select jsonb_agg(jsonb_build_object('what', 'order ' || d.lt_order_id || d.why, 'mode', d.mode,
+                                                  'missing', coalesce(d.missing, '{}')))
+              from (
+                select lt_order_id, '' as why, mode, missing from differing where missing is not null
+                union all
+                select o.lt_order_id, ': its ' || said.name || ' is not a number',
+                  case when o.is_shadow then 'paper' else 'live' end, null
+                from page join public.lt_orders o using (lt_order_id)
+                cross join lateral (values ('signal_size_usd', o.signal_size_usd), ('pnl', o.pnl),
+                                           ('executed_size_usd', o.executed_size_usd)) said (name, amount)
+                where said.amount = 'NaN'
+                order by lt_order_id limit 10) d), '[]'),
     case when count(*) = most then max(page.lt_order_id) end
   into differences, last_order
+  from page;
+end
+$$;
+
+-- The next entries of a strategy, ten for each of `most` orders, as lt_audit_orders: of an order that is not there they
+-- come to nothing.
+create or replace function public.lt_audit_entries(
+  of_strategy_id text, after_seq bigint, most integer, out differences jsonb, out last_seq bigint)
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
+as $$
+begin
+  with page as materialized (
+    select e.entry_seq, e.lt_order_id
+    from (values ('paper'), ('live')) m (mode)
+    cross join lateral (
+      select n.entry_seq, n.lt_order_id from public.lt_entries n
+      where n.strategy_id = of_strategy_id and n.mode = m.mode and n.entry_seq > after_seq
+      order by n.entry_seq limit most * 10
+    ) e
+    order by e.entry_seq limit most * 10
+  ), differing as (
+    select e.lt_order_id, e.mode, public.lt_missing(
+      -sum(e.locked_usd), -sum(e.realised_usd), -sum(e.unredeemed_usd), -sum(e.fees_usd),
+      'proceeds_usd', -sum(e.proceeds_usd)) as missing
+    from (
+      select distinct page.lt_order_id from page
+      where not exists (select from public.lt_orders o where o.lt_order_id = page.lt_order_id)
+    ) gone
+    join public.lt_entries e using (lt_order_id)
+    where e.strategy_id = of_strategy_id
+    group by e.lt_order_id, e.mode, e.at
+  )
+  select
+    coalesce((select jsonb_agg(jsonb_build_object('what', 'order ' || d.lt_order_id, 'mode', d.mode, 'missing', d.missing))
+              from (select * from differing where missing is not null order by lt_order_id limit 10) d), '[]'),
+    case when count(*) = most * 10 then max(page.entry_seq) end
+  into differences, last_seq
   from page;
 end
 $$;
@@ -223,8 +278,12 @@ declare
 begin
   if mark ? 'order' then
     select * into audited from public.lt_audit_orders(of_strategy_id, mark ->> 'order', page_size);
-    next_mark := case when audited.last_order is null then jsonb_build_object('checkpoint', 0)
+    next_mark := case when audited.last_order is null then jsonb_build_object('entry', 0)
                       else jsonb_build_object('order', audited.last_order) end;
+  elsif mark ? 'entry' then
+    select * into audited from public.lt_audit_entries(of_strategy_id, (mark ->> 'entry')::bigint, page_size);
+    next_mark := case when audited.last_seq is null then jsonb_build_object('checkpoint', 0)
+                      else jsonb_build_object('entry', audited.last_seq) end;
   else
     select * into audited
     from public.lt_audit_checkpoints(of_strategy_id, (mark ->> 'checkpoint')::bigint, page_size);

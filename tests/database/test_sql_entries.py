@@ -4,7 +4,7 @@ from typing import LiteralString
 
 import pytest
 
-from tests.database.test_sql_capital import audit, bought
+from tests.database.test_sql_capital import MARKET, audit, bought, sold
 from tests.support.desk import USER, Desk, Row, fill
 
 OTHER = "LT_TWO"
@@ -73,3 +73,16 @@ async def test_entries_of_an_order_that_is_not_there_are_named(trading: Desk) ->
     )
     (named,) = await audit(trading, orders=1)
     assert (named["what"], named["missing"]) == ("order ghost", {"realised_usd": "-5000"})
+
+
+async def test_no_checkpoint_ends_within_a_transaction(trading: Desk) -> None:
+    await bought(trading, fill("12", state="final"))
+    await sold(trading, "8", "0.5")
+    await trading.call("lt_checkpoint", {"least": 1})
+    # The purchase is paid out for 12 shares in one entry, and the sale takes 8 of them back in the other.
+    assert (await trading.call("lt_settle_market", MARKET))["won"] == 2
+    before = await trading.capital()
+    assert (before["peak_equity_usd"], before["realised_usd"]) == ("1002.00", "2.00")
+    written = [(await trading.call("lt_checkpoint", {"least": 1, "most": 1}))["written"] for _ in range(2)]
+    assert (written, await trading.capital()) == ([1, 0], before)
+    assert await audit(trading) == []
