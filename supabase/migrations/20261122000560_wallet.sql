@@ -91,7 +91,9 @@ declare
   applied integer;
 begin
   insert into public.lt_wallets as w (wallet_address, mode, collateral_usd, as_of)
-  select lower(b.wallet_address), public.lt_mode_of(lower(b.wallet_address), p ->> 'mode'), b.collateral_usd, b.as_of
+  -- A clock that is ahead must not outdate all that is seen after it.
+  select lower(b.wallet_address), public.lt_mode_of(lower(b.wallet_address), p ->> 'mode'), b.collateral_usd,
+    least(b.as_of, clock_timestamp())
   from jsonb_to_recordset(p -> 'balances') as b (wallet_address text, collateral_usd numeric, as_of timestamptz)
   order by 1   -- one order of locking for all callers
   on conflict (wallet_address, mode) do update set collateral_usd = excluded.collateral_usd, as_of = excluded.as_of

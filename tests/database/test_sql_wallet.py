@@ -32,3 +32,10 @@ async def test_an_unknown_or_stale_balance_is_no_balance(trading: Desk) -> None:
     answer = await trading.refused(signal, balance_max_age_s="60")
     assert (answer["reason"], answer["recorded"]) == ("wallet_balance_unknown", False)
     assert (await trading.claim(signal, balance_max_age_s="90"))["granted"]
+
+
+async def test_a_clock_that_is_ahead_outdates_nothing_that_is_seen_later(trading: Desk) -> None:
+    await trading.balance("1000", age_s=-86_400)
+    assert (await trading.balance("7"))["applied"] == 1
+    refused = await trading.refused(await trading.signal(), bet="7.01")
+    assert (refused["reason"], refused["limit"]) == ("wallet_insufficient_balance", "7.00")
