@@ -1,4 +1,4 @@
-"""A market ends while nobody works: whoever comes next settles its orders, of the account and of the paper purse."""
+"""A market ends: the worker settles its orders, those of the account and those of a paper purse beside it."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -27,19 +27,16 @@ async def town(cluster: Postgres, migrated_template: str) -> AsyncIterator[Town]
         yield town
 
 
-async def test_orders_of_a_market_that_ended_between_two_starts_are_won_in_both_modes(town: Town) -> None:
+async def test_orders_of_a_market_that_ended_are_won_in_both_modes(town: Town) -> None:
     await town.database.execute(
         "update public.lt_strategies set shadow_mode = true where strategy_id = %s", (SHADOW,)
     )
     market = (await town.world.exchange.read("markets"))[0]
-    async with town.worker() as worker:
+    async with town.worker(SETTLES_AT_ONCE):
         await town.signal()
         await eventually(lambda: _settled_fills(town, 2), within_s=60)
-        assert await worker.stop() == 0
-    assert {row["outcome"] for row in await _orders(town)} == {"OPEN"}
-    await town.world.exchange.call("resolve", condition=market["condition"], winner=market["tokens"][0])
-
-    async with town.worker(SETTLES_AT_ONCE):
+        assert {row["outcome"] for row in await _orders(town)} == {"OPEN"}
+        await town.world.exchange.call("resolve", condition=market["condition"], winner=market["tokens"][0])
         orders = await eventually(lambda: _all_won(town), within_s=60)
     assert [(row["strategy_id"], row["is_shadow"]) for row in orders] == [
         (BOTH_MOMENTUM[0], False),
