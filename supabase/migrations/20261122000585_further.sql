@@ -3,7 +3,15 @@
 -- Asked every now and then for what came to its end lately, and is not what its order was for.
 create index if not exists lt_order_attempts_ended_idx
   on public.lt_order_attempts (wallet_address, mode, closed_at)
-  where state in ('killed', 'matched', 'cancelled');
+  where state in ('killed', 'matched', 'cancelled', 'rejected');
+
+-- Whether the exchange refused it for a tick that the market has no more. The note begins with the answer's name.
+create or replace function public.lt_is_off_tick(attempt public.lt_order_attempts)
+returns boolean
+language sql immutable security invoker set search_path = ''
+as $$
+  select attempt.state = 'rejected' and split_part(coalesce(attempt.note, ''), ':', 1) = 'tick_size'
+$$;
 
 -- What the attempts of an order have come to, in the unit of its target: dollars of a FAK or FOK BUY, else shares. What
 -- the exchange refused, or never saw, was for nothing: the target is the first one's that it took.
@@ -97,7 +105,8 @@ $$;
 
 -- {mode, wallets, limit, without: [lt_order_id], retakes_most, fresh_s, reprices_most, reprice_within_s}
 --   -> {now, remainders}: orders whose last attempt came to its end with something of the target left, longest ended
--- first. Those that take at once (FAK, FOK) while their signal is fresh; those that rest (GTC, GTD) if it was called off
+-- first. The end may be a refusal for the tick, once: whoever was to decide anew (worker/handlers/ticks.py) may not have.
+-- Those that take at once (FAK, FOK) while their signal is fresh; those that rest (GTC, GTD) if it was called off
 -- to be priced anew, for so long after it was over. Whatever process sent them: there is no other memory of it.
 create or replace function public.lt_remainders(p jsonb)
 returns jsonb
@@ -120,26 +129,35 @@ begin
         'in_dollars', a.amount_usd is not null, 'left', public.lt_text(a.target - a.filled),
         'left_usd', public.lt_text(a.reserve_usd_first - a.spent_usd),
         'attempt_no', a.attempt_no, 'attempts', a.attempts, 'closed_at', a.closed_at,
+        'is_off_tick', a.state = 'rejected',
         'signal', public.lt_signal_row(f)) order by a.closed_at, a.lt_order_id), '[]')
     from (
-      select ended.*, o.signal_price, done.attempts, done.target, done.filled, done.spent_usd,
-        done.reserve_usd as reserve_usd_first
+      select ended.*, o.signal_price, done.attempts, due.target, done.filled, done.spent_usd,
+        coalesce(done.reserve_usd, ended.reserve_usd) as reserve_usd_first
       from public.lt_wallets_asked(p) asked
       join public.lt_order_attempts ended using (wallet_address, mode)
       join public.lt_orders o on o.lt_order_id = ended.lt_order_id
       cross join lateral public.lt_order_progress(ended.lt_order_id) done
-      where ended.state in ('killed', 'matched', 'cancelled') and ended.closed_at > least(fresh, lately)
+      cross join lateral (
+        select coalesce(done.target, ended.amount_usd, ended.shares) as target,
+          ended.state = 'rejected' as is_refused
+      ) due
+      where ended.state in ('killed', 'matched', 'cancelled', 'rejected') and ended.closed_at > least(fresh, lately)
         and ended.decided_by is null and ended.lt_order_id <> all (later)
         and case when ended.order_type in ('FAK', 'FOK')
           then done.attempts <= (p ->> 'retakes_most')::integer
-          else ended.called_off = 'reprice' and ended.closed_at > lately
+          else (due.is_refused or ended.called_off = 'reprice') and ended.closed_at > lately
             and done.attempts <= (p ->> 'reprices_most')::integer end
         and not exists (
           select from public.lt_order_attempts other
           where other.lt_order_id = ended.lt_order_id
             and (other.attempt_no > ended.attempt_no or other.closed_at is null or other.state = 'lost'
                  or other.decided_by is not null))
-        and done.target - done.filled > dust and o.outcome in ('OPEN', 'CANCELLED')
+        and (not due.is_refused or public.lt_is_off_tick(ended) and not exists (
+          select from public.lt_order_attempts other
+          where other.lt_order_id = ended.lt_order_id and other.attempt_no < ended.attempt_no
+            and public.lt_is_off_tick(other)))
+        and due.target - done.filled > dust and o.outcome in ('OPEN', 'CANCELLED')
         -- What is taken on paper still stands on the real book, and would be taken once more.
         and (ended.mode = 'live' or done.filled = 0)
         and (ended.order_type not in ('FAK', 'FOK') or exists (
@@ -180,9 +198,12 @@ begin
       join public.lt_orders o on o.lt_order_id = stands.lt_order_id
       left join lateral (
         select c.action from (
-          select c.action from public.lt_controls c
-          where c.cleared_at is null and c.action in ('kill', 'pause')
-            and c.scope in ('global', 'strategy:' || stands.strategy_id, 'wallet:' || stands.wallet_address)
+          -- A switch of the wallet holds for the purses of those that name it.
+          select case c.action when 'freeze' then 'pause' else c.action end as action from public.lt_controls c
+          where c.cleared_at is null and c.action <> 'breaker' and coalesce(c.mode = stands.mode, true)
+            and c.scope in ('global', 'strategy:' || stands.strategy_id, 'wallet:' || stands.wallet_address, (
+              select 'wallet:' || lower(s.wallet_address) from public.lt_strategies s
+              where s.strategy_id = stands.strategy_id))
           union all
           select 'pause' from public.lt_strategies s where s.strategy_id = stands.strategy_id and s.is_paused
           union all

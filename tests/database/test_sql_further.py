@@ -65,6 +65,19 @@ async def test_nobody_goes_on_buying_what_its_trader_has_sold_of_since(trading: 
     assert (late["reason"], late["value"]) == ("already_executed", "its trader has sold")
 
 
+async def test_an_order_that_was_refused_for_its_tick_has_all_of_it_left_once(trading: Desk) -> None:
+    purchase = await trading.signal()
+    first = await trading.claim(purchase)
+    words = {"note": "tick_size: breaks minimum tick size", "closed": True}
+    await trading.record(first["exchange_order_id"], "rejected", **words)
+    (left,) = await remainders(trading)
+    assert (left["left"], left["left_usd"], left["is_off_tick"]) == ("6.00", "6.00", True)
+    assert (left["attempt_no"], left["attempts"]) == (1, 0)
+    second = await trading.claim(purchase, lt_order_id=first["lt_order_id"], after_attempt=1)
+    await trading.record(second["exchange_order_id"], "rejected", **words)
+    assert await remainders(trading) == []
+
+
 @pytest.mark.parametrize("state", ["rejected", "abandoned", "unknown"])
 async def test_an_order_whose_last_attempt_did_not_end_on_the_book_has_nothing_left(
     trading: Desk, state: str

@@ -7,6 +7,8 @@ from decimal import Decimal
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.aftercare import BY_LOOKING, aftercare
+from tests.support.eventually import eventually
 from tests.support.trading_room import POLICY, TradingRoom, open_room
 from worker.execution.submit import Executed, Received
 from worker.handlers.judge import Case, Judge
@@ -96,3 +98,23 @@ async def test_what_may_not_be_repeated_stays_refused_and_says_why(room: Trading
     assert said == ["strategy_paused", "market_closed"]
     (attempt,) = await room.attempts()
     assert (attempt["state"], room.accepted()) == ("rejected", [])
+
+
+async def test_what_nobody_got_to_repeat_is_found_and_sent_once_on_the_tick_of_now(room: TradingRoom) -> None:
+    await room.desk.execute("update public.lt_strategies set order_type = 'FAK'")
+    _, _, refused = await refused_off_tick(room)
+    async with aftercare(room, timing=BY_LOOKING):
+        await eventually(lambda: _attempts_are(room, 2), within_s=20)
+        await eventually(lambda: _is_filled(room, refused.granted.lt_order_id), within_s=20)
+    first, second = await room.attempts()
+    assert (first["state"], second["state"]) == ("rejected", "matched")
+    assert (second["attempt_no"], second["limit_price"]) == (2, D("0.51"))
+    assert second["amount_usd"] <= first["amount_usd"]
+
+
+async def _attempts_are(room: TradingRoom, number: int) -> bool:
+    return len(await room.attempts()) == number
+
+
+async def _is_filled(room: TradingRoom, lt_order_id: str) -> bool:
+    return bool((await room.desk.order(lt_order_id))["status"] == "FILLED")

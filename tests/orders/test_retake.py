@@ -44,6 +44,7 @@ def a_remainder(**changes: Any) -> Remainder:
             attempt_no=1,
             attempts=1,
             closed_at=NOW,
+            is_off_tick=False,
             signal=SIGNAL,
         ),
         **changes,

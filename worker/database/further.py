@@ -86,6 +86,7 @@ def _remainder(row: Row) -> Remainder | None:
         attempt_no=count_of(row, "attempt_no"),
         attempts=count_of(row, "attempts"),
         closed_at=moment_of(row, "closed_at"),
+        is_off_tick=flag_of(row, "is_off_tick"),
         signal=signal,
     )
 

@@ -89,7 +89,7 @@ class Judge:
         Raises `WorkerError`.
         """
         try:
-            market = await self.exchange.market(remainder.signal.condition_id)
+            market = await self.exchange.market(remainder.signal.condition_id, anew=remainder.is_off_tick)
         except MarketNotFound:
             return Skip(SkipReason.MARKET_NOT_FOUND, value=remainder.signal.condition_id)
         book = await self.exchange.book(remainder.token_id)

@@ -1,7 +1,7 @@
 """A market's tick changes while it trades: an order that is refused for it is decided anew, on the tick of now.
 
 What the exchange refused for certain is dead, and nothing of it can trade beside a further attempt of the same order.
-Once is enough: whoever is refused again was not late.
+Once is enough: whoever is refused again was not late. What nobody got to repeat is found among the remainders.
 """
 
 import structlog

@@ -60,6 +60,7 @@ class Remainder:
     attempt_no: int
     attempts: int
     closed_at: datetime
+    is_off_tick: bool  # the last attempt was refused for it: what is remembered of the market is out of date
     signal: Signal
 
     def until(self, policy: RemainderPolicy) -> datetime:
