@@ -1,8 +1,8 @@
 -- What became of an attempt: states, trades, and the platform's row recomputed from them.
 
 -- Writes one trade. Trades only move forward: what is final or reversed stays, and older news is ignored.
--- Returns 'booked', 'settled', 'amended', 'known', or 'conflict' when the news contradicts what stands.
-create or replace function public.lt_book_fill(attempt_id text, fill jsonb)
+-- Returns 'booked', 'settled', 'amended', 'known', or 'conflict' when the news contradicts what stands, or the order.
+create or replace function public.lt_book_fill(attempt public.lt_order_attempts, fill jsonb)
 returns text
 language plpgsql security invoker set search_path = '' set timezone = 'UTC'
 as $$
@@ -10,10 +10,13 @@ declare
   told public.lt_fills := jsonb_populate_record(null::public.lt_fills, fill);
   kept public.lt_fills;
 begin
+  if (told.side, told.token_id) is distinct from (attempt.side, attempt.token_id) then
+    return 'conflict';
+  end if;
   insert into public.lt_fills (
     trade_id, exchange_order_id, role, side, token_id, price, shares, fee_usd, state, matched_at, settled_at)
   values (
-    told.trade_id, attempt_id, told.role, told.side, told.token_id, told.price, told.shares,
+    told.trade_id, attempt.exchange_order_id, told.role, told.side, told.token_id, told.price, told.shares,
     coalesce(told.fee_usd, 0), told.state, told.matched_at,
     case when told.state <> 'provisional' then clock_timestamp() end)
   on conflict (exchange_order_id, trade_id, role) do nothing;
@@ -22,9 +25,13 @@ begin
   end if;
 
   select * into kept from public.lt_fills f
-  where f.exchange_order_id = attempt_id and f.trade_id = told.trade_id and f.role = told.role;
+  where f.exchange_order_id = attempt.exchange_order_id and f.trade_id = told.trade_id and f.role = told.role;
   if kept.state <> 'provisional' then
-    return case when told.state in ('provisional', kept.state) then 'known' else 'conflict' end;
+    return case
+      when told.state = 'provisional' or told.state = kept.state and (
+        kept.state = 'reversed' or (told.price, told.shares, coalesce(told.fee_usd, kept.fee_usd))
+          = (kept.price, kept.shares, kept.fee_usd)) then 'known'
+      else 'conflict' end;
   end if;
   -- A fee, and sometimes a size, is known only once the trade is mined.
   if (told.state, told.price, told.shares, coalesce(told.fee_usd, kept.fee_usd))
@@ -146,7 +153,7 @@ $$;
 
 -- {exchange_order_id, state, note, answer, closed, sent_at, answered_at, lookup, barred, decided_by, fills,
 --  lost_after_lookups, lost_after_s}
---   -> {now, state, status, changed, closed, late, sends, not_found, lookups, conflicts, strategy_id, frozen,
+--   -> {now, state, status, changed, closed, late, sends, not_found, lookups, conflicts, worse, strategy_id, frozen,
 --       capital: null where nothing changed}
 create or replace function public.lt_record(p jsonb)
 returns jsonb
@@ -165,6 +172,7 @@ declare
   refusal    text;
   booking    record;
   conflicts  jsonb := '[]';
+  worse      jsonb := '[]';
   booked     boolean := false;
   changed    boolean;
   frozen     text;
@@ -205,12 +213,16 @@ begin
   end if;
 
   for booking in
-    select f.value ->> 'trade_id' as trade_id, public.lt_book_fill(before.exchange_order_id, f.value) as result
+    select
+      f.value ->> 'trade_id' as trade_id, public.lt_book_fill(before, f.value) as result,
+      ((f.value ->> 'price')::numeric - before.limit_price) * case before.side when 'BUY' then 1 else -1 end > 0 as is_worse
     from jsonb_array_elements(coalesce(p -> 'fills', '[]')) f
   loop
     booked := booked or booking.result in ('booked', 'settled', 'amended');
     if booking.result = 'conflict' then
       conflicts := conflicts || to_jsonb(booking.trade_id);
+    elsif booking.is_worse then
+      worse := worse || to_jsonb(booking.trade_id);   -- the exchange never should, and the money is gone all the same
     end if;
   end loop;
 
@@ -281,7 +293,8 @@ begin
       select from public.lt_fills f
       where f.exchange_order_id = before.exchange_order_id and f.booked_at > before.closed_at
         and f.trade_id in (select told ->> 'trade_id' from jsonb_array_elements(coalesce(p -> 'fills', '[]')) told)),
-    'sends', attempt.sends, 'not_found', attempt.not_found, 'lookups', attempt.lookups, 'conflicts', conflicts);
+    'sends', attempt.sends, 'not_found', attempt.not_found, 'lookups', attempt.lookups, 'conflicts', conflicts,
+    'worse', worse);
 end
 $$;
 

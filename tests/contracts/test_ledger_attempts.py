@@ -247,3 +247,13 @@ async def test_a_settled_trade_that_is_told_otherwise_raises_the_alarm(office: O
     with structlog.testing.capture_logs() as logs:
         await office.ledger.record(replace(matched, fills=(reversed_,)))
     assert [(entry["event"], entry["trade_ids"]) for entry in logs] == [("fill.contradicted", ["t-1"])]
+
+
+async def test_a_trade_beyond_the_limit_raises_the_alarm(office: Office) -> None:
+    _, envelope = await office.executed()
+    bad = replace(a_fill(envelope.order_id), price=Decimal("0.99"))
+    with structlog.testing.capture_logs() as logs:
+        await office.ledger.record(
+            AttemptRecord(envelope.order_id, AttemptState.MATCHED, "matched", fills=(bad,))
+        )
+    assert [(entry["event"], entry["trade_ids"]) for entry in logs] == [("fill.beyond_limit", ["t-1"])]

@@ -61,6 +61,42 @@ async def test_trades_only_move_forward(trading: Desk) -> None:
     assert await booked() == settled
 
 
+@pytest.mark.parametrize("told", [{"shares": "11"}, {"price": "0.49"}, {"fee_usd": "0.5"}])
+async def test_a_final_trade_that_is_told_with_other_numbers_contradicts_the_books(
+    trading: Desk, told: Row
+) -> None:
+    attempt = await claimed(trading)
+    trade = fill("12", state="final")
+    await trading.record(attempt["exchange_order_id"], "matched", fills=[trade])
+    for news, conflicts in (
+        (trade, []),
+        (trade | {"fee_usd": None}, []),
+        (trade | {"shares": "12.000"}, []),
+        (trade | told, [trade["trade_id"]]),
+    ):
+        answer = await trading.record(attempt["exchange_order_id"], "matched", fills=[news])
+        assert (answer["changed"], answer["conflicts"]) == (False, conflicts)
+    (kept,) = await trading.rows("select price, shares, fee_usd from public.lt_fills")
+    assert kept == {"price": Decimal("0.5"), "shares": Decimal(12), "fee_usd": Decimal(0)}
+
+
+@pytest.mark.parametrize("told", [{"side": "SELL"}, {"token_id": "999"}])
+async def test_a_trade_of_another_side_or_token_is_not_booked(trading: Desk, told: Row) -> None:
+    attempt = await claimed(trading)
+    strange = fill("12", state="final") | told
+    answer = await trading.record(attempt["exchange_order_id"], "matched", fills=[strange])
+    assert (answer["changed"], answer["conflicts"]) == (True, [strange["trade_id"]])  # the state is news
+    assert await trading.rows("select from public.lt_fills") == []
+
+
+async def test_a_trade_at_a_worse_price_than_the_limit_is_booked_and_told(trading: Desk) -> None:
+    attempt = await claimed(trading)
+    at_limit, worse = fill("4", "0.51"), fill("4", "0.52")
+    answer = await trading.record(attempt["exchange_order_id"], "matched", fills=[at_limit, worse])
+    assert (answer["worse"], answer["conflicts"]) == ([worse["trade_id"]], [])
+    assert len(await trading.rows("select from public.lt_fills")) == 2
+
+
 async def test_a_reversed_trade_is_taken_out_of_the_order_and_its_capital_comes_back(trading: Desk) -> None:
     attempt = await claimed(trading)
     kept, undone = fill("4"), fill("8")

@@ -1,4 +1,4 @@
-"""What a human must hear of the answer to a record: trades that contradict the books, and a strategy that they froze."""
+"""What a human must hear of the answer to a record: trades that contradict the books or the limit, and a strategy that they froze."""
 
 import structlog
 
@@ -24,7 +24,15 @@ def alarm(record: AttemptRecord, answer: Row) -> None:
             "fill.contradicted",
             order_id=record.order_id,
             trade_ids=conflicts,
-            fix="a settled trade was told otherwise and stays as it was booked: look it up on the chain",
+            fix="the books stay as they are, a settled trade was told otherwise or one is not of this order: look it up "
+            "on the chain",
+        )
+    if worse := texts_of(answer, "worse"):
+        log.critical(
+            "fill.beyond_limit",
+            order_id=record.order_id,
+            trade_ids=worse,
+            fix="it is booked at its price, which the order's limit forbids: compare it with the chain",
         )
     if answer.get("frozen") is not None:
         log.critical(
