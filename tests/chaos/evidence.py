@@ -33,11 +33,11 @@ select d.strategy_id, d.ft_order_id::text, d.state, d.reason, coalesce(d.decided
        f.side, f.condition_id, f.token_label, f.order_time as traded_at, s.initial_capital as capital_usd,
        extract(epoch from coalesce(d.decided_at, d.updated_at) - f.created_at)::float8 as age_s,
        extract(epoch from clock_timestamp() - least(d.retry_at, d.expires_at))::float8 as overdue_s,
-       exists (
-         select from public.ft_orders bought
+       f.size / f.entry_price as paper_shares, (
+         select coalesce(sum(bought.size / bought.entry_price), 0) from public.ft_orders bought
          where (bought.wallet_id, bought.condition_id, bought.token_label, bought.side)
                = (f.wallet_id, f.condition_id, f.token_label, 'BUY')
-           and bought.order_time <= f.order_time) as paper_bought
+           and bought.order_time <= f.order_time) as paper_bought_shares
 from public.lt_decisions d
 join public.ft_orders f on f.order_id = d.ft_order_id
 join public.lt_strategies s using (strategy_id)

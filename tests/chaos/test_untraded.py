@@ -13,6 +13,7 @@ D = Decimal
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 STAGED = Staged(bet_usd=D(10), fresh_for_s=120.0)
 TOKEN = {"condition_id": "0xc", "token_label": "Yes", "traded_at": NOON}
+PAPER = {"paper_shares": D(20), "paper_bought_shares": D(80)}
 
 
 def pair(reason: str, side: str = "BUY", **changes: Any) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def pair(reason: str, side: str = "BUY", **changes: Any) -> dict[str, Any]:
     at = NOON + timedelta(hours=1)
     decided = {"state": "skipped", "reason": reason, "decided_at": at, "updated_at": at, "overdue_s": None}
     known = {"strategy_id": "LT", "ft_order_id": "one", "side": side, "capital_usd": D(100), "age_s": 1.0}
-    return {**TOKEN, **known, **decided, "paper_bought": True, **changes}
+    return {**TOKEN, **known, **decided, **PAPER, **changes}
 
 
 def deferred(reason: str, side: str = "BUY", overdue_s: float = -1.0) -> dict[str, Any]:
@@ -83,7 +84,13 @@ def test_there_is_a_position_when_the_exchange_has_sold_it_one() -> None:
     assert len(said(sale, orders=[bought("20")])) == 1
     assert said(sale, orders=[bought("20"), bought("20", side="SELL")]) == []
     assert said(sale, orders=[bought("20", "FAILED")]) == []
-    assert said({**sale, "paper_bought": False}, orders=[bought("20")]) == []
+    assert said({**sale, "paper_bought_shares": D(0)}, orders=[bought("20")]) == []
+
+
+def test_a_sale_is_too_small_when_the_traders_part_of_what_was_bought_is() -> None:
+    sale = pair("below_min_size", "SELL")
+    assert said(sale, orders=[bought("19.9")]) == []
+    assert len(said(sale, orders=[bought("20")])) == 1
 
 
 def test_not_everything_may_wait_however_good_the_reasons() -> None:

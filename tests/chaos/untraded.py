@@ -18,6 +18,7 @@ from worker.sandbox.exchange.fault_catalogue import FaultName
 _READ_BEFORE = timedelta(seconds=10)
 _OVERDUE_MOST_S = 5.0
 _DUST_SHARES = Decimal("0.01")
+_SMALLEST_SALE_SHARES = Decimal(5)  # that may rest on the exchange's book
 _DEFERRED_MOST = 0.1  # of all pairs may still wait, however good the reasons
 
 _BY_FAULT = {
@@ -63,7 +64,13 @@ def _wrong_with_skip(row: Row, evidence: Evidence, staged: Staged) -> str | None
             return None if left_usd < staged.bet_usd else f"it had {left_usd} USD left"
         case SkipReason.SELL_NO_POSITION, Side.SELL:
             held = _held_shares(row, evidence)
-            return None if held <= _DUST_SHARES or not row["paper_bought"] else f"it held {held} shares"
+            return (
+                None if held <= _DUST_SHARES or not row["paper_bought_shares"] else f"it held {held} shares"
+            )
+        case SkipReason.BELOW_MIN_SIZE, Side.SELL:
+            part = row["paper_shares"] / max(row["paper_bought_shares"], row["paper_shares"])
+            least = part * _held_shares(row, evidence)
+            return None if least < _SMALLEST_SALE_SHARES else f"it had {least} shares to sell"
         case SkipReason.SIGNAL_STALE, _:
             return None if row["age_s"] >= staged.fresh_for_s else f"it was {row['age_s']:.0f} s old"
         case SkipReason.MARKET_CLOSED, _:
