@@ -213,6 +213,7 @@ create table if not exists public.lt_entries (
   proceeds_usd   numeric not null,                    -- cools down from `at` on
   unredeemed_usd numeric not null,                    -- the part of it that is still shares of a winner
   fees_usd       numeric not null,
+  peak_usd       numeric not null default 0,          -- what the peak loses with it: it had counted what is taken back
   entered_at     timestamptz not null default now(),  -- the entries of one transaction are one step
   constraint lt_entries_mode_known check (mode in ('paper', 'live'))
 );

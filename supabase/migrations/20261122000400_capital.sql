@@ -49,21 +49,23 @@ cross join lateral (
 ) f;
 
 -- The entries of a strategy after one place and up to another (null: all that there are), summed. `peak_usd`: the most
--- that their realised sum ever came to, from one transaction to the next.
+-- that their realised sum ever came to, from one transaction to the next, without what was taken back since:
+-- `taken_back_usd` (nought or less), which a peak of before has lost, too.
 create or replace function public.lt_entries_sum(
   for_strategy_id text, in_mode text, after_seq bigint, through_seq bigint,
   out locked_usd numeric, out realised_usd numeric, out unredeemed_usd numeric, out fees_usd numeric,
-  out peak_usd numeric)
+  out peak_usd numeric, out taken_back_usd numeric)
 language plpgsql stable security invoker set search_path = ''
   set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 begin
   select
     coalesce(sum(e.locked_usd), 0), coalesce(sum(e.realised_usd), 0), coalesce(sum(e.unredeemed_usd), 0),
-    coalesce(sum(e.fees_usd), 0), greatest(max(e.running_usd), 0)
-  into locked_usd, realised_usd, unredeemed_usd, fees_usd, peak_usd
+    coalesce(sum(e.fees_usd), 0), greatest(max(e.running_usd), 0) + coalesce(sum(e.peak_usd), 0),
+    coalesce(sum(e.peak_usd), 0)
+  into locked_usd, realised_usd, unredeemed_usd, fees_usd, peak_usd, taken_back_usd
   from (
-    select e.*, sum(e.realised_usd) over (order by e.entered_at) as running_usd
+    select e.*, sum(e.realised_usd - e.peak_usd) over (order by e.entered_at) as running_usd
     from public.lt_entries e
     where e.strategy_id = for_strategy_id and e.mode = in_mode
       and e.entry_seq > after_seq and (through_seq is null or e.entry_seq <= through_seq)
@@ -145,7 +147,8 @@ from (
     case when redemption.awaited then coalesce(kept.unredeemed_usd, 0) + since.unredeemed_usd else 0 end
                                                     as awaiting_redeem_usd,
     s.initial_capital + greatest(
-      coalesce(kept.peak_realised_usd, 0), coalesce(kept.realised_usd, 0) + since.peak_usd) as peak_equity_usd,
+      coalesce(kept.peak_realised_usd, 0) + since.taken_back_usd,
+      coalesce(kept.realised_usd, 0) + since.peak_usd) as peak_equity_usd,
     coalesce(today.realised_usd, 0)                 as realised_today_usd,
     coalesce(kept.fees_usd, 0) + since.fees_usd     as fees_usd
   from public.lt_strategies s

@@ -69,6 +69,44 @@ as $$
   select pg_catalog.hashtextextended('lt_entries ' || of_strategy_id, 0)
 $$;
 
+-- What the peak loses (nought or less) when an order takes money back that it had entered: the peak is what it would
+-- have been without it. What stood higher before the order's money came stays. Whoever armed the strategy since has
+-- begun its peak with the money in it.
+create or replace function public.lt_peak_taken_back(
+  of_strategy_id text, in_mode text, for_lt_order_id text, came_at timestamptz, change_usd numeric)
+returns numeric
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
+as $$
+declare
+  capital public.lt_capital_now := public.lt_capital_of(of_strategy_id, in_mode);
+  first   bigint;
+  kept    public.lt_checkpoints;
+  before  numeric;
+begin
+  select min(e.entry_seq) into first from public.lt_entries e
+  where e.lt_order_id = for_lt_order_id and e.strategy_id = of_strategy_id and e.mode = in_mode
+    and e.at is not distinct from came_at and e.realised_usd <> 0;
+  if first is null or capital.strategy_id is null then
+    return 0;
+  end if;
+  if exists (
+    select from public.lt_checkpoints k
+    where k.strategy_id = of_strategy_id and k.mode = in_mode and k.armed_by is not null and k.through_entry_seq >= first
+  ) then
+    return change_usd;
+  end if;
+
+  select * into kept from public.lt_checkpoints k
+  where k.strategy_id = of_strategy_id and k.mode = in_mode and k.through_entry_seq < first
+  order by k.through_entry_seq desc, k.checkpoint_id desc limit 1;
+  select greatest(coalesce(kept.peak_realised_usd, 0) + s.taken_back_usd, coalesce(kept.realised_usd, 0) + s.peak_usd)
+  into before
+  from public.lt_entries_sum(of_strategy_id, in_mode, coalesce(kept.through_entry_seq, 0), first - 1) s;
+  return -least(-change_usd, greatest(capital.peak_equity_usd - capital.initial_usd - before, 0));
+end
+$$;
+
 -- Enters what the order differs by from its entries. Under the order's lock: of two that enter at once, the second
 -- then sees what the first one entered.
 create or replace function public.lt_enter(for_lt_order_id text)
@@ -88,15 +126,19 @@ begin
   ) entered;
 
   insert into public.lt_entries (
-    strategy_id, mode, lt_order_id, at, locked_usd, realised_usd, proceeds_usd, unredeemed_usd, fees_usd)
+    strategy_id, mode, lt_order_id, at, locked_usd, realised_usd, proceeds_usd, unredeemed_usd, fees_usd, peak_usd)
   select
     d.strategy_id, d.mode, for_lt_order_id, d.at, sum(d.locked_usd), sum(d.realised_usd), sum(d.proceeds_usd),
-    sum(d.unredeemed_usd), sum(d.fees_usd)
+    sum(d.unredeemed_usd), sum(d.fees_usd),
+    case when sum(d.realised_usd) < 0 and bool_or(d.is_entered)
+      then public.lt_peak_taken_back(d.strategy_id, d.mode, for_lt_order_id, d.at, sum(d.realised_usd)) else 0 end
   from (
-    select w.strategy_id, w.mode, w.at, w.locked_usd, w.realised_usd, w.proceeds_usd, w.unredeemed_usd, w.fees_usd
+    select w.strategy_id, w.mode, w.at, w.locked_usd, w.realised_usd, w.proceeds_usd, w.unredeemed_usd, w.fees_usd,
+      false as is_entered
     from public.lt_order_worth w where w.lt_order_id = for_lt_order_id
     union all
-    select e.strategy_id, e.mode, e.at, -e.locked_usd, -e.realised_usd, -e.proceeds_usd, -e.unredeemed_usd, -e.fees_usd
+    select e.strategy_id, e.mode, e.at, -e.locked_usd, -e.realised_usd, -e.proceeds_usd, -e.unredeemed_usd, -e.fees_usd,
+      e.realised_usd <> 0
     from public.lt_entries e where e.lt_order_id = for_lt_order_id
   ) d
   group by d.strategy_id, d.mode, d.at

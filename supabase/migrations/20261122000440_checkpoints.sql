@@ -106,7 +106,8 @@ as $$
   select
     coalesce(before.locked_usd, 0) + since.locked_usd, coalesce(before.realised_usd, 0) + since.realised_usd,
     coalesce(before.unredeemed_usd, 0) + since.unredeemed_usd, coalesce(before.fees_usd, 0) + since.fees_usd,
-    greatest(coalesce(before.peak_realised_usd, 0), coalesce(before.realised_usd, 0) + since.peak_usd)
+    greatest(coalesce(before.peak_realised_usd, 0) + since.taken_back_usd,
+             coalesce(before.realised_usd, 0) + since.peak_usd)
   from public.lt_entries_sum(of_strategy_id, in_mode, coalesce(before.through_entry_seq, 0), through) since
 $$;
 

@@ -4,10 +4,11 @@ from typing import LiteralString
 
 import pytest
 
-from tests.database.test_sql_capital import MARKET, audit, bought, sold
+from tests.database.test_sql_capital import MARKET, audit, bought, resolved_by_the_platform, sold
 from tests.support.desk import USER, Desk, Row, fill
 
 OTHER = "LT_TWO"
+SALE: Row = {"side": "SELL", "amount_usd": None, "shares": "10", "reserve_usd": "0", "reserve_shares": "10"}
 
 
 async def old_order(desk: Desk, lt_order_id: str, **columns: object) -> None:
@@ -84,5 +85,44 @@ async def test_no_checkpoint_ends_within_a_transaction(trading: Desk) -> None:
     before = await trading.capital()
     assert (before["peak_equity_usd"], before["realised_usd"]) == ("1002.00", "2.00")
     written = [(await trading.call("lt_checkpoint", {"least": 1, "most": 1}))["written"] for _ in range(2)]
-    assert (written, await trading.capital()) == ([1, 0], before)
+    assert (written, (await trading.capital())["peak_equity_usd"]) == ([1, 0], "1002.00")
     assert await audit(trading) == []
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+async def test_profit_that_is_taken_back_was_never_in_the_peak(
+    trading: Desk,
+    checkpoints: bool,  # noqa: FBT001 - a column of the table above
+) -> None:
+    async def after(step: Row) -> tuple[str, str]:
+        del step
+        if checkpoints:
+            await trading.call("lt_checkpoint", {"least": 1})
+        capital = await trading.capital()
+        return capital["peak_equity_usd"], capital["realised_usd"]
+
+    await bought(trading, fill("100", "0.2", state="final"))
+    assert await after(await sold(trading, "10", "0.5")) == ("1003.00", "3.00")
+    lost = await sold(trading, "10", "0.1")
+    assert await after(lost) == ("1003.00", "2.00")
+    # Reversed above the peak of before, and below it.
+    for price, peak in (("0.5", "1005.00"), ("0.25", "1003.00")):
+        sale = await trading.claim(await trading.signal(side="SELL"), expected={"side": "SELL"}, order=SALE)
+        part = fill("10", price, side="SELL")
+        booked = await trading.record(sale["exchange_order_id"], "matched", closed=True, fills=[part])
+        assert (await after(booked))[0] == peak
+        told = [part | {"state": "reversed"}]
+        reversed_ = await trading.record(sale["exchange_order_id"], "matched", closed=True, fills=told)
+        assert await after(reversed_) == ("1003.00", "2.00")
+    assert await audit(trading) == []
+
+
+async def test_a_win_that_becomes_a_loss_lowers_the_peak_to_what_it_was(trading: Desk) -> None:
+    await trading.execute("update public.lt_strategies set circuit_breaker_loss_pct = 20")
+    order = await bought(trading, fill("600", "0.2", state="final"))
+    await resolved_by_the_platform(trading, order)
+    assert (await trading.capital())["peak_equity_usd"] == "1480.00"
+    await resolved_by_the_platform(trading, order, "LOST")
+    capital = await trading.capital()
+    assert (capital["peak_equity_usd"], capital["realised_usd"]) == ("1000.00", "-120.00")
+    assert (await trading.claim(await trading.signal()))["granted"]
