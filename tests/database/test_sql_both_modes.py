@@ -33,3 +33,15 @@ async def test_what_is_asked_about_a_wallet_and_a_purse_is_told_of_each_in_its_o
         WALLET: "live",
         PURSE: "paper",
     }
+
+
+async def test_a_kill_of_the_wallet_calls_off_what_rests_for_a_shadow_that_names_it(live: Desk) -> None:
+    await switch(live, shadow=True)
+    on_paper = await claimed(live, await live.signal(), "paper", order=RESTS)
+    await live.record(on_paper["exchange_order_id"], "live")
+    ask = {**BOTH, "older_than_s": "3600", "paused": True}
+    assert (await live.call("lt_resting", ask))["resting"] == []
+    switched = {"scope": f"wallet:{WALLET}", "action": "kill", "reason": "wrong", "actor": "operator"}
+    await live.call("lt_control", {"mode": "live", **switched})
+    (resting,) = (await live.call("lt_resting", ask))["resting"]
+    assert (resting["wallet_address"], resting["halt"]) == (PURSE, "kill")
