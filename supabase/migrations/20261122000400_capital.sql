@@ -177,9 +177,10 @@ from (
 -- The numbers of an answer, after `spend_usd` more has been reserved. A strategy that is gone owns nothing.
 create or replace function public.lt_capital_json(capital public.lt_capital_now, spend_usd numeric default 0)
 returns jsonb
-language sql immutable security invoker set search_path = ''
+language sql volatile security invoker set search_path = ''
 as $$
   select jsonb_build_object(
+    'as_of', clock_timestamp(),   -- the younger one of two that are told is the one to believe
     'initial_usd', public.lt_text(coalesce(capital.initial_usd, 0)),
     'realised_usd', public.lt_text(coalesce(capital.realised_usd, 0)),
     'locked_usd', public.lt_text(coalesce(capital.locked_usd, 0) + spend_usd),

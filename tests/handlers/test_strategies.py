@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -20,7 +22,7 @@ from worker.orders.decide import Plan
 from worker.orders.ports import Refused
 from worker.orders.signal import Signal, parse_signal
 from worker.orders.strategy import InvalidStrategy, Strategy
-from worker.orders.terms import FtWalletId, StrategyId, WalletAddress
+from worker.orders.terms import FtWalletId, Mode, StrategyId, WalletAddress
 
 ONE = StrategyId("LT_ONE")
 FOLLOWED = FtWalletId("FT_ONE")
@@ -94,6 +96,25 @@ async def test_a_setting_that_nobody_obeys_is_said_once_and_again_when_it_change
     (note,) = [check for check in cabinet.health.checks if check.name == "settings"]
     assert note.level is Level.OK
     assert note.detail.startswith("LT_ONE stop_loss_pct = 7.00 has no effect")
+
+
+async def test_capital_that_was_overtaken_on_its_way_changes_nothing(room: TradingRoom) -> None:
+    cabinet = Cabinet(room)
+    await cabinet.strategies.load()
+    read = capital_of(cabinet)
+    assert read is not None
+    assert read.as_of is not None
+    younger, older = (
+        replace(read, available_usd=Decimal(usd), as_of=read.as_of + timedelta(seconds=seconds))
+        for usd, seconds in ((100, 2), (900, 1))
+    )
+    for told in (younger, older):
+        cabinet.strategies.heard(ONE, Mode.LIVE, told)
+    assert capital_of(cabinet) == younger
+    await cabinet.strategies.load()
+    before = capital_of(cabinet)
+    cabinet.strategies.heard(ONE, Mode.LIVE, replace(older, as_of=read.as_of))
+    assert capital_of(cabinet) == before
 
 
 async def test_the_strategies_of_a_paper_wallet_are_known_by_it(room: TradingRoom) -> None:

@@ -78,10 +78,16 @@ class Strategies:
         self._stale.set()
 
     def heard(self, strategy_id: StrategyId, mode: Mode, capital: Capital) -> None:
-        """What a claim or a record says that the strategy owns now: what the next bets are sized by."""
+        """What a claim or a record says that the strategy owns now: what the next bets are sized by. The youngest holds."""
+        if capital.is_older_than(self._heard.get((strategy_id, mode))):
+            return
         self._heard[strategy_id, mode] = capital
         strategy = self._by_id.get(strategy_id)
-        if isinstance(strategy, Strategy) and strategy.shadow_times.mode is mode:
+        if (
+            isinstance(strategy, Strategy)
+            and strategy.shadow_times.mode is mode
+            and not capital.is_older_than(strategy.capital)
+        ):
             self._by_id[strategy_id] = replace(strategy, capital=capital)
 
     def seen(self, version: str) -> None:
@@ -104,7 +110,7 @@ class Strategies:
             _tell(strategy, before=self._by_id.get(strategy.strategy_id))
         self._by_id = {strategy.strategy_id: strategy for strategy in loaded}
         for (strategy_id, mode), capital in tuple(self._heard.items()):
-            self.heard(strategy_id, mode, capital)  # younger than what was read
+            self.heard(strategy_id, mode, capital)  # if it is younger than what was read
         self._by_ft_wallet = dict(by_ft_wallet)
         # Trading as it should, and not as somebody believes: a note, no trouble.
         self._health.report("settings", Level.OK, "; ".join(_inert_of(loaded)))

@@ -4,7 +4,8 @@ And what it takes to trust it: `Books` keep checkpoints, and compute everything 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -15,7 +16,10 @@ from worker.orders.terms import Mode, StrategyId
 
 @dataclass(frozen=True, slots=True)
 class Capital:
-    """available = initial + realised - locked - cooldown - awaiting redeem; exposure = dollars in open positions."""
+    """available = initial + realised - locked - cooldown - awaiting redeem; exposure = dollars in open positions.
+
+    `as_of`: by the database's clock; answers overtake each other on their way.
+    """
 
     initial_usd: Decimal
     realised_usd: Decimal
@@ -24,6 +28,15 @@ class Capital:
     awaiting_redeem_usd: Decimal
     available_usd: Decimal
     exposure_usd: Decimal
+    as_of: datetime | None = field(default=None, compare=False)
+
+    def is_older_than(self, other: "Capital | None") -> bool:
+        return (
+            other is not None
+            and self.as_of is not None
+            and other.as_of is not None
+            and self.as_of < other.as_of
+        )
 
     @property
     def bankroll_usd(self) -> Decimal:
@@ -39,13 +52,16 @@ def parse_capital(row: Mapping[str, Any]) -> Capital:
     """From the `capital` object of our SQL functions, numerics as text. Raises SchemaError if one is missing."""
     amounts: dict[str, Decimal] = {}
     for column in fields(Capital):
+        if column.name == "as_of":
+            continue
         amount = exact_decimal(row.get(column.name))
         if amount is None:
             raise SchemaError(
                 f"capital.{column.name}: expected a number as text, was {row.get(column.name)!r}."
             )
         amounts[column.name] = amount
-    return Capital(**amounts)
+    as_of = row.get("as_of")
+    return Capital(**amounts, as_of=datetime.fromisoformat(as_of) if isinstance(as_of, str) else None)
 
 
 @dataclass(frozen=True, slots=True)
