@@ -1,5 +1,6 @@
 """Paper trading: like the real thing, except that nothing is sent."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -162,6 +163,52 @@ async def test_an_order_of_an_earlier_process_is_what_was_written_down_of_it(
         assert view.size_matched == (12 if filled else 0)
         assert await exchange.cancel(SOME_WALLET, NO_ORDER) is (status == "LIVE")
         assert not (await exchange.lookup(SOME_WALLET, OrderId("0x" + "11" * 32))).found
+
+
+async def test_an_order_that_two_recall_at_once_stays_cancelled_for_both(floor: Floor) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    remembered = Remembered(state=AttemptState.LIVE, shares=Decimal(20), expires_at=None, fills=())
+    turns = iter((first, second))
+
+    async def recall(_: OrderId) -> Remembered:
+        await next(turns).wait()
+        return remembered
+
+    async with paper_on(floor, recall=recall) as exchange, asyncio.TaskGroup() as group:
+        cancelled = group.create_task(exchange.cancel(SOME_WALLET, NO_ORDER))
+        looked_up = group.create_task(exchange.lookup(SOME_WALLET, NO_ORDER))
+        first.set()
+        assert await cancelled
+        second.set()
+        assert (await looked_up).status == "CANCELED"
+
+
+async def test_what_rests_is_cancelled_when_its_market_closes() -> None:
+    async with open_floor() as floor, paper_on(floor) as exchange:
+        floor.offer("0.60", "100")
+        market = await exchange.market(floor.condition_id)
+        resting = await exchange.prepare(
+            floor.wallet, plan(market, limit_price="0.50", order_type=OrderType.GTC)
+        )
+        assert (await exchange.submit(resting)).status == "live"
+        remembered = Remembered(
+            state=AttemptState.LIVE,
+            shares=Decimal(20),
+            expires_at=None,
+            fills=(),
+            condition_id=floor.condition_id,
+        )
+
+        async def recall(_: OrderId) -> Remembered:
+            return remembered
+
+        async with paper_on(floor, recall=recall) as later:
+            for one, order_id in ((exchange, resting.order_id), (later, NO_ORDER)):
+                assert (await one.lookup(floor.wallet, order_id)).status == "LIVE"
+            floor.venue.backoffice.close(floor.condition_id)
+            for one, order_id in ((exchange, resting.order_id), (later, NO_ORDER)):
+                await one.market(floor.condition_id, anew=True)
+                assert (await one.lookup(floor.wallet, order_id)).status == "CANCELED"
 
 
 async def test_an_order_that_is_not_of_paper_is_refused(floor: Floor, exchange: PolymarketExchange) -> None:

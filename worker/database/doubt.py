@@ -17,7 +17,7 @@ from worker.database.values import (
 )
 from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import Remembered
-from worker.orders.terms import OrderId
+from worker.orders.terms import ConditionId, OrderId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Evidence:
             shares=None if self.attempt.get("shares") is None else decimal_of(self.attempt, "shares"),
             expires_at=optional_moment_of(self.attempt, "expires_at"),
             fills=tuple(parse_fill(row) for row in self.fills),
+            condition_id=ConditionId(text_of(self.attempt, "condition_id")),
         )
 
 

@@ -61,6 +61,7 @@ class _Kept:
     status: str
     fills: tuple[Fill, ...]
     dies_at: datetime | None
+    condition_id: ConditionId | None
 
 
 class PaperExchange:
@@ -160,8 +161,8 @@ class PaperExchange:
         kept = await self._find(order_id)
         if kept is None:
             return OrderView(order_id, found=False)
-        if kept.status == "LIVE" and kept.dies_at is not None and self._clock.now() >= kept.dies_at:
-            kept = self._kept[order_id] = replace(kept, status="CANCELED")
+        if kept.status == "LIVE" and await self._is_over(kept):
+            kept = self._kept[order_id] = replace(self._kept.get(order_id, kept), status="CANCELED")
         matched = sum((fill.shares for fill in kept.fills), Decimal(0))
         return OrderView(order_id, found=True, status=kept.status, size_matched=matched, fills=kept.fills)
 
@@ -247,14 +248,27 @@ class PaperExchange:
             for number, each in enumerate(execution.taken)
         )
         rests = envelope.order_type.rests and not execution.complete
-        self._keep(
-            envelope.order_id, _Kept("LIVE" if rests else "MATCHED", fills, _death(envelope.expires_at))
-        )
+        status = "LIVE" if rests else "MATCHED"
+        self._keep(envelope.order_id, _Kept(status, fills, _death(envelope.expires_at), market.condition_id))
         return fills
 
+    async def _is_over(self, kept: _Kept) -> bool:
+        """Whether its time is up, or its market closed: the exchange takes whatever rests there off the book."""
+        if kept.dies_at is not None and self._clock.now() >= kept.dies_at:
+            return True
+        if kept.condition_id is None:
+            return False
+        try:
+            return (await self._market_data.market(kept.condition_id)).closed
+        except ExchangeError:
+            return False  # asked again with the next look-up
+
     async def _find(self, order_id: OrderId) -> _Kept | None:
-        if order_id not in self._kept and (remembered := await self._recall(order_id)) is not None:
-            self._keep(order_id, _reopened(remembered))
+        if order_id not in self._kept:
+            remembered = await self._recall(order_id)
+            # Meanwhile somebody else may have recalled it, and cancelled it since.
+            if remembered is not None and order_id not in self._kept:
+                self._keep(order_id, _reopened(remembered))
         return self._kept.get(order_id)
 
     def _keep(self, order_id: OrderId, kept: _Kept) -> None:
@@ -279,7 +293,7 @@ def _reopened(remembered: Remembered) -> _Kept:
         status = "MATCHED" if complete else "LIVE"
     else:
         status = "CANCELED"
-    return _Kept(status, remembered.fills, _death(remembered.expires_at))
+    return _Kept(status, remembered.fills, _death(remembered.expires_at), remembered.condition_id)
 
 
 def _death(expires_at: datetime | None) -> datetime | None:

@@ -16,6 +16,7 @@ from worker.orders.lifecycle import AttemptState
 from worker.orders.reasons import SkipReason
 from worker.orders.skips import Deferral
 from worker.orders.terms import (
+    ConditionId,
     Fence,
     FtOrderId,
     LtOrderId,
@@ -176,6 +177,7 @@ class Remembered:
     shares: Decimal | None  # what it is for; None: it spends dollars
     expires_at: datetime | None
     fills: tuple[Fill, ...]
+    condition_id: ConditionId | None = None  # None: nobody knows its market
 
 
 @dataclass(frozen=True, slots=True)
