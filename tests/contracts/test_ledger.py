@@ -144,7 +144,7 @@ async def test_more_sold_than_bought_raises_the_alarm_and_pauses_the_strategy(of
     )
     envelope = envelope_of(sale)
     assert isinstance(await office.ledger.claim(sale, envelope, await office.lease(), stages_now()), Granted)
-    sold = replace(a_fill(envelope.order_id), side=Side.SELL, shares=Decimal(13))
+    sold = replace(a_fill(envelope.order_id), side=Side.SELL, shares=Decimal(13), price=sale.limit_price)
     with structlog.testing.capture_logs() as logs:
         await office.ledger.record(
             AttemptRecord(envelope.order_id, AttemptState.MATCHED, "matched", fills=(sold,), closed=True)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.support.desk import TOKEN
 from worker.orders.findings import Finding, absent, found, told
 from worker.orders.lifecycle import ALIVE, FILL_TRANSITIONS, AttemptState, FillState, adopted, transition
 from worker.orders.outcomes import classify
@@ -128,7 +129,7 @@ def fill_of(history: History, number: int, state: FillState) -> Fill:
         order_id=OrderId("0x1"),
         role="TAKER",
         side=Side.BUY,
-        token_id=TokenId("7"),
+        token_id=TokenId(TOKEN),
         price=Decimal("0.5"),
         shares=history.trades[number],
         fee_usd=Decimal(0),
@@ -211,7 +212,7 @@ class OrderNews(RuleBasedStateMachine):
             envelope=Envelope(
                 order_id=OrderId("0x1"),
                 wallet=WalletAddress("0x2"),
-                token_id=TokenId("7"),
+                token_id=TokenId(TOKEN),
                 side=Side.BUY,
                 order_type=history.order_type,
                 exchange_version=ExchangeVersion.STANDARD,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from tests.support.desk import WALLET, Desk
+from tests.support.desk import TOKEN, WALLET, Desk
 from tests.support.plans import envelope_of, plan_of, stages_now
 from worker.orders.lifecycle import FillState
 from worker.orders.ports import (
@@ -71,7 +71,7 @@ def a_fill(order_id: OrderId, *, state: FillState = FillState.PROVISIONAL, trade
         order_id=order_id,
         role="TAKER",
         side=Side.BUY,
-        token_id=TokenId("1"),
+        token_id=TokenId(TOKEN),
         price=Decimal("0.50"),
         shares=Decimal("12.00"),
         fee_usd=Decimal("0.0123"),
