@@ -78,8 +78,16 @@ create or replace trigger lt_orders_end_together after update of outcome on publ
     and (old.outcome = 'OPEN' and new.outcome in ('WON', 'LOST') or old.outcome = 'CANCELLED' and new.outcome = 'OPEN'))
   execute function public.lt_resolve_siblings();
 
+-- Whoever had an order of the token in hand while it ended finds that out with his own last step.
+drop trigger if exists lt_orders_end_late on public.lt_orders;
+create constraint trigger lt_orders_end_late after update on public.lt_orders
+  deferrable initially deferred for each row when (new.outcome = 'OPEN' and not coalesce(new.is_force_test, false))
+  execute function public.lt_resolve_siblings();
+
 -- Few of all orders are open, and their markets are asked for all day.
-create index if not exists lt_orders_open_market_idx on public.lt_orders (condition_id) where outcome = 'OPEN';
+-- A purchase that the platform called off or sold after it had brought shares holds them all the same.
+create index if not exists lt_orders_unsettled_market_idx on public.lt_orders (condition_id)
+  where outcome = 'OPEN' or (outcome in ('CANCELLED', 'SOLD') and shares_bought > 0);
 
 -- {mode, wallets, limit, after: condition_id} -> {now, markets: [{condition_id, token_id, ends_at, orders}]}
 -- Markets with open orders of these wallets, in the order of their ids: a whole page has another one after its last.
@@ -101,7 +109,8 @@ as $$
     from (
       select o.condition_id, min(o.token_id) as token_id, min(o.lt_order_id) as lt_order_id, count(*) as orders
       from public.lt_orders o
-      where o.outcome = 'OPEN' and o.condition_id > coalesce(p ->> 'after', '')
+      where (o.outcome = 'OPEN' or (o.outcome in ('CANCELLED', 'SOLD') and o.shares_bought > 0))
+        and o.condition_id > coalesce(p ->> 'after', '')
         and coalesce(o.is_shadow, false) = (p ->> 'mode' = 'paper') and not coalesce(o.is_force_test, false)
         and exists (
           select from public.lt_order_attempts a
@@ -115,7 +124,8 @@ $$;
 
 -- {mode, condition_id, winning_token_id, winning_label, limit}
 --   -> {now, won, lost, waiting, contradicted: [lt_order_id], more}
--- The market is closed and its winner known: every open order of it is WON or LOST, compare-and-set on OPEN. A position
+-- The market is closed and its winner known: every order of it that is open, or that was called off or sold elsewhere
+-- and still holds shares, is WON or LOST, compare-and-set on its outcome. A position
 -- waits as a whole while one of its fills may still be reversed, or one of its attempts may still trade. Orders that
 -- were resolved otherwise before are left as they are, and named. At most `limit` orders (500) at once.
 create or replace function public.lt_settle_market(p jsonb)
@@ -136,7 +146,8 @@ begin
   with market as materialized (
     select o.lt_order_id, o.strategy_id, o.token_id, o.outcome,
       case when o.token_id = p ->> 'winning_token_id' then 'WON' else 'LOST' end as ends,
-      o.outcome = 'OPEN' and (
+      o.outcome in ('OPEN', 'CANCELLED', 'SOLD') as is_unsettled,
+      o.outcome in ('OPEN', 'CANCELLED', 'SOLD') and (
         -- Of the executor before us a pending row waits for whoever placed it.
         o.status = 'PENDING'
         or exists (
@@ -145,17 +156,20 @@ begin
             select from public.lt_fills f
             where f.exchange_order_id = a.exchange_order_id and f.state = 'provisional')))) as may_move
     from public.lt_orders o
-    where o.condition_id = p ->> 'condition_id' and o.outcome in ('OPEN', 'WON', 'LOST')
+    where o.condition_id = p ->> 'condition_id'
+      and (o.outcome in ('OPEN', 'WON', 'LOST')
+           or o.outcome in ('CANCELLED', 'SOLD') and o.shares_bought > 0
+              and exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id))
       and coalesce(o.is_shadow, false) = on_paper and not coalesce(o.is_force_test, false)
   ), positions as (
     select strategy_id, token_id from market
     group by strategy_id, token_id having not bool_or(may_move)
   ), ready as (
-    select o.lt_order_id, market.ends
+    select o.lt_order_id, market.ends, market.outcome
     from market
     join positions using (strategy_id, token_id)
     join public.lt_orders o using (lt_order_id)
-    where o.outcome = 'OPEN'
+    where market.is_unsettled and o.outcome = market.outcome
     order by o.lt_order_id
     limit most + 1
     for no key update of o
@@ -164,13 +178,13 @@ begin
       outcome = ready.ends, winning_label = p ->> 'winning_label', resolved_at = ended_at,
       pnl = public.lt_pnl(o, case ready.ends when 'WON' then 1 else 0 end), updated_at = clock_timestamp()
     from (select * from ready order by lt_order_id limit most) ready
-    where o.lt_order_id = ready.lt_order_id and o.outcome = 'OPEN'
+    where o.lt_order_id = ready.lt_order_id and o.outcome = ready.outcome
     returning o.outcome
   )
   select jsonb_build_object(
     'won', (select count(*) from settled where outcome = 'WON'),
     'lost', (select count(*) from settled where outcome = 'LOST'),
-    'waiting', (select count(*) from market where outcome = 'OPEN'
+    'waiting', (select count(*) from market where is_unsettled
                 and not exists (select from positions where (positions.strategy_id, positions.token_id)
                                 = (market.strategy_id, market.token_id))),
     'contradicted', coalesce((

@@ -5,7 +5,7 @@ from typing import LiteralString
 import pytest
 
 from tests.database.test_sql_capital import MARKET, audit, bought, resolved_by_the_platform, sold
-from tests.support.desk import USER, Desk, Row, fill
+from tests.support.desk import CONDITION, USER, WALLET, Desk, Row, fill
 
 OTHER = "LT_TWO"
 SALE: Row = {"side": "SELL", "amount_usd": None, "shares": "10", "reserve_usd": "0", "reserve_shares": "10"}
@@ -126,3 +126,40 @@ async def test_a_win_that_becomes_a_loss_lowers_the_peak_to_what_it_was(trading:
     capital = await trading.capital()
     assert (capital["peak_equity_usd"], capital["realised_usd"]) == ("1000.00", "-120.00")
     assert (await trading.claim(await trading.signal()))["granted"]
+
+
+@pytest.mark.parametrize("outcome", ["SOLD", "CANCELLED"])
+async def test_a_purchase_that_the_platform_took_for_over_is_settled_with_its_market(
+    trading: Desk, outcome: str
+) -> None:
+    order = await bought(trading, fill("12", state="final"))
+    await resolved_by_the_platform(trading, order, outcome)
+    asked = await trading.call("lt_unsettled_markets", {"mode": "paper", "wallets": [WALLET]})
+    assert [market["condition_id"] for market in asked["markets"]] == [CONDITION]
+    assert [(await trading.call("lt_settle_market", MARKET))["won"] for _ in range(2)] == [1, 0]
+    capital = await trading.capital()
+    assert (capital["locked_usd"], capital["realised_usd"]) == ("0.00", "6.00")
+    assert await audit(trading) == []
+
+
+async def test_a_sale_that_is_being_recorded_while_its_token_ends_ends_with_it(
+    trading: Desk, database: str
+) -> None:
+    purchase = await bought(trading, fill("12", state="final"))
+    order = SALE | {"shares": "8", "reserve_shares": "8"}
+    sale = await trading.claim(await trading.signal(side="SELL"), expected={"side": "SELL"}, order=order)
+    part = fill("8", "0.6", side="SELL")
+    await trading.record(sale["exchange_order_id"], "matched", closed=False, fills=[part])
+    other = await Desk.open(database)
+    await other.connection.set_autocommit(False)
+    await other.record(sale["exchange_order_id"], "matched", closed=True, fills=[part | {"state": "final"}])
+    await resolved_by_the_platform(trading, purchase)
+    await other.connection.commit()
+    await other.close()
+    assert [row["outcome"] for row in await trading.rows("select outcome from public.lt_orders")] == [
+        "WON"
+    ] * 2
+    # 1000 - 6 + 8 * 0.6 + 4
+    capital = await trading.capital()
+    assert (capital["locked_usd"], capital["realised_usd"]) == ("0.00", "2.80")
+    assert await audit(trading) == []
