@@ -4,35 +4,45 @@
 -- what earlier sales took of that. A size is dollars: its own price makes shares of it (protocol.md "Capital").
 -- A purchase that the paper side closed as SOLD since the trader's sale was open when he made it. One trade under two
 -- ids counts once, as it is executed once.
+-- Of two ids it is the one of the sale's own scheme that counts. One pass over what he traded since his oldest purchase
+-- that was open then: whoever trades thousands of times at one price is sold for as fast as anybody.
 create or replace function public.lt_paper_before(sold public.ft_orders, out bought_shares numeric, out sold_shares numeric)
 language plpgsql stable security invoker set search_path = ''
 as $$
+declare
+  its_scheme text := public.lt_id_scheme(sold.source_trade_id);
 begin
-  with same as (
+  with same as materialized (
     select
-      o.order_id, o.side, o.outcome, o.order_time, o.created_at, o.resolved_time, o.entry_price,
-      o.size / nullif(o.entry_price, 0) as shares, public.lt_id_scheme(o.source_trade_id) as id_scheme
+      o.order_id, o.side, o.order_time, o.created_at, o.entry_price, o.size / nullif(o.entry_price, 0) as shares,
+      public.lt_id_scheme(o.source_trade_id) = its_scheme as in_its_scheme
     from public.ft_orders o
     where o.condition_id = sold.condition_id and o.wallet_id = sold.wallet_id and o.order_time <= sold.order_time
       and lower(o.trader_address) is not distinct from lower(sold.trader_address)
       and lower(btrim(o.token_label)) = lower(btrim(sold.token_label))
-  ), once as (
-    select o.* from same o
-    where not exists (
-      select from same twin
-      where twin.side = o.side and twin.entry_price = o.entry_price and twin.id_scheme <> o.id_scheme
-        and twin.order_time between o.order_time - interval '5 seconds' and o.order_time + interval '5 seconds'
-        and (twin.order_id = sold.order_id or twin.order_id < o.order_id and o.order_id <> sold.order_id))
+      and (o.side = 'SELL' or o.outcome = 'OPEN' or o.outcome = 'SOLD' and o.resolved_time >= sold.order_time)
   ), opened as (
-    select sum(o.shares) as shares, min(o.order_time) as since
-    from once o
-    where o.side = 'BUY' and o.shares > 0 and (o.outcome = 'OPEN' or o.outcome = 'SOLD' and o.resolved_time >= sold.order_time)
+    select min(o.order_time) as since from same o where o.side = 'BUY' and o.shares > 0
+  ), told as (
+    -- No frame of seconds: PostgreSQL would walk back and forth in it for every row.
+    select
+      o.*,
+      max(o.order_time) filter (where o.in_its_scheme)
+        over (partition by o.side, o.entry_price order by o.order_time) as twin_before,
+      min(o.order_time) filter (where o.in_its_scheme)
+        over (partition by o.side, o.entry_price order by o.order_time desc) as twin_after
+    from same o
+    where o.order_time >= (select opened.since from opened)
   )
-  select round(coalesce(max(opened.shares), 0), 12), round(coalesce(sum(o.shares), 0), 12)
+  select
+    round(coalesce(sum(o.shares) filter (where o.side = 'BUY' and o.shares > 0), 0), 12),
+    round(coalesce(sum(o.shares) filter (where o.side = 'SELL'
+      and (o.order_time, o.created_at, o.order_id) < (sold.order_time, sold.created_at, sold.order_id)), 0), 12)
   into bought_shares, sold_shares
-  from opened
-  left join once o on o.side = 'SELL' and o.order_time >= opened.since
-    and (o.order_time, o.created_at, o.order_id) < (sold.order_time, sold.created_at, sold.order_id);
+  from told o
+  where o.in_its_scheme
+    or coalesce(o.order_time - o.twin_before > interval '5 seconds', true)
+    and coalesce(o.twin_after - o.order_time > interval '5 seconds', true);
 end
 $$;
 

@@ -129,6 +129,25 @@ async def test_a_trade_that_came_under_two_ids_counts_once(trading: Desk) -> Non
     assert await on_paper(trading, await paper(trading, "SELL", "4.00", 4)) == (8, 16)
 
 
+async def test_a_trader_of_thousands_at_one_price_is_sold_for_within_the_statement_timeout(
+    trading: Desk,
+) -> None:
+    """Half of them under ids of another scheme, in the same seconds."""
+    async with trading.connection.transaction(force_rollback=True):
+        await trading.execute(
+            "insert into public.ft_orders (order_id, wallet_id, side, condition_id, token_label, source_trade_id,"
+            " trader_address, entry_price, size, order_time) select gen_random_uuid(), 'FT_ONE', 'BUY', %(market)s,"
+            " 'Yes', case when g %% 2 = 0 then 'agg-' || g else '0x' || repeat(md5(g::text), 2) end, %(trader)s, 0.5, 1,"
+            " %(noon)s + g * interval '1 millisecond' from generate_series(1, 20000) g",
+            market=CONDITION,
+            trader="0x" + "7a" * 20,
+            noon=NOON,
+        )
+        sale = await paper(trading, "SELL", "6.00", 5)
+        await trading.execute("set local statement_timeout = '8s'")
+        assert await on_paper(trading, sale) == (20000, 0)
+
+
 async def test_a_traders_sale_is_of_what_was_bought_on_his_signals_alone(trading: Desk) -> None:
     other = {"trader_address": "0x" + "99" * 20}
     await copied(trading, 1, "12")
