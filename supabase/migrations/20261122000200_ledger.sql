@@ -156,6 +156,7 @@ alter table public.lt_order_attempts
   add column if not exists decided_by      text,                                 -- the human who ended a doubt
   add column if not exists resend_at       timestamptz,                          -- the body may have gone again then
   add column if not exists called_off      text,                                 -- why it was last asked to be cancelled
+  add column if not exists late_at         timestamptz,                          -- a trade was booked after it was closed
   add column if not exists sends           integer generated always as (cardinality(sent_times)) stored,
   add column if not exists not_found       integer generated always as (cardinality(not_found_times)) stored,
   add column if not exists not_found_since timestamptz generated always as (not_found_times[1]) stored;

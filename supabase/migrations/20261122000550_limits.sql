@@ -4,9 +4,9 @@
 -- Nothing here is stored: each number is a look-up by an index among what is open or recent, asked only where its
 -- limit is set. A day is a UTC day.
 
--- Whatever of an attempt may still move is in reach of this: open, or closed at some recent time.
+-- Whatever of an attempt may still move is in reach of this: open, or closed at some recent time, or traded after that.
 create index if not exists lt_order_attempts_recent_idx
-  on public.lt_order_attempts (strategy_id, mode, coalesce(closed_at, 'infinity'));
+  on public.lt_order_attempts (strategy_id, mode, greatest(coalesce(closed_at, 'infinity'), late_at));
 
 create or replace function public.lt_today()
 returns timestamptz
@@ -36,7 +36,7 @@ begin
       where f.exchange_order_id = a.exchange_order_id and f.state <> 'reversed'
     ) paid
     where a.strategy_id = for_strategy_id and a.mode = in_mode and a.side = 'BUY'
-      and coalesce(a.closed_at, 'infinity') >= today
+      and greatest(coalesce(a.closed_at, 'infinity'), a.late_at) >= today
   ) + (
     -- What the executor before us bought today, or is about to: no attempts of ours, and no force test.
     select coalesce(sum(case when o.status = 'PENDING' then o.signal_size_usd else coalesce(
@@ -110,7 +110,7 @@ begin
     select count(*)
     from public.lt_order_attempts a
     where a.strategy_id = for_strategy_id and a.mode = in_mode and a.side = 'BUY'
-      and coalesce(a.closed_at, 'infinity') > since and a.created_at > since);
+      and greatest(coalesce(a.closed_at, 'infinity'), a.late_at) > since and a.created_at > since);
 end
 $$;
 

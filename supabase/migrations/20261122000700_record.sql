@@ -174,6 +174,7 @@ declare
   conflicts  jsonb := '[]';
   worse      jsonb := '[]';
   booked     boolean := false;
+  added      boolean := false;
   changed    boolean;
   frozen     text;
   word       text;
@@ -219,6 +220,7 @@ begin
     from jsonb_array_elements(coalesce(p -> 'fills', '[]')) f
   loop
     booked := booked or booking.result in ('booked', 'settled', 'amended');
+    added := added or booking.result = 'booked';
     if booking.result = 'conflict' then
       conflicts := conflicts || to_jsonb(booking.trade_id);
     elsif booking.is_worse then
@@ -248,6 +250,7 @@ begin
     -- Of the POST: what a look-up says later has its own time.
     answered_at = case when lookup is null and sent is not null then greatest(a.answered_at, answered)
                        else a.answered_at end,
+    late_at = case when added and a.closed_at is not null then clock_timestamp() else a.late_at end,
     lookups = case when posted then 0 when looked_up then a.lookups + 1 else a.lookups end,
     looked_up_at = case when looked_up then answered else a.looked_up_at end,
     closed_at = coalesce(a.closed_at, case

@@ -220,6 +220,28 @@ async def test_a_further_order_in_a_market_is_no_further_position(trader: Trader
     assert (await trader.claim(condition_id=ELSEWHERE))["reason"] == "max_open_positions"
 
 
+async def test_a_trade_of_today_counts_though_its_order_was_given_up_yesterday(trader: Trader) -> None:
+    await one_day()
+    given_up = await trader.claim()
+    await trader.desk.connection.execute("reset role")
+    await trader.desk.execute("set session_replication_role = replica")
+    await trader.desk.execute(
+        "update public.lt_order_attempts set state = 'lost', closed_at = %(at)s, created_at = %(at)s"
+        " where exchange_order_id = %(id)s",
+        at=datetime.now(UTC) - since_yesterday(),
+        id=given_up["exchange_order_id"],
+    )
+    await trader.desk.execute("reset session_replication_role")
+    await trader.desk.connection.execute("set role service_role")
+    late = await trader.desk.record(
+        given_up["exchange_order_id"], "matched", closed=True, fills=[fill("12", state="final")]
+    )
+    assert late["late"]
+    await trader.set(daily_budget_usd=Decimal("11.99"))
+    refused = await trader.claim()
+    assert (refused["reason"], refused["value"]) == ("daily_budget", "12.00")
+
+
 async def test_too_many_orders_in_a_minute_leave_the_signal_for_later(trader: Trader) -> None:
     await trader.set(max_orders_per_minute=Decimal(1))
     assert (await trader.claim())["granted"]
