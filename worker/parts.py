@@ -156,11 +156,10 @@ def _make_resolver(ground: Ground, sender: Sender) -> Resolver:
     )
 
 
-def make_bookkeeping(ground: Ground, strategies: Strategies) -> Bookkeeping:
+def make_bookkeeping(ground: Ground) -> Bookkeeping:
     capital = ground.settings.capital
     return Bookkeeping(
         SupabaseBooks(ground.adapters.database),
-        strategies=lambda: strategies.active,
         metrics=ground.metrics,
         timing=BookkeepingTiming(every_s=capital.checkpoint_every_s, audit_orders=capital.audit_orders),
     )

@@ -63,7 +63,7 @@ class Trading:
         )
         self._resting = after.make_resting(ground, wallets=self.wallets, on_called_off=self._pending.wake)
         self._settlement = after.make_settlement(ground, wallets=self.wallets)
-        self._bookkeeping = parts.make_bookkeeping(ground, self.strategies)
+        self._bookkeeping = parts.make_bookkeeping(ground)
         self._writer = DecisionWriter(adapters.ledger)
         self._started = False
         self._handler = SignalHandler(

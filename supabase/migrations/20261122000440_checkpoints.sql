@@ -261,10 +261,26 @@ begin
 end
 $$;
 
+-- {strategy_id} -> {now, strategy_id}: the next one after it (null: after none) that has entries or orders, be it active
+-- or not, and after the last one the first.
+create or replace function public.lt_audit_next(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC' set enable_seqscan = off
+as $$
+declare
+  told text := coalesce(p ->> 'strategy_id', '');
+begin
+  return jsonb_build_object('now', clock_timestamp(), 'strategy_id', coalesce(
+    least((select min(e.strategy_id) from public.lt_entries e where e.strategy_id > told),
+          (select min(o.strategy_id) from public.lt_orders o where o.strategy_id > told)),
+    least((select min(e.strategy_id) from public.lt_entries e), (select min(o.strategy_id) from public.lt_orders o))));
+end
+$$;
+
 -- {strategy_id, orders, bookmark} -> {now, differences: [<=10 {what, mode, missing}], frozen | null, bookmark | null}
 -- The next part of the audit of a strategy, in both modes: first its orders, `orders` at a time (500), then its
--- checkpoints. Numbers that contradict each other must spend nothing: a difference pauses the strategy until a human
--- has looked.
+-- entries, then its checkpoints. Numbers that contradict each other must spend nothing: a difference freezes the
+-- strategy, in its mode, until a human has looked.
 create or replace function public.lt_audit_capital(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'

@@ -23,6 +23,10 @@ class SupabaseBooks:
     async def checkpoint(self) -> int:
         return count_of(await self._database.rpc("lt_checkpoint", {"p": {}}), "written")
 
+    async def after(self, strategy_id: StrategyId | None) -> StrategyId | None:
+        answer = await self._database.rpc("lt_audit_next", {"p": {"strategy_id": strategy_id}})
+        return None if answer.get("strategy_id") is None else StrategyId(text_of(answer, "strategy_id"))
+
     async def audit(
         self, strategy_id: StrategyId, *, orders: int, bookmark: Mapping[str, Any] | None
     ) -> AuditedPart:

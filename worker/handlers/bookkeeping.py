@@ -5,7 +5,7 @@ a difference is an alarm, and the database has paused the strategy before anybod
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,19 +25,16 @@ class BookkeepingTiming:
 
 
 class Bookkeeping:
-    """Keeps its place in the round when a turn fails and is begun again."""
+    """Goes on with the next strategy when a turn fails and is begun again."""
 
     def __init__(
         self,
         books: Books,
         *,
-        strategies: Callable[[], Sequence[StrategyId]],
         metrics: Metrics,
         timing: BookkeepingTiming,
     ) -> None:
-        """`strategies`: those whose capital is audited, in one order."""
         self._books = books
-        self._strategies = strategies
         self._metrics = metrics
         self._timing = timing
         self._audited: StrategyId | None = None
@@ -51,11 +48,13 @@ class Bookkeeping:
 
     async def turn(self) -> None:
         await self._books.checkpoint()
-        strategy_id = self._next()
+        strategy_id = self._audited if self._bookmark is not None else await self._books.after(self._audited)
         if strategy_id is None:
             return
-        part = await self._books.audit(strategy_id, orders=self._timing.audit_orders, bookmark=self._bookmark)
-        self._audited, self._bookmark = strategy_id, part.bookmark
+        # One whose audit fails must not keep the others from theirs: its place is given up before it is asked for.
+        bookmark, self._audited, self._bookmark = self._bookmark, strategy_id, None
+        part = await self._books.audit(strategy_id, orders=self._timing.audit_orders, bookmark=bookmark)
+        self._bookmark = part.bookmark
         for difference in part.differences:
             self._metrics.capital_differences.inc()
             log.critical(
@@ -66,12 +65,3 @@ class Bookkeeping:
                 missing=dict(difference.missing),
                 fix="the strategy is paused: compare its fills with the exchange, mend what is wrong, then resume it",
             )
-
-    def _next(self) -> StrategyId | None:
-        """The strategy that is being audited, or the one after it."""
-        strategies = sorted(self._strategies())
-        if self._bookmark is not None and self._audited in strategies:
-            return self._audited
-        self._bookmark = None
-        after = [strategy for strategy in strategies if self._audited is None or strategy > self._audited]
-        return next(iter(after or strategies), None)

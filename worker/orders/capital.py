@@ -86,6 +86,10 @@ class Books(Protocol):
         """Write whatever checkpoints are due, so that capital stays cheap to compute; returns how many."""
         ...
 
+    async def after(self, strategy_id: StrategyId | None) -> StrategyId | None:
+        """The next strategy whose past holds money, active or not, round and round; None while none does."""
+        ...
+
     async def audit(
         self, strategy_id: StrategyId, *, orders: int, bookmark: Mapping[str, Any] | None
     ) -> AuditedPart:
