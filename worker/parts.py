@@ -32,7 +32,7 @@ from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import Ledger, LostRule
-from worker.orders.terms import Mode, OrderId, StrategyId, WalletAddress
+from worker.orders.terms import Mode, OrderId, Unserved, WalletAddress
 from worker.settings import Settings, UnknownEdge, UnknownWallets
 from worker.supervision import Pulse
 from worker.watch import Watch, Watched
@@ -239,7 +239,7 @@ def make_hearing(
     *,
     intake: Intake,
     strategies: Strategies,
-    without: Callable[[], Collection[StrategyId]],
+    without: Callable[[], Collection[Unserved]],
 ) -> Hearing:
     """`without`: see `Ledger.work`."""
     settings, adapters = ground.settings, ground.adapters
@@ -281,7 +281,7 @@ def _make_sweep(
     strategies: Strategies,
     feed_watch: FeedWatch,
     *,
-    without: Callable[[], Collection[StrategyId]],
+    without: Callable[[], Collection[Unserved]],
 ) -> Sweep:
     sweep = ground.settings.sweep
     return Sweep(

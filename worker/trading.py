@@ -143,12 +143,13 @@ class Trading:
         await self.wallets.release()
         tell("daemon.stopped", orders_given_up=given_up)
 
-    def out_of_reach(self) -> list[StrategyId]:
-        """Strategies whose wallet this worker may not decide for: another one holds it, or may."""
+    def out_of_reach(self) -> list[tuple[StrategyId, Mode]]:
+        """Strategies whose wallet, or purse, this worker may not decide for: another one holds it, or may."""
         unheld = set(self.wallets.troubles())
         if self._settings.unknown_wallets is UnknownWallets.LEAVE:
-            unheld |= self.strategies.wallets - set(self.wallets.addresses)
-        return self.strategies.of_wallets(unheld)
+            purses = self.strategies.purses
+            unheld |= {*self.strategies.wallets, *purses, *purses.values()} - set(self.wallets.addresses)
+        return self.strategies.on(unheld)
 
     async def _drain(self, hurry: asyncio.Event) -> int:
         """Wait for what is under way, its answers recorded; returns how many orders were given up."""

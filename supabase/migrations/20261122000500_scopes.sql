@@ -52,6 +52,16 @@ begin
 end
 $$;
 
+-- Whether `without` names the strategy, or the pairs of it that are in that mode: a worker may hold its wallet and not its
+-- purse.
+create or replace function public.lt_is_without(without jsonb, for_strategy_id text, pair_mode text)
+returns boolean
+language sql immutable security invoker set search_path = ''
+as $$
+  select without ? for_strategy_id
+    or without @> jsonb_build_array(jsonb_build_object('strategy_id', for_strategy_id, 'mode', pair_mode))
+$$;
+
 -- {strategy_id | null for all active, since, reason} -> {now, opened}
 create or replace function public.lt_scope_open(p jsonb)
 returns jsonb

@@ -52,7 +52,7 @@ begin
         from public.lt_decisions d
         where d.state = 'deferred' and d.mode = searched.mode and least(d.retry_at, d.expires_at) <= until_at
           and (least(d.retry_at, d.expires_at), d.strategy_id, d.ft_order_id) > (from_at, from_strategy, from_id)
-          and (only_strategy is null or d.strategy_id = only_strategy) and not without ? d.strategy_id
+          and (only_strategy is null or d.strategy_id = only_strategy) and (without = '[]' or not public.lt_is_without(without, d.strategy_id, d.mode))
           and d.mode = case when d.strategy_id = any (shadows)
             then public.lt_mode_at(d.strategy_id, coalesce(d.signal_at, d.created_at), in_mode) else in_mode end
           and exists (select from public.lt_strategies s where s.strategy_id = d.strategy_id)

@@ -87,7 +87,8 @@ begin
     select
       w.ft_wallet_id, max(w.newest_scope_id) as scope_id,
       array_agg(w) filter (where (only_strategy is null or w.strategy_id = only_strategy)
-                           and not without ? w.strategy_id) as parts,
+                           and (without = '[]' or not public.lt_is_without(without, w.strategy_id,
+                             case when w.is_shadow then 'paper' else in_mode end))) as parts,
       greatest(min(w.window_from), oldest) as starts, max(coalesce(w.window_to, 'infinity')) as ends
     from public.lt_scope_windows w
     group by w.ft_wallet_id
@@ -148,7 +149,7 @@ begin
 end
 $$;
 
--- {mode, limit, window_s?, pairs?, oldest_s?, bookmark?, strategy_id?, without?: [strategy_id]}
+-- {mode, limit, window_s?, pairs?, oldest_s?, bookmark?, strategy_id?, without?: [strategy_id | {strategy_id, mode}]}
 --   -> {now, work: [{signal, strategy_ids, deferrals: {strategy_id: {tries, reason}}}], more, bookmark,
 --       strategies_version}
 -- Three parts, each with places of its own among the `limit` (2 to 1000), so that none can starve another: deferrals
@@ -157,7 +158,7 @@ $$;
 -- Deferrals and horizon go on from `bookmark`. With a window each begins anew at its end; without, the answer has no
 -- bookmark when both have come to their ends, and no pair came twice. `more`: work found no place in this answer.
 -- `oldest_s`: no signal that is older, but for deferrals; in seconds, because the clock is this one.
--- `without`: strategies that the asker cannot serve now; their work must not take the places of work that it can do.
+-- `without`: strategies that the asker cannot serve now, or not in that mode; their work must not take the places of work that it can do.
 -- Planned once for a session, by index alone and without a compilation: planning would take longer than the work.
 create or replace function public.lt_work(p jsonb)
 returns jsonb
@@ -203,7 +204,8 @@ begin
       from public.lt_scope_windows w
       cross join lateral public.lt_undecided(in_mode, w, since, least_id, 'infinity', least_id) u
       where coalesce(w.window_to, 'infinity') > since
-        and (only_strategy is null or w.strategy_id = only_strategy) and not without ? w.strategy_id
+        and (only_strategy is null or w.strategy_id = only_strategy)
+        and (without = '[]' or not public.lt_is_without(without, w.strategy_id, case when w.is_shadow then 'paper' else in_mode end))
     ) ranked;
     places := places - least(signals, most);
   end if;

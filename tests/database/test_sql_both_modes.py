@@ -45,3 +45,14 @@ async def test_a_kill_of_the_wallet_calls_off_what_rests_for_a_shadow_that_names
     await live.call("lt_control", {"mode": "live", **switched})
     (resting,) = (await live.call("lt_resting", ask))["resting"]
     assert (resting["wallet_address"], resting["halt"]) == (PURSE, "kill")
+
+
+async def test_who_holds_the_wallet_and_not_the_purse_still_decides_what_was_there_before(live: Desk) -> None:
+    before = await live.signal()
+    await switch(live, shadow=True)
+    within = await live.signal()
+    purse, wallet = ({"strategy_id": "LT_ONE", "mode": mode} for mode in ("paper", "live"))
+    for bounds in ({"window_s": "900"}, {}):
+        assert await live.work_ids(without=[purse], **bounds) == [before]
+        assert await live.work_ids(without=[wallet], **bounds) == [within]
+        assert await live.work_ids(without=[wallet, purse], **bounds) == []

@@ -274,3 +274,12 @@ async def _is_closed(room: TradingRoom, order_id: str) -> bool:
             id=order_id,
         )
     )
+
+
+async def test_a_purse_that_another_worker_holds_takes_no_live_signal_along(room: TradingRoom) -> None:
+    await room.desk.execute("update public.lt_strategies set shadow_mode = true")
+    strategies = Cabinet(room).strategies
+    await strategies.load()
+    (purse,) = strategies.purses
+    assert strategies.on({purse}) == [(ONE, Mode.PAPER)]
+    assert strategies.on({room.floor.wallet}) == [(ONE, Mode.LIVE)]

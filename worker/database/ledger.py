@@ -67,6 +67,7 @@ from worker.orders.terms import (
     OrderId,
     StrategyId,
     TokenId,
+    Unserved,
     WalletAddress,
     WorkerId,
 )
@@ -118,7 +119,7 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
         oldest_s: float | None = None,
         bookmark: Mapping[str, Any] | None = None,
         strategy_id: StrategyId | None = None,
-        without: Collection[StrategyId] = (),
+        without: Collection[Unserved] = (),
     ) -> WorkBatch:
         params = {
             "limit": limit,
@@ -127,7 +128,9 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
             **({} if pairs is None else {"pairs": pairs}),
             "bookmark": bookmark,
             "strategy_id": strategy_id,
-            "without": sorted(without),
+            "without": [
+                one if isinstance(one, str) else {"strategy_id": one[0], "mode": one[1]} for one in without
+            ],
         }
         return parse_work(await self._call("lt_work", params))
 

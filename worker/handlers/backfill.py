@@ -18,7 +18,7 @@ from worker.execution.submit import Received
 from worker.handlers.intake import Intake, Item, insert_time
 from worker.observe.health import Health, Level
 from worker.orders.ports import Clock, Ledger, Work
-from worker.orders.terms import FtOrderId, StrategyId
+from worker.orders.terms import FtOrderId, Unserved
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class Sweep:
         health: Health,
         timing: SweepTiming,
         every_s: Callable[[], float],
-        without: Callable[[], Collection[StrategyId]],
+        without: Callable[[], Collection[Unserved]],
         on_found: Callable[[Item], None],
         on_version: Callable[[str], None] = lambda _: None,
         on_turn: Callable[[str], None] = lambda _: None,
@@ -137,7 +137,7 @@ class Sweep:
             return None
         return (self._clock.now() - self._not_before).total_seconds()
 
-    def _out_of_the_way(self) -> set[StrategyId]:
+    def _out_of_the_way(self) -> set[Unserved]:
         """Strategies whose work must not take the places of others': they cannot be served, or have enough to do."""
         enough = self._intake.engaged() if self._crowded else self._intake.full()
         return {*self._without(), *enough}

@@ -69,9 +69,14 @@ class Strategies:
     def _valid(self) -> list[Strategy]:
         return [one for one in self._by_id.values() if isinstance(one, Strategy)]
 
-    def of_wallets(self, addresses: Collection[WalletAddress]) -> list[StrategyId]:
-        """The strategies that trade from one of these wallets now."""
-        return [one.strategy_id for one in self._valid if one.trades_from in addresses]
+    def on(self, addresses: Collection[WalletAddress]) -> list[tuple[StrategyId, Mode]]:
+        """The strategies of these wallets and purses, with the mode that each trades from them in."""
+        return [
+            (one.strategy_id, mode)
+            for one in self._valid
+            for mode, address in ((Mode.LIVE, one.wallet_address), (Mode.PAPER, one.purse))
+            if address in addresses
+        ]
 
     def changed(self) -> None:
         """Somebody changed a strategy, its paper wallet or a control: read them again now."""

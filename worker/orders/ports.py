@@ -42,6 +42,7 @@ from worker.orders.terms import (
     OrderId,
     StrategyId,
     TokenId,
+    Unserved,
     WalletAddress,
 )
 from worker.orders.venue import Answer, Envelope, Fill, OrderView, WalletBalance
@@ -128,14 +129,14 @@ class Ledger(Protocol):
         oldest_s: float | None = None,
         bookmark: Mapping[str, Any] | None = None,
         strategy_id: StrategyId | None = None,
-        without: Collection[StrategyId] = (),
+        without: Collection[Unserved] = (),
     ) -> WorkBatch:
         """Newest first; the anti-join over scopes and horizon, no watermark. At most `limit` signals.
 
         Deferrals that are due, all signals younger than `window_s`, and of the horizon the next stretch of about
         `pairs` pairs, each with places of its own; deferrals and horizon go on from `bookmark`. `pairs` None: no
         stretch beside a window, and all of the horizon without one. `oldest_s`: no older signal, but for deferrals.
-        `strategy_id`: its work alone. `without`: strategies that this worker cannot serve now.
+        `strategy_id`: its work alone. `without`: what this worker cannot serve now.
         """
         ...
 

@@ -4,7 +4,7 @@ USD, shares and prices are `Decimal`; the unit is in the name of every field tha
 """
 
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypeAlias
 
 FtOrderId = NewType("FtOrderId", str)  # ft_orders.order_id, a uuid as text
 FtWalletId = NewType("FtWalletId", str)  # ft_wallets.wallet_id, such as FT_HIGH_CONVICTION
@@ -50,3 +50,7 @@ class ExchangeVersion(StrEnum):
     STANDARD = "std"
     NEG_RISK = "neg"
     V3 = "v3"
+
+
+# A strategy that a worker cannot serve now, in both modes or in one: it may hold the wallet and not the purse.
+Unserved: TypeAlias = StrategyId | tuple[StrategyId, Mode]

@@ -25,7 +25,7 @@ from worker.observe.notify import ServiceManager
 from worker.orders.ports import Work, WorkBatch
 from worker.orders.signal import parse_signal
 from worker.orders.skips import Skip
-from worker.orders.terms import Mode, StrategyId, WalletAddress
+from worker.orders.terms import Mode, StrategyId, Unserved, WalletAddress
 from worker.settings import Settings
 from worker.supervision import Stopping
 from worker.trading import Trading, checked_schema
@@ -143,7 +143,7 @@ class _Run:
             if not offered and not crowded and not self._trading.intake.busy:
                 break
             await asyncio.sleep(_LOOK_AGAIN_S)
-        self.elsewhere = self._trading.out_of_reach()
+        self.elsewhere = sorted({strategy_id for strategy_id, _ in self._trading.out_of_reach()})
         async for page in pages(self._ask_for_everything):
             for work in page:
                 self.left.update(one for one in work.strategy_ids if one not in work.deferrals)
@@ -155,7 +155,7 @@ class _Run:
     async def _ask_for_everything(self, bookmark: Bookmark | None) -> WorkBatch:
         return await self._ask_without(bookmark, ())
 
-    async def _ask_without(self, bookmark: Bookmark | None, without: Collection[StrategyId]) -> WorkBatch:
+    async def _ask_without(self, bookmark: Bookmark | None, without: Collection[Unserved]) -> WorkBatch:
         return await self._ledger.work(
             limit=_PAGE,
             pairs=_PAIRS_PER_PAGE,
