@@ -152,9 +152,9 @@ async def test_a_traders_sale_is_of_what_was_bought_on_his_signals_alone(trading
     other = {"trader_address": "0x" + "99" * 20}
     await copied(trading, 1, "12")
     await copied(trading, 1, "8", **other)
-    assert (await left(trading, 2), await left(trading, 2, **other)) == (12, 8)
+    assert (await left(trading, 2), await left(trading, 2, **other)) == (D(12), D(8))
     await sold(trading, 3, "5")
-    assert (await left(trading, 4), await left(trading, 4, **other)) == (7, 8)
+    assert (await left(trading, 4), await left(trading, 4, **other)) == (D(7), D(8))
     await trading.ft_wallet("FT_OTHER")
     assert await left(trading, 4, wallet_id="FT_OTHER") == 0
     sale = await paper(trading, "SELL", "6.00", 5, entry_price="0.5015")
@@ -178,7 +178,7 @@ async def test_a_later_sale_that_was_executed_first_took_its_part_of_each_purcha
     await sold(trading, 2, "15")
     assert await left(trading, 5) == 85  # as in the order of the signals: 100 - 30, + 100, - half
     await sold(trading, 6, "85")
-    assert (await left(trading, 5), await left(trading, 7)) == (0, 0)
+    assert (await left(trading, 5), await left(trading, 7)) == (D(0), D(0))
 
 
 async def test_provisional_shares_are_held_and_not_settled_and_those_for_sale_are_neither(
