@@ -165,7 +165,7 @@ from (
     from public.lt_entries e
     where e.strategy_id = s.strategy_id and e.mode = m.mode
       -- Not the clock, which moves within a statement: an index cannot be searched for it.
-      and e.at > statement_timestamp() - make_interval(secs => s.cooldown_hours * 3600)
+      and e.at > statement_timestamp() - make_interval(secs => coalesce(s.cooldown_hours, 3) * 3600)
   ) cooling
   cross join lateral (
     select sum(e.realised_usd) as realised_usd from public.lt_entries e

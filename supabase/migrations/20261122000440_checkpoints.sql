@@ -120,7 +120,7 @@ select
   coalesce(sum(w.unredeemed_usd), 0) as unredeemed_usd,
   coalesce(sum(w.fees_usd), 0)       as fees_usd,
   coalesce(sum(w.proceeds_usd) filter (
-    where w.at > statement_timestamp() - make_interval(secs => s.cooldown_hours * 3600)), 0) as cooling_usd,
+    where w.at > statement_timestamp() - make_interval(secs => coalesce(s.cooldown_hours, 3) * 3600)), 0) as cooling_usd,
   coalesce(sum(w.realised_usd) filter (
     where w.at >= date_trunc('day', statement_timestamp() at time zone 'UTC') at time zone 'UTC'), 0) as realised_today_usd
 from public.lt_strategies s

@@ -35,6 +35,8 @@ as $$
     'strategies', coalesce(jsonb_agg(
       public.lt_exact(to_jsonb(s))
       || jsonb_build_object(
+        -- The platform's column is about real money, and empty where nothing ever set it.
+        'circuit_breaker_active', coalesce(s.circuit_breaker_active, false) and p_mode = 'live' and not s.shadow_mode,
         'ft_wallet', public.lt_exact(to_jsonb(w)),
         'controls', coalesce((
           select jsonb_agg(distinct c.action order by c.action) from public.lt_controls c

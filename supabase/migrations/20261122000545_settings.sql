@@ -13,8 +13,10 @@ declare
 begin
   select * into paper from public.ft_wallets w where w.wallet_id = strategy.ft_wallet_id;
   select jsonb_object_agg(now_has.key, now_has.value) into difference
-  from jsonb_each_text(public.lt_exact(jsonb_build_object(
-    'order_type', case upper(btrim(strategy.order_type)) when 'IOC' then 'FAK' else upper(btrim(strategy.order_type)) end,
+  -- Every blank that the worker takes from what was typed.
+  from (select upper(btrim(strategy.order_type, E' \t\n\r\f\x0b')) as word) typed
+  cross join lateral jsonb_each_text(public.lt_exact(jsonb_build_object(
+    'order_type', case typed.word when 'IOC' then 'FAK' else typed.word end,
     'slippage_tolerance_pct', strategy.slippage_tolerance_pct,
     'min_order_size_usd', strategy.min_order_size_usd,
     'allocation_method', paper.allocation_method,

@@ -90,9 +90,9 @@ begin
   if latch.control_id is not null then
     return jsonb_build_object('reason', 'breaker_active', 'value', latch.reason,
                               'limit', public.lt_text(strategy.circuit_breaker_loss_pct), 'final', true);
-  elsif strategy.circuit_breaker_active then
-    return jsonb_build_object('reason', 'breaker_active', 'value', public.lt_text(strategy.current_drawdown_pct * 100),
-                              'limit', public.lt_text(strategy.circuit_breaker_loss_pct), 'final', true);
+  elsif in_mode = 'live' and strategy.circuit_breaker_active then
+    -- Why, the platform knows: its numbers need not break our limit.
+    return jsonb_build_object('reason', 'breaker_active', 'value', 'set by the platform', 'final', true);
   elsif public.lt_breaker_is_due(strategy, capital) then
     perform public.lt_trip_breaker(strategy, in_mode, capital, 'claim');
     return jsonb_build_object('reason', 'drawdown_breaker', 'value', round(public.lt_drawdown_pct(capital), 2)::text,
@@ -167,7 +167,7 @@ begin
   if in_mode = 'live' then
     update public.lt_strategies s set
       circuit_breaker_active = false, current_drawdown_pct = 0, updated_at = clock_timestamp()
-    where s.strategy_id = of_strategy_id and s.circuit_breaker_active;
+    where s.strategy_id = of_strategy_id and s.circuit_breaker_active is distinct from false;
   end if;
   return jsonb_build_object(
     'now', clock_timestamp(), 'had_tripped', cleared > 0,

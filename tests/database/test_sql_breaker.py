@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.desk import Row, fill
 from tests.support.trader import Trader
+from worker.orders.passing import SET_BY_THE_PLATFORM
 
 TWENTY = Decimal(20)
 
@@ -23,6 +24,14 @@ async def latches(trader: Trader) -> list[Row]:
         "select * from public.lt_controls where scope = %(scope)s and action = 'breaker' order by control_id"
     )
     return await trader.desk.rows(query, scope=f"strategy:{trader.strategy_id}")
+
+
+async def loaded(trader: Trader) -> Row:
+    """The strategy as a worker in the trader's mode reads it."""
+    query = "select public.lt_strategies_load(%(mode)s) -> 'strategies' as rows"
+    rows = (await trader.desk.row(query, mode=trader.desk.mode))["rows"]
+    (found,) = [row for row in rows if row["strategy_id"] == trader.strategy_id]
+    return dict(found)
 
 
 async def tripped(trader: Trader, pnl: str = "-200") -> None:
@@ -64,11 +73,38 @@ async def test_midnight_and_a_screen_that_clears_the_column_arm_nothing(live_tra
 async def test_what_the_platform_sets_itself_stops_entries_until_the_platform_clears_it(
     live_trader: Trader,
 ) -> None:
-    await live_trader.set(circuit_breaker_active=True)
-    assert (await live_trader.claim())["reason"] == "breaker_active"
+    await live_trader.set(circuit_breaker_active=True, circuit_breaker_loss_pct=TWENTY)
+    assert (await loaded(live_trader))["circuit_breaker_active"] is True
+    refused = await live_trader.claim()
+    assert (refused["reason"], refused["value"], refused["limit"]) == (
+        "breaker_active",
+        SET_BY_THE_PLATFORM,
+        None,
+    )
     await live_trader.set(circuit_breaker_active=False)
     assert (await live_trader.claim())["granted"]
     assert await latches(live_trader) == []
+
+
+async def test_the_platforms_column_is_about_money_and_stops_nothing_on_paper(trader: Trader) -> None:
+    await trader.set(circuit_breaker_active=True)
+    assert (await loaded(trader))["circuit_breaker_active"] is False
+    assert (await trader.claim())["granted"]
+
+
+async def test_a_column_that_nothing_ever_set_is_no_breaker(live_trader: Trader) -> None:
+    await live_trader.set(circuit_breaker_active=None)
+    assert (await loaded(live_trader))["circuit_breaker_active"] is False
+    assert (await live_trader.claim())["granted"]
+    await live_trader.arm()
+    assert (await live_trader.row())["circuit_breaker_active"] is False
+
+
+async def test_a_cooldown_that_was_never_set_is_the_columns_default(trader: Trader) -> None:
+    await trader.resolved("50", ago=timedelta(hours=2, minutes=59))
+    await trader.resolved("70", ago=timedelta(hours=3, minutes=1))
+    await trader.set(cooldown_hours=None)
+    assert (await trader.desk.capital(trader.strategy_id))["cooldown_usd"] == "50.00"
 
 
 async def test_the_record_that_finds_the_loss_trips_the_breaker_and_no_later_one(live_trader: Trader) -> None:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.support.desk import TOKEN, USER, WALLET, Desk, Row, fill, order_id
+from worker.orders.strategy import Strategy, parse_strategy
 
 
 async def test_a_granted_claim_writes_order_attempt_and_decision_in_one_go(trading: Desk) -> None:
@@ -117,8 +118,9 @@ REFUSALS = [
     Refusal("strategy_inactive", None, "update public.lt_strategies set is_active = false"),
     Refusal(
         "breaker_active",
-        "25.00",
-        "update public.lt_strategies set circuit_breaker_active = true, current_drawdown_pct = 0.25",
+        "lost",
+        "insert into public.lt_controls (scope, action, mode, reason, actor) values"
+        " ('strategy:LT_ONE', 'breaker', 'paper', 'lost', 'pytest')",
     ),
     Refusal("ft_not_open", "WON", "update public.ft_orders set outcome = 'WON'"),
     Refusal("ft_not_open", "missing", "delete from public.ft_orders", recorded=False),
@@ -357,3 +359,14 @@ async def test_a_further_attempt_needs_an_order_of_the_same_pair(trading: Desk) 
     first = await trading.claim(await trading.signal())
     with pytest.raises(psycopg.errors.RaiseException, match="has no attempt for"):
         await trading.claim(await trading.signal(), lt_order_id=first["lt_order_id"])
+
+
+@pytest.mark.parametrize("typed", ["FOK\n", "\tfok ", "\r\nFoK\f\v"])
+async def test_blanks_around_an_order_type_are_no_change_of_it(trading: Desk, typed: str) -> None:
+    await trading.execute("update public.lt_strategies set order_type = %(typed)s", typed=typed)
+    loaded = await trading.row("select public.lt_strategies_load('paper') -> 'strategies' -> 0 as row")
+    strategy = parse_strategy(loaded["row"])
+    assert isinstance(strategy, Strategy)
+    assert (await trading.claim(await trading.signal(), settings={"order_type": strategy.order_type}))[
+        "granted"
+    ]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.noes import NUMBERED, no_of
 from worker.orders.numbers import floor_to
-from worker.orders.passing import Sense, passing
+from worker.orders.passing import SET_BY_THE_PLATFORM, Sense, passing
 from worker.orders.pricing import limit_price
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import Side
@@ -74,3 +74,21 @@ def test_a_signal_without_any_offer_is_told_what_offer_would_have_done() -> None
 def test_a_sale_of_nothing_needs_something_to_sell(reason: SkipReason) -> None:
     would = passing(reason, "0 shares", "", {})
     assert (would.number, would.would_pass) == ("0 shares", "above 0 shares")
+
+
+def test_a_breaker_that_only_words_tell_of_is_told_without_a_number_that_failed() -> None:
+    lost = "20.00 % of 1000.00 USD were lost, the limit is 20.00 %"
+    for value, limit, advice in (
+        (lost, "30.00", "arm --strategy"),
+        (SET_BY_THE_PLATFORM, "", "The platform"),
+    ):
+        would = passing(R.BREAKER_ACTIVE, value, limit, {})
+        assert would.sentence() == (
+            f"circuit breaker: {value} failed, a breaker that has not tripped would have passed."
+        )
+        assert would.advice.startswith(advice) or advice in would.advice
+
+
+def test_a_sale_that_waits_for_a_purchase_failed_by_no_number() -> None:
+    would = passing(R.POSITION_UNSETTLED, "12 shares", "a purchase is open", {})
+    assert would.would_pass == "the same once no purchase is open"

@@ -77,6 +77,7 @@ class _Bound:
 
 
 _COST: Final = "worst-case cost of the order"
+SET_BY_THE_PLATFORM: Final = "set by the platform"  # as lt_breaker_refusal says it
 
 _BOUNDS: Final[Mapping[SkipReason, _Bound]] = MappingProxyType(
     {
@@ -211,6 +212,13 @@ def _held(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> P
     told = _compared(_BOUNDS[reason], reason, value, limit)
     if limit and _quantity(limit)[0] is not None and (_quantity(value)[0] or 0) > 0:
         return replace(told, advice="Only what this strategy bought and holds is sold.")
+    if limit:
+        return replace(
+            told,
+            measured="shares to be sold",
+            would_pass="the same once no purchase is open",  # noqa: S106 - no password
+            advice="It is decided again once the purchase is over.",
+        )
     held = "settled shares held" if reason is R.POSITION_UNSETTLED else "shares held"
     return replace(
         told,
@@ -279,6 +287,20 @@ def _moved(reason: SkipReason, value: str, limit: str, snapshot: Mapping[str, st
     return replace(told, advice=f"{advice}.")
 
 
+def _breaker(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> Passing:
+    """What tripped it is told in words: it may have been won back since, or only the platform knows."""
+    told = _compared(_BOUNDS[reason], reason, value, limit)
+    if _quantity(value)[0] is not None and _quantity(limit)[0] is not None:
+        return told
+    advice = (
+        told.advice if value != SET_BY_THE_PLATFORM else "The platform has to clear circuit_breaker_active."
+    )
+    armed = "a breaker that has not tripped"
+    return replace(
+        told, measured="circuit breaker", number=value or "tripped", would_pass=armed, advice=advice
+    )
+
+
 def _unheard(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> Passing:
     """A balance that is not news: its time failed against an age."""
     most = f"a balance seen at most {limit or '60'} s before"
@@ -299,6 +321,7 @@ _SPECIAL: Final[Mapping[SkipReason, Callable[[SkipReason, str, str, Mapping[str,
             R.EDGE_TOO_SMALL: _edge,
             R.BELOW_MIN_SIZE: _small,
             R.PRICE_MOVED: _moved,
+            R.BREAKER_ACTIVE: _breaker,
             R.WALLET_BALANCE_UNKNOWN: _unheard,
             R.INPUT_MISSING: _input,
         }
