@@ -75,6 +75,7 @@ $$;
 -- What nobody but a human can mend, or should know of: {what, thing, since, why, fix}. `what` is a closed list:
 --   order_unknown  order_stuck  order_lost  fill_late   an order of which the exchange does not tell, or told late
 --   killed  breaker  frozen                             a switch that will not go away by itself
+--   stranded                                            live shares of a strategy that became a shadow
 --   missed                                              signals in scope that were not decided for five seconds
 --   no_worker                                           a strategy is active and nobody trades for it
 --   refused                                             the exchange refuses the wallet until a human has acted
@@ -120,6 +121,13 @@ begin
   from public.lt_controls c
   where c.cleared_at is null and coalesce(c.mode = any (modes), true)
     and c.action in ('kill', 'breaker', 'freeze')
+  union all
+  select 'stranded', s.strategy_id, null,
+    format('%s live shares of %s are held, and its trader''s sales go to paper', public.lt_text(h.unsold_shares), h.token_id),
+    'sell them on the exchange''s website, or set shadow_mode to false before the trader sells'
+  from public.lt_strategies s
+  join public.lt_positions h using (strategy_id)
+  where s.shadow_mode and in_mode = 'live' and h.mode = 'live' and h.unsold_shares > 0.01
   union all
   select 'missed', e ->> 'strategy_id', null, format('%s signals undecided for more than 5 s', e ->> 'missed'),
     'look at the worker''s log'

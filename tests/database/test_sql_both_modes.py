@@ -1,7 +1,7 @@
 """One call serves the wallets of money and the purses of shadows: what a worker asks every second it asks once."""
 
 from tests.database.test_sql_shadow import PURSE, claimed, live, switch
-from tests.support.desk import WALLET, WORKER, Desk
+from tests.support.desk import WALLET, WORKER, Desk, fill
 
 __all__ = ["live"]  # a fixture
 
@@ -56,3 +56,16 @@ async def test_who_holds_the_wallet_and_not_the_purse_still_decides_what_was_the
         assert await live.work_ids(without=[purse], **bounds) == [before]
         assert await live.work_ids(without=[wallet], **bounds) == [within]
         assert await live.work_ids(without=[wallet, purse], **bounds) == []
+
+
+async def test_live_shares_of_a_strategy_that_became_a_shadow_need_a_human(live: Desk) -> None:
+    bought = await claimed(live, await live.signal(), "live")
+    await live.record(bought["exchange_order_id"], "matched", closed=True, fills=[fill("12", state="final")])
+
+    async def stranded() -> list[str]:
+        needs = (await live.call("lt_status", {"mode": "live"}))["needs_human"]
+        return [one["why"].split()[0] for one in needs if one["what"] == "stranded"]
+
+    assert await stranded() == []
+    await switch(live, shadow=True)
+    assert [float(shares) for shares in await stranded()] == [12]
