@@ -106,13 +106,17 @@ begin
     end if;
     -- Another sale has taken of the shares that this one was made a part of, or they are not settled, or more may still
     -- come: later.
-    if shares.settled_shares < (p #>> '{order,reserve_shares}')::numeric
-       or shares.unsold_shares < (p #>> '{order,unsold_shares}')::numeric
-       or p ->> 'lt_order_id' is null and public.lt_purchase_awaited(
-         sold, strategy.strategy_id, in_mode, coalesce(p ->> 'worker_mode', in_mode))
-    then
+    if shares.settled_shares < (p #>> '{order,reserve_shares}')::numeric then
       return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,reserve_shares}',
                                 'limit', public.lt_text(shares.settled_shares), 'final', false);
+    elsif shares.unsold_shares < (p #>> '{order,unsold_shares}')::numeric then
+      return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,unsold_shares}',
+                                'limit', public.lt_text(shares.unsold_shares), 'final', false);
+    elsif p ->> 'lt_order_id' is null and public.lt_purchase_awaited(
+      sold, strategy.strategy_id, in_mode, coalesce(p ->> 'worker_mode', in_mode))
+    then
+      return jsonb_build_object('reason', 'position_unsettled', 'value', p #>> '{order,reserve_shares}',
+                                'limit', 'a purchase is open', 'final', false);
     end if;
     return null;
   end if;

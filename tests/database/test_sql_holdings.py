@@ -280,6 +280,7 @@ async def test_a_part_of_shares_that_another_sale_has_taken_of_is_decided_again(
     assert (await sell(trading, "30", unsold_shares="100"))["granted"]
     late = await sell(trading, "42.85", unsold_shares="100")
     assert (late["granted"], late["reason"], late["recorded"]) == (False, "position_unsettled", False)
+    assert (late["value"], late["limit"]) == ("100", "70.00")
     assert (await sell(trading, "30", unsold_shares="70"))["granted"]
 
 

@@ -6,6 +6,7 @@ The world in which they come about is staged once, for all tests and for all pro
 import asyncio
 import fcntl
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -13,10 +14,18 @@ import pytest
 
 from tests.reasons.situations import SITUATIONS, Told
 from tests.reasons.stage import BESIDE_INVALID, Seen, play_everything
+from worker.orders.numbers import exact_decimal
+from worker.orders.passing import Sense, passing
 from worker.orders.reasons import SkipReason
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("reasons")]
 
+_FAILS = {
+    Sense.AT_MOST: operator.gt,
+    Sense.BELOW: operator.ge,
+    Sense.AT_LEAST: operator.lt,
+    Sense.ABOVE: operator.le,
+}
 BY_REASON = {one.reason: one for one in SITUATIONS}
 
 
@@ -50,6 +59,7 @@ def test_every_reason_is_met_in_the_daemon_with_the_number_that_failed(
         assert all(one.value for one in met), met
     if situation.told is Told.NUMBERS:
         assert all(one.limit for one in met), met
+    assert all(_failed(one) for one in met), met
 
 
 def test_an_invalid_strategy_beside_a_good_one_stops_itself_alone(seen: Sequence[Seen]) -> None:
@@ -59,6 +69,17 @@ def test_an_invalid_strategy_beside_a_good_one_stops_itself_alone(seen: Sequence
     assert "order_type" in blocked.value
     assert "'MARKET'" in blocked.value
     assert [one.state for one in beside] == ["executed"]
+
+
+def _failed(one: Seen) -> bool:
+    """Whether the number is not one that would have passed, where both are numbers."""
+    would = passing(SkipReason(one.reason), one.value or "", one.limit or "", {})
+    sense = next((sense for sense in Sense if would.would_pass.startswith(f"{sense} ")), None)
+    if sense is None:
+        return True
+    number = exact_decimal(would.number.partition(" ")[0])
+    bound = exact_decimal(would.would_pass.removeprefix(f"{sense} ").partition(" ")[0])
+    return number is None or bound is None or _FAILS[sense](number, bound)
 
 
 def _states(reason: SkipReason) -> set[str]:
