@@ -203,7 +203,8 @@ begin
       return public.lt_too_much('daily_budget', spent + reserve, strategy.daily_budget_usd);
     end if;
   end if;
-  if reserve > capital.available_usd then
+  -- NaN is more than every number, and nobody's money.
+  if reserve > capital.available_usd or capital.available_usd = 'NaN' then
     return public.lt_too_much('insufficient_capital', reserve, capital.available_usd);
   end if;
   return null;

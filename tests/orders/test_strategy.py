@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.orders.builders import WALLET, a_strategy, capital_row, ft_wallet_row, strategy_row
-from worker.errors import SchemaError
 from worker.orders.strategy import AllocationMethod, InvalidStrategy, Strategy, parse_strategy
 from worker.orders.terms import OrderType
 
@@ -138,9 +137,11 @@ def test_a_dead_market_floor_of_zero_is_zero() -> None:
     assert wallet.dead_market_floor == 0
 
 
-def test_capital_that_is_not_whole_is_an_error_of_the_schema_and_not_a_zero() -> None:
-    with pytest.raises(SchemaError, match="available_usd"):
-        parse_strategy(strategy_row(capital=capital_row(available_usd=None)))
+def test_capital_that_is_no_number_makes_the_strategy_invalid_and_no_other() -> None:
+    for broken in (None, "NaN"):
+        invalid = parse_strategy(strategy_row(capital=capital_row(available_usd=broken)))
+        assert isinstance(invalid, InvalidStrategy)
+        assert "available_usd" in invalid.problem
 
 
 def test_a_kelly_fraction_of_nothing_is_a_quarter_as_on_the_paper_side() -> None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from worker.errors import SchemaError
 from worker.orders.capital import Capital, parse_capital
 from worker.orders.inert import InertSetting, inert_settings
 from worker.orders.numbers import exact_decimal
@@ -119,10 +120,7 @@ class _InvalidError(Exception):
 
 
 def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
-    """Read one entry of `lt_strategies_load`; never raises for what the operator typed.
-
-    Raises SchemaError if the entry's `capital`, which our own SQL makes, is not whole.
-    """
+    """Read one entry of `lt_strategies_load`; never raises: one broken row must not keep the others from trading."""
     strategy_id = StrategyId(str(row.get("strategy_id")))
     ft_wallet_id = FtWalletId(str(row.get("ft_wallet_id")))
     controls: Collection[str] = row.get("controls") or ()
@@ -158,7 +156,7 @@ def parse_strategy(row: Mapping[str, Any]) -> Strategy | InvalidStrategy:
             shadow_times=shadow_times,
             inert=inert_settings(row),
         )
-    except _InvalidError as error:
+    except (_InvalidError, SchemaError) as error:
         is_active = row.get("is_active") is True
         return InvalidStrategy(strategy_id, ft_wallet_id, is_active, str(error), shadow_times)
 
