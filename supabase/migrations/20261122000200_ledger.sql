@@ -235,12 +235,13 @@ create table if not exists public.lt_checkpoints (
   fees_usd          numeric not null,
   peak_realised_usd numeric not null,                 -- peak equity less the initial capital, since it was armed
   armed_by          text,                             -- who armed the strategy here (lt_arm); null: nobody
+  corrected_by      text,                             -- who had it computed from zero (lt_correct_capital); null: nobody
   created_at        timestamptz not null default clock_timestamp(),
   constraint lt_checkpoints_mode_known check (mode in ('paper', 'live')),
   constraint lt_checkpoints_peak_covers_now check (peak_realised_usd >= realised_usd)
 );
 create unique index if not exists lt_checkpoints_entry_once_idx
-  on public.lt_checkpoints (strategy_id, mode, through_entry_seq) where armed_by is null;
+  on public.lt_checkpoints (strategy_id, mode, through_entry_seq) where armed_by is null and corrected_by is null;
 create index if not exists lt_checkpoints_latest_idx
   on public.lt_checkpoints (strategy_id, mode, through_entry_seq, checkpoint_id);
 create index if not exists lt_checkpoints_armed_idx

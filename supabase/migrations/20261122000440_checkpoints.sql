@@ -226,7 +226,8 @@ end
 $$;
 
 -- The next `most` checkpoints of a strategy, as lt_audit_orders: each is the one before it and the entries between. One
--- that was written to arm the strategy begins its peak anew.
+-- that was written to arm the strategy begins its peak anew. The last one that a human had computed from zero
+-- (lt_correct_capital) is the first that is looked at, and stands on none.
 create or replace function public.lt_audit_checkpoints(
   of_strategy_id text, after_id bigint, most integer, out differences jsonb, out last_id bigint)
 language plpgsql stable security invoker set search_path = ''
@@ -236,6 +237,9 @@ begin
   with page as materialized (
     select k.* from public.lt_checkpoints k
     where k.strategy_id = of_strategy_id and k.checkpoint_id > after_id
+      and k.checkpoint_id >= coalesce((
+        select max(c.checkpoint_id) from public.lt_checkpoints c
+        where c.strategy_id = of_strategy_id and c.mode = k.mode and c.corrected_by is not null), 0)
     order by k.checkpoint_id limit most
   ), differing as (
     select k.checkpoint_id, k.mode, public.lt_missing(
@@ -249,7 +253,13 @@ begin
         and (b.through_entry_seq, b.checkpoint_id) < (k.through_entry_seq, k.checkpoint_id)
       order by b.through_entry_seq desc, b.checkpoint_id desc limit 1
     ) before on true
-    cross join lateral public.lt_checkpoint_after(k.strategy_id, k.mode, before.row, k.through_entry_seq) c
+    cross join lateral (
+      select a.* from public.lt_checkpoint_after(k.strategy_id, k.mode, before.row, k.through_entry_seq) a
+      where k.corrected_by is null
+      union all
+      select z.* from public.lt_checkpoint_from_zero(k.strategy_id, k.mode, k.checkpoint_id, k.through_entry_seq) z
+      where k.corrected_by is not null
+    ) c
   )
   select
     coalesce((select jsonb_agg(jsonb_build_object(

@@ -2,9 +2,18 @@
 
 from typing import LiteralString
 
+import psycopg
 import pytest
 
-from tests.database.test_sql_capital import MARKET, audit, bought, resolved_by_the_platform, sold
+from tests.database.test_sql_capital import (
+    FROM_ZERO,
+    MARKET,
+    audit,
+    behind_the_triggers,
+    bought,
+    resolved_by_the_platform,
+    sold,
+)
 from tests.support.desk import CONDITION, USER, WALLET, Desk, Row, fill
 
 OTHER = "LT_TWO"
@@ -163,3 +172,32 @@ async def test_a_sale_that_is_being_recorded_while_its_token_ends_ends_with_it(
     capital = await trading.capital()
     assert (capital["locked_usd"], capital["realised_usd"]) == ("0.00", "2.80")
     assert await audit(trading) == []
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        "update public.lt_checkpoints set locked_usd = locked_usd + 1",
+        "update public.lt_fills set shares = shares - 2 where side = 'BUY'",
+    ],
+)
+async def test_a_human_leads_the_books_back_from_zero(trading: Desk, plant: LiteralString) -> None:
+    await bought(trading, fill("12", state="final"))
+    await sold(trading, "4", "0.6")
+    await trading.call("lt_checkpoint", {"least": 1})
+    await behind_the_triggers(trading, plant)
+    assert await audit(trading) != []
+    with pytest.raises(psycopg.errors.RaiseException, match="by somebody"):
+        await trading.call("lt_correct_capital", {"strategy_id": "LT_ONE"})
+    told = {"strategy_id": "LT_ONE", "actor": "somebody"}
+    (corrected,) = (await trading.call("lt_correct_capital", told))["checkpoints"]
+    assert corrected["realised_usd"] == "0.40"
+    assert await audit(trading) == []
+    assert (await trading.row(FROM_ZERO + " where n.mode = 'paper'"))["locked"] == 0
+    assert (await trading.claim(await trading.signal()))["granted"] is False  # until it is resumed, too
+
+
+async def test_capital_that_is_no_number_buys_nothing(trading: Desk) -> None:
+    await trading.execute("update public.lt_strategies set initial_capital = 'NaN'")
+    refused = await trading.claim(await trading.signal())
+    assert (refused["granted"], refused["reason"]) == (False, "insufficient_capital")
