@@ -27,8 +27,8 @@ $$;
 
 -- {strategy_id, actor} -> {now, entered, checkpoints: [{mode, through, locked_usd, realised_usd}]}
 -- Enters whatever its orders still differ by, and writes a checkpoint from zero for each mode, with the name of whoever
--- asked for it. What was wrong before it stays to be read, and the audit goes on from it. It resumes nothing: whoever
--- has mended a strategy resumes it when the next audit is silent.
+-- asked for it. What was wrong before it stays to be read, and the audit goes on from it. It thaws nothing: whoever
+-- has mended a strategy arms it when the next audit is silent.
 create or replace function public.lt_correct_capital(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'

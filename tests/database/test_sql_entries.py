@@ -194,7 +194,7 @@ async def test_a_human_leads_the_books_back_from_zero(trading: Desk, plant: Lite
     assert corrected["realised_usd"] == "0.40"
     assert await audit(trading) == []
     assert (await trading.row(FROM_ZERO + " where n.mode = 'paper'"))["locked"] == 0
-    assert (await trading.claim(await trading.signal()))["granted"] is False  # until it is resumed, too
+    assert (await trading.claim(await trading.signal()))["granted"] is False  # until it is armed, too
 
 
 async def test_capital_that_is_no_number_buys_nothing(trading: Desk) -> None:

@@ -63,5 +63,6 @@ class Bookkeeping:
                 mode=difference.mode,
                 what=difference.what,
                 missing=dict(difference.missing),
-                fix="the strategy is paused: compare its fills with the exchange, mend what is wrong, then resume it",
+                fix="the strategy is frozen: compare its fills with the exchange, mend what is wrong,"
+                " select lt_correct_capital(...), then arm it",
             )
