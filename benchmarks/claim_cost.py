@@ -225,7 +225,7 @@ def main(given: Sequence[str] | None = None) -> int:
         "claim-cost",
         _ABOUT,
         module="benchmarks.claim_cost",
-        lasts="about 2 min with 100000 orders (2 cores)",
+        lasts="about 3 min with 100000 orders (2 cores)",
         holds="past orders cost a claim nothing",
         examples=("--orders 1000 100000", "--orders 1000 20000 --open 20 --json"),
     )
@@ -242,9 +242,9 @@ def main(given: Sequence[str] | None = None) -> int:
         "--open",
         type=whole(least=0),
         nargs="+",
-        default=[20, 1_000],
+        default=[20, 1_000, 5_000],
         metavar="N",
-        help="With so many orders open at the time (default: 20 1000).",
+        help="With so many orders open at the time (default: 20 1000 5000).",
     )
     add_count(options, "--claims", "Time so many claims of each", least=10, default=200)
     add_json(options)

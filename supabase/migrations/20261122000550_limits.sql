@@ -8,6 +8,9 @@
 create index if not exists lt_order_attempts_recent_idx
   on public.lt_order_attempts (strategy_id, mode, greatest(coalesce(closed_at, 'infinity'), late_at));
 
+create index if not exists lt_orders_open_sales_idx
+  on public.lt_orders (strategy_id, condition_id) where outcome = 'OPEN' and side = 'SELL';
+
 create or replace function public.lt_today()
 returns timestamptz
 language sql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -114,6 +117,43 @@ begin
 end
 $$;
 
+-- In how many other markets something is held or ordered, up to `most`; null is 0. From one market to the next by the
+-- index: the orders within a market are read only where some of it was sold. What was not is held for sure.
+create or replace function public.lt_positions_elsewhere(
+  for_strategy_id text, in_mode text, but_condition_id text, most integer)
+returns integer
+language plpgsql stable security invoker set search_path = ''
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set jit = off set max_parallel_workers_per_gather = 0
+as $$
+begin
+  return (
+    with recursive markets as (
+      select '' as condition_id
+      union all
+      select (
+        select o.condition_id from public.lt_orders o
+        where o.strategy_id = for_strategy_id and o.outcome = 'OPEN' and o.condition_id > m.condition_id
+          and o.condition_id <> but_condition_id and not coalesce(o.is_force_test, false)
+          and coalesce(o.is_shadow, false) = (in_mode = 'paper')
+        order by o.condition_id limit 1)
+      from markets m where m.condition_id is not null
+    )
+    select count(*) from (
+      select from markets m
+      where m.condition_id <> '' and (
+        not exists (
+          select from public.lt_orders o
+          where o.strategy_id = for_strategy_id and o.outcome = 'OPEN' and o.side = 'SELL'
+            and o.condition_id = m.condition_id)
+        or (
+          select sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd) > 0
+          from public.lt_positions h
+          where h.strategy_id = for_strategy_id and h.mode = in_mode and h.condition_id = m.condition_id))
+      limit coalesce(most, 0)) held);
+end
+$$;
+
 -- A limit that a smaller order might keep.
 create or replace function public.lt_too_much(reason text, usd numeric, limit_usd numeric)
 returns jsonb
@@ -133,13 +173,15 @@ language plpgsql security invoker set search_path = '' set timezone = 'UTC'
   set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
-  in_mode text := p ->> 'mode';
-  reserve numeric := (p #>> '{order,reserve_usd}')::numeric;
-  held    record;
-  lost    numeric;
-  spent   numeric;
-  streak  integer;
-  recent  integer;
+  in_mode   text := p ->> 'mode';
+  reserve   numeric := (p #>> '{order,reserve_usd}')::numeric;
+  market    text := p #>> '{expected,condition_id}';
+  lost      numeric;
+  spent     numeric;
+  streak    integer;
+  recent    integer;
+  here_usd  numeric;
+  elsewhere integer;
 begin
   if strategy.max_daily_loss_usd is not null then
     lost := greatest(-capital.realised_today_usd, 0);
@@ -167,30 +209,16 @@ begin
     return public.lt_too_much('above_max_order_size', spent_usd + reserve, strategy.max_order_size_usd);
   end if;
   if strategy.max_position_size_usd is not null or strategy.max_open_positions is not null then
-    -- A position is what is held, or may come to be held, in one market, however many signals built it. What is open
-    -- and was never sold from is held for sure: only markets with sales are summed.
-    select
-      (select coalesce(sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd), 0)
-       from public.lt_positions h
-       where h.strategy_id = strategy.strategy_id and h.mode = in_mode
-         and h.condition_id = p #>> '{expected,condition_id}') as here_usd,
-      count(*) as elsewhere
-    into held
-    from (
-      select from public.lt_orders o
-      where o.strategy_id = strategy.strategy_id and o.outcome = 'OPEN' and not coalesce(o.is_force_test, false)
-        and coalesce(o.is_shadow, false) = (in_mode = 'paper') and strategy.max_open_positions is not null
-        and o.condition_id <> p #>> '{expected,condition_id}'
-      group by o.condition_id
-      having bool_and(o.side = 'BUY') or (
-        select sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd) > 0
-        from public.lt_positions h
-        where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.condition_id = o.condition_id)
-    ) market;
-    if held.here_usd + reserve > strategy.max_position_size_usd then
-      return public.lt_too_much('max_position_size', held.here_usd + reserve, strategy.max_position_size_usd);
-    elsif held.elsewhere + 1 > strategy.max_open_positions then
-      return jsonb_build_object('reason', 'max_open_positions', 'value', (held.elsewhere + 1)::text,
+    -- A position is what is held, or may come to be held, in one market, however many signals built it.
+    select coalesce(sum(h.bought_usd - h.sold_cost_usd + h.reserved_usd), 0) into here_usd
+    from public.lt_positions h
+    where h.strategy_id = strategy.strategy_id and h.mode = in_mode and h.condition_id = market;
+    if here_usd + reserve > strategy.max_position_size_usd then
+      return public.lt_too_much('max_position_size', here_usd + reserve, strategy.max_position_size_usd);
+    end if;
+    elsewhere := public.lt_positions_elsewhere(strategy.strategy_id, in_mode, market, strategy.max_open_positions);
+    if elsewhere + 1 > strategy.max_open_positions then
+      return jsonb_build_object('reason', 'max_open_positions', 'value', (elsewhere + 1)::text,
                                 'limit', strategy.max_open_positions::text, 'final', true);
     end if;
   end if;

@@ -242,6 +242,14 @@ async def test_a_trade_of_today_counts_though_its_order_was_given_up_yesterday(t
     assert (refused["reason"], refused["value"]) == ("daily_budget", "12.00")
 
 
+async def test_of_positions_beyond_their_limit_no_more_are_counted_than_it_asks_for(trader: Trader) -> None:
+    for number in range(5):
+        assert (await trader.claim(condition_id=f"0xd{number}"))["granted"]
+    await trader.set(max_open_positions=Decimal(2))
+    refused = await trader.claim()
+    assert (refused["reason"], refused["value"], refused["limit"]) == ("max_open_positions", "3", "2")
+
+
 async def test_too_many_orders_in_a_minute_leave_the_signal_for_later(trader: Trader) -> None:
     await trader.set(max_orders_per_minute=Decimal(1))
     assert (await trader.claim())["granted"]
