@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -21,6 +22,7 @@ from worker.orders.ports import AttemptRecord, Fill, LookupFinding, LostRule
 from worker.orders.terms import OrderId
 
 ONE_LOOKUP = LostRule(lookups=1, after=timedelta(0))
+PATIENCE_S = "600"  # lease and balance outlive the slowest machine's walk through all examples
 
 
 def news_for(  # noqa: C901 - one class, and each of its methods is simple
@@ -39,9 +41,9 @@ def news_for(  # noqa: C901 - one class, and each of its methods is simple
         async def _claim(self, history: History) -> dict[str, Any]:
             await desk.connection.execute("begin")
             by_shares = {"order_type": "GTC", "amount_usd": None, "shares": str(WANTED_SHARES)}
-            order = by_shares if history.order_type.rests else {}
+            self.order = by_shares if history.order_type.rests else {}
             self.signal = await desk.signal()
-            return await desk.claim(self.signal, order=order)
+            return await desk.claim(self.signal, order=self.order, balance_max_age_s=PATIENCE_S)
 
         def record(self, finding: Finding, fills: Sequence[Fill], *, by_rule: bool = False) -> None:
             super().record(finding, fills, by_rule=by_rule)
@@ -74,8 +76,8 @@ def news_for(  # noqa: C901 - one class, and each of its methods is simple
         @rule()
         def take_again(self) -> None:
             """Another attempt of the same order, if the database allows it: from then on it is alive, too."""
-            again = {"lt_order_id": self.claimed["lt_order_id"]}
-            answer = runner.run(desk.claim(self.signal, **again))
+            again = {"lt_order_id": self.claimed["lt_order_id"], "balance_max_age_s": PATIENCE_S}
+            answer = runner.run(desk.claim(self.signal, order=self.order, **again))
             over = self.attempt.closed and self.attempt.state is not AttemptState.LOST and self.attempts == 1
             # Of an order that was filled in part, what is left may be too little for another of its size.
             assert answer["granted"] is over or (over and self.filled_shares() > 0), answer
@@ -120,12 +122,14 @@ async def refused(desk: Desk, told: dict[str, Any]) -> bool:
     return False
 
 
+@pytest.mark.timeout(300)
 def test_the_database_follows_the_worker_through_any_order_of_the_news(database: str) -> None:
     with asyncio.Runner() as runner:
         desk = runner.run(Desk.open(database))
         try:
             runner.run(desk.strategy())
-            runner.run(desk.ready())
+            runner.run(desk.lease(ttl_s=PATIENCE_S))
+            runner.run(desk.balance())
             run_state_machine_as_test(
                 news_for(runner, desk),
                 settings=settings(max_examples=15, stateful_step_count=15, deadline=None),
