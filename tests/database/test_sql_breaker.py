@@ -190,7 +190,7 @@ async def test_checkpoints_around_an_arming_add_up(trader: Trader) -> None:
     assert (await trader.desk.capital(trader.strategy_id))["peak_equity_usd"] == "850.00"
 
     bookmark: object = None
-    for _ in range(2):
+    for _ in range(3):
         audit = {"strategy_id": trader.strategy_id, "bookmark": bookmark}
         audited = await trader.desk.call("lt_audit_capital", audit)
         assert audited["differences"] == []
