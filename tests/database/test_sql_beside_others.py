@@ -1,6 +1,7 @@
 """What other programs write beside the worker: the executor before it, and the platform's own jobs."""
 
 import secrets
+from decimal import Decimal
 
 import pytest
 from psycopg import sql
@@ -71,7 +72,7 @@ async def test_what_trades_or_has_traded_stays_open_when_the_platform_cancels_it
 
     await trader.set(max_position_size_usd="11.99")
     assert (await trader.claim())["reason"] == "max_position_size"
-    await trader.set(max_position_size_usd=None, max_open_positions=1)
+    await trader.set(max_position_size_usd=None, max_open_positions=Decimal(1))
     assert (await trader.claim(condition_id="0xc8"))["reason"] == "max_open_positions"
 
 
