@@ -31,7 +31,7 @@ class Trader:
         return cls(desk, name, wallet)
 
     async def claim(self, bet: str = "6.00", condition_id: str = CONDITION, **changes: Any) -> Row:
-        signal = await self.desk.signal(condition_id=condition_id)
+        signal = await self.desk.signal(condition_id=condition_id, trader_address=self.wallet)
         expected = {"condition_id": condition_id}
         return await self.desk.claim(
             signal, self.strategy_id, wallet_address=self.wallet, bet=bet, expected=expected, **changes
@@ -53,7 +53,7 @@ class Trader:
             "reserve_usd": "0",
             "reserve_shares": shares,
         }
-        signal = await self.desk.signal(side="SELL")
+        signal = await self.desk.signal(side="SELL", trader_address=self.wallet)
         return await self.desk.claim(
             signal, self.strategy_id, wallet_address=self.wallet, expected={"side": "SELL"}, order=order
         )
