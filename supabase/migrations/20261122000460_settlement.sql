@@ -44,6 +44,7 @@ begin
     where o.condition_id = new.condition_id and o.token_id = new.token_id and o.strategy_id = new.strategy_id
       and o.outcome in ('WON', 'LOST')
       and coalesce(o.is_shadow, false) = coalesce(new.is_shadow, false)
+      and (tg_name = 'lt_orders_end_together' or o.resolved_at >= new.created_at)
     limit 1;
     if not found then
       return null;
