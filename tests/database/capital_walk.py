@@ -342,8 +342,14 @@ class Walk:
             str(booked.price),
             trade_id=booked.trade_id,
             side=attempt.side,
+            token_id=_token_id(self._order_of(attempt).token),
             fee_usd=str(booked.fee_usd),
             state=booked.state,
+        )
+
+    def _order_of(self, attempt: Sent) -> Order:
+        return next(
+            order for book in self._books.values() for order in book.orders if attempt in order.attempts
         )
 
     async def _resolve(self, order: Order, payout: int) -> None:

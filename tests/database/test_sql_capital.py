@@ -200,8 +200,7 @@ async def test_the_first_resolution_sets_the_clock_and_a_second_one_does_not_mov
     resolved_at = (await trading.order(order["lt_order_id"]))["resolved_at"]
     await resolved_by_the_platform(trading, order)
     assert (await trading.order(order["lt_order_id"]))["resolved_at"] == resolved_at
-    again = await trading.capital() | {"as_of": free["as_of"]}
-    assert (again, free["available_usd"]) == (free, "1006.00")
+    assert (await trading.capital(), free["available_usd"]) == (free, "1006.00")
 
 
 async def test_a_fill_that_is_reversed_after_the_resolution_takes_its_money_back(trading: Desk) -> None:

@@ -179,7 +179,7 @@ async def test_whoever_knew_of_an_earlier_attempt_only_is_refused(room: TradingR
 
     assert (await claim_after(1)).reason is SkipReason.ALREADY_EXECUTED
     too_much = await claim_after(2)
-    assert (too_much.reason, too_much.value) == (SkipReason.ALREADY_EXECUTED, "20.00 of 50.00 is filled")
+    assert (too_much.reason, too_much.value) == (SkipReason.ALREADY_EXECUTED, "20.50 of 52.50 USD is spent")
     assert len(await room.attempts()) == 2
 
 

@@ -63,13 +63,15 @@ class Desk:
         return (await self.connection.execute(query, values or None)).rowcount
 
     async def call(self, function: str, p: Mapping[str, Any] | str) -> Row:
-        """Calls one of our functions as PostgREST would and returns its answer."""
+        """Calls one of our functions as PostgREST would and returns its answer, but for the clock of its capital."""
         argument = p if isinstance(p, str) else Jsonb(p)
         query = sql.SQL("select public.{}({}) as answer").format(sql.Identifier(function), sql.Placeholder())
         answer = await (await self.connection.execute(query, [argument])).fetchone()
         assert answer is not None
         result: Row = answer["answer"]
         assert datetime.fromisoformat(result["now"]).utcoffset() == timedelta(0)
+        if isinstance(capital := result.get("capital"), dict):
+            assert datetime.fromisoformat(capital.pop("as_of")).utcoffset() == timedelta(0)
         return result
 
     async def insert(self, table: LiteralString, row: Row) -> None:
