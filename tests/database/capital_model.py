@@ -86,7 +86,6 @@ class Book:
     cools: bool = True
     awaits_redemption: bool = False
     orders: list[Order] = field(default_factory=list)
-    looks: list[dict[str, Decimal]] = field(default_factory=lambda: [{}])  # what had been made by what
 
     # --- what happens
 
@@ -160,34 +159,8 @@ class Book:
     def available_usd(self) -> Decimal:
         return self.initial_usd + self.realised_usd - self.locked_usd - self.cooldown_usd - self.awaiting_usd
 
-    def _made_usd(self) -> dict[str, Decimal]:
-        """What each sale and each end of an order came to."""
-        sales = {
-            f.trade_id: f.usd - f.cost_usd
-            for o in self.orders
-            for a in o.attempts
-            for f in a.standing()
-            if f.side == "SELL"
-        }
-        ends = {
-            o.lt_order_id: self._paid_out(o) - self._cost_usd(o) for o in self.orders if o.payout is not None
-        }
-        return sales | ends
-
-    def _peak_usd(self) -> Decimal:
-        """Of all looks so far, as if what was taken back since had never been there."""
-        made, before = self._made_usd(), self.looks[-1]
-        for name, usd in before.items():
-            if (now_usd := made.get(name, ZERO)) < usd:
-                for look in self.looks:
-                    if name in look:
-                        look[name] += now_usd - usd
-        self.looks.append(made)
-        return max(sum(look.values(), ZERO) for look in self.looks)
-
     def look(self) -> dict[str, Decimal]:
-        """Every number that the product tells, by its name there."""
-        peak_usd = self._peak_usd()
+        """Every number that the product tells but the peak, by its name there."""
         return {
             "initial_usd": self.initial_usd,
             "realised_usd": self.realised_usd,
@@ -197,7 +170,6 @@ class Book:
             "cooldown_usd": self.cooldown_usd,
             "awaiting_redeem_usd": self.awaiting_usd,
             "available_usd": self.available_usd,
-            "peak_equity_usd": self.initial_usd + peak_usd,
         }
 
     def _has_sales(self, token: int) -> bool:
