@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,17 +16,6 @@ from worker.settings import LogFormat, LogSettings
 
 SECRET = "4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c"
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2lnbmF0dXJl"
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """The process's logging as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture(params=[LogFormat.JSON, LogFormat.CONSOLE])
