@@ -11,7 +11,7 @@ select
   o.strategy_id, case when o.is_shadow then 'paper' else 'live' end as mode, o.lt_order_id,
   part.at, part.locked_usd, part.realised_usd, part.proceeds_usd, part.fees_usd,
   -- Winners of the live account stay shares until somebody redeems them.
-  case when part.is_payout and o.outcome = 'WON' and not coalesce(o.is_shadow, false)
+  case when part.is_payout and (o.outcome = 'WON' or t.attempts > 0) and not coalesce(o.is_shadow, false)
             and not exists (select from public.lt_redeemed_orders r where r.lt_order_id = o.lt_order_id)
        then part.proceeds_usd else 0 end as unredeemed_usd
 from public.lt_orders o
@@ -22,8 +22,10 @@ cross join lateral (
     coalesce(sum(a.usd) filter (where a.side = 'BUY'), 0) - coalesce(sum(a.cost_usd), 0) as cost_usd,
     coalesce(sum(case a.side when 'BUY' then a.shares else -a.shares end), 0)            as shares,
     coalesce(sum(a.fees_usd), 0)                                    as fees_usd,
-    -- The platform's own word for how it ended; what it has no price for stays at cost.
-    case o.outcome when 'WON' then 1 when 'LOST' then 0 end         as payout
+    -- The platform's own word for how it ended, but of a market that nobody won; what it has no price for stays at cost.
+    case when o.outcome in ('WON', 'LOST') then coalesce(
+      (select v.payout from public.lt_void_markets v where v.condition_id = o.condition_id),
+      case o.outcome when 'WON' then 1 else 0 end) end              as payout
   from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
 ) t
 -- NaN is no number: it would stand in every sum for ever. The audit names the order (lt_audit_orders).
@@ -69,11 +71,11 @@ as $$
   select pg_catalog.hashtextextended('lt_entries ' || of_strategy_id, 0)
 $$;
 
--- What the peak loses (nought or less) when an order takes money back that it had entered: the peak is what it would
--- have been without it. What stood higher before the order's money came stays. Whoever armed the strategy since has
+-- What the peak loses (nought or less) when an order takes back `gained_usd` that it had entered: the peak is what it
+-- would have been without it. What stood higher before the order's money came stays. Whoever armed the strategy since has
 -- begun its peak with the money in it.
 create or replace function public.lt_peak_taken_back(
-  of_strategy_id text, in_mode text, for_lt_order_id text, came_at timestamptz, change_usd numeric)
+  of_strategy_id text, in_mode text, for_lt_order_id text, came_at timestamptz, gained_usd numeric)
 returns numeric
 language plpgsql stable security invoker set search_path = ''
   set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
@@ -94,7 +96,7 @@ begin
     select from public.lt_checkpoints k
     where k.strategy_id = of_strategy_id and k.mode = in_mode and k.armed_by is not null and k.through_entry_seq >= first
   ) then
-    return change_usd;
+    return -gained_usd;
   end if;
 
   select * into kept from public.lt_checkpoints k
@@ -103,7 +105,7 @@ begin
   select greatest(coalesce(kept.peak_realised_usd, 0) + s.taken_back_usd, coalesce(kept.realised_usd, 0) + s.peak_usd)
   into before
   from public.lt_entries_sum(of_strategy_id, in_mode, coalesce(kept.through_entry_seq, 0), first - 1) s;
-  return -least(-change_usd, greatest(capital.peak_equity_usd - capital.initial_usd - before, 0));
+  return -least(gained_usd, greatest(capital.peak_equity_usd - capital.initial_usd - before, 0));
 end
 $$;
 
@@ -130,15 +132,17 @@ begin
   select
     d.strategy_id, d.mode, for_lt_order_id, d.at, sum(d.locked_usd), sum(d.realised_usd), sum(d.proceeds_usd),
     sum(d.unredeemed_usd), sum(d.fees_usd),
-    case when sum(d.realised_usd) < 0 and bool_or(d.is_entered)
-      then public.lt_peak_taken_back(d.strategy_id, d.mode, for_lt_order_id, d.at, sum(d.realised_usd)) else 0 end
+    -- A loss that grows takes nothing back: it is a loss, and counts from the peak.
+    case when sum(d.realised_usd) < 0 and sum(d.gained_usd) > 0
+      then public.lt_peak_taken_back(d.strategy_id, d.mode, for_lt_order_id, d.at,
+                                     least(-sum(d.realised_usd), sum(d.gained_usd))) else 0 end
   from (
     select w.strategy_id, w.mode, w.at, w.locked_usd, w.realised_usd, w.proceeds_usd, w.unredeemed_usd, w.fees_usd,
-      false as is_entered
+      0 as gained_usd
     from public.lt_order_worth w where w.lt_order_id = for_lt_order_id
     union all
     select e.strategy_id, e.mode, e.at, -e.locked_usd, -e.realised_usd, -e.proceeds_usd, -e.unredeemed_usd, -e.fees_usd,
-      e.realised_usd <> 0
+      e.realised_usd
     from public.lt_entries e where e.lt_order_id = for_lt_order_id
   ) d
   group by d.strategy_id, d.mode, d.at

@@ -86,6 +86,9 @@ class Book:
     cools: bool = True
     awaits_redemption: bool = False
     orders: list[Order] = field(default_factory=list)
+    made: dict[str, Decimal] = field(default_factory=dict)  # by what, at the last look
+    peak_usd: Decimal = ZERO  # of what was made
+    peaks_before: dict[str, Decimal] = field(default_factory=dict)  # the peak before that made anything
 
     # --- what happens
 
@@ -159,8 +162,35 @@ class Book:
     def available_usd(self) -> Decimal:
         return self.initial_usd + self.realised_usd - self.locked_usd - self.cooldown_usd - self.awaiting_usd
 
+    def _made_usd(self) -> dict[str, Decimal]:
+        """What each sale and each end of an order came to."""
+        sales = {
+            f.trade_id: f.usd - f.cost_usd
+            for o in self.orders
+            for a in o.attempts
+            for f in a.standing()
+            if f.side == "SELL"
+        }
+        ends = {
+            o.lt_order_id: self._paid_out(o) - self._cost_usd(o) for o in self.orders if o.payout is not None
+        }
+        return sales | ends
+
+    def _look_at_peak(self) -> None:
+        """It falls by what is taken back, but not below what stood before that came. A loss takes nothing back."""
+        before_usd, made = self.peak_usd, self._made_usd()
+        for name, usd in self.made.items():
+            taken_back_usd = max(min(usd - made.get(name, ZERO), usd), ZERO)
+            self.peak_usd -= min(taken_back_usd, max(self.peak_usd - self.peaks_before.get(name, ZERO), ZERO))
+        for name, usd in made.items():
+            if usd:
+                self.peaks_before.setdefault(name, before_usd)
+        self.made = made
+        self.peak_usd = max(self.peak_usd, sum(made.values(), ZERO))
+
     def look(self) -> dict[str, Decimal]:
-        """Every number that the product tells but the peak, by its name there."""
+        """Every number that the product tells, by its name there."""
+        self._look_at_peak()
         return {
             "initial_usd": self.initial_usd,
             "realised_usd": self.realised_usd,
@@ -170,6 +200,7 @@ class Book:
             "cooldown_usd": self.cooldown_usd,
             "awaiting_redeem_usd": self.awaiting_usd,
             "available_usd": self.available_usd,
+            "peak_equity_usd": self.initial_usd + self.peak_usd,
         }
 
     def _has_sales(self, token: int) -> bool:
