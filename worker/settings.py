@@ -28,13 +28,14 @@ from pydantic_settings import (
 from worker.configuration import mistakes
 from worker.configuration.feed import CanarySettings, FeedSettings, SweepSettings
 from worker.configuration.kinds import Address, Group, OffIsNone, PositiveSeconds, Url
+from worker.configuration.web import WebSettings
 from worker.errors import ConfigError, CredentialError, WorkerError
 from worker.orders.terms import Mode
 
 ENV_PREFIX = "POLYCOPY_"
 DEFAULT_CONFIG = Path("config/worker.toml")
-SECRET_NAMES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_DB_URL")
-_SECRET_KEYS = frozenset({*(name.lower() for name in SECRET_NAMES), "supabase_key"})
+SECRET_NAMES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY", "SUPABASE_DB_URL", "POLYCOPY_WEB_TOKEN")
+_SECRET_KEYS = frozenset({*(name.lower() for name in SECRET_NAMES), "supabase_key", "web_token"})
 # Read before the settings are: where the file is.
 CONFIG_VARIABLE = "POLYCOPY_CONFIG"
 
@@ -186,6 +187,7 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY")
     )
     supabase_db_url: SecretStr | None = Field(default=None, validation_alias="SUPABASE_DB_URL")
+    web_token: SecretStr | None = None
     wallets: tuple[WalletSettings, ...] = ()
 
     feed: FeedSettings = FeedSettings()
@@ -202,6 +204,7 @@ class Settings(BaseSettings):
     settlement: SettlementSettings = SettlementSettings()
     paper: PaperSettings = PaperSettings()
     log: LogSettings = LogSettings()
+    web: WebSettings = WebSettings()
 
     @field_validator("wallets")
     @classmethod

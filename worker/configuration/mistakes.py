@@ -151,7 +151,7 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel], sources: Sources) ->
 
 def _shown(names: Sequence[str], value: object) -> str:
     text = repr(value)
-    private = names[0] == "wallets" or names[0].lower().startswith("supabase")
+    private = names[0] in {"wallets", "web_token"} or names[0].lower().startswith("supabase")
     if len(text) > 60 or (private and len(text) > 12):
         return f"a value of {len(str(value))} characters"
     return text
