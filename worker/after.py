@@ -13,8 +13,37 @@ from worker.handlers.strategies import Strategies
 from worker.orders.retake import RemainderPolicy
 from worker.orders.terms import OrderId
 from worker.parts import Ground, make_judges
+from worker.settings import PendingSettings, RetakeSettings, SignalSettings
 
 _PERCENT = Decimal(100)
+
+
+def remainder_policy(
+    signal: SignalSettings, retake: RetakeSettings, pending: PendingSettings
+) -> RemainderPolicy:
+    return RemainderPolicy(
+        retakes_most=retake.max,
+        reprices_most=pending.max_reprices,
+        reprice_extra=pending.reprice_extra_pct / _PERCENT,
+        reprice_within=timedelta(seconds=pending.max_age_s),
+        fresh_for=timedelta(seconds=signal.fresh_for_s),
+    )
+
+
+def remainder_timing(retake: RetakeSettings) -> RemainderTiming:
+    return RemainderTiming(
+        first_s=retake.first_s, most_s=retake.most_s, refresh_every_s=retake.refresh_every_s
+    )
+
+
+def resting_policy(pending: PendingSettings) -> RestingPolicy:
+    return RestingPolicy(
+        max_age_s=pending.max_age_s,
+        reprices_most=pending.max_reprices,
+        cancel_on_pause=pending.cancel_on_pause,
+        refresh_every_s=min(pending.refresh_every_s, pending.max_age_s),
+        look_every_s=min(pending.most_s, pending.max_age_s),
+    )
 
 
 def make_remainders(
@@ -26,7 +55,6 @@ def make_remainders(
     on_answered: Callable[[OrderId], None],
 ) -> Remainders:
     settings, adapters = ground.settings, ground.adapters
-    retake, pending = settings.retake, settings.pending
     return Remainders(
         Bench(
             ledger=adapters.ledger,
@@ -40,34 +68,22 @@ def make_remainders(
             on_answered=on_answered,
             on_turn=ground.pulse.beat,
         ),
-        RemainderPolicy(
-            retakes_most=retake.max,
-            reprices_most=pending.max_reprices,
-            reprice_extra=pending.reprice_extra_pct / _PERCENT,
-            reprice_within=timedelta(seconds=pending.max_age_s),
-            fresh_for=timedelta(seconds=settings.signal.fresh_for_s),
-        ),
-        RemainderTiming(first_s=retake.first_s, most_s=retake.most_s, refresh_every_s=retake.refresh_every_s),
+        remainder_policy(settings.signal, settings.retake, settings.pending),
+        remainder_timing(settings.retake),
     )
 
 
 def make_resting(
     ground: Ground, *, wallets: Wallets, on_called_off: Callable[[OrderId], None]
 ) -> RestingOrders:
-    adapters, pending = ground.adapters, ground.settings.pending
+    adapters = ground.adapters
     return RestingOrders(
         exchange=adapters.exchange,
         ledger=adapters.ledger,
         wallets=wallets,
         clock=adapters.clock,
         metrics=ground.metrics,
-        policy=RestingPolicy(
-            max_age_s=pending.max_age_s,
-            reprices_most=pending.max_reprices,
-            cancel_on_pause=pending.cancel_on_pause,
-            refresh_every_s=min(pending.refresh_every_s, pending.max_age_s),
-            look_every_s=min(pending.most_s, pending.max_age_s),
-        ),
+        policy=resting_policy(ground.settings.pending),
         on_called_off=on_called_off,
         on_turn=ground.pulse.beat,
     )
