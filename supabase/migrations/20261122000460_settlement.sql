@@ -29,6 +29,33 @@ as $$
   from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
 $$;
 
+-- The platform's word for the end of an order whose token pays so much a share: of a market that nobody won, whether
+-- the order came to less than it had cost.
+create or replace function public.lt_word(o public.lt_orders, payout numeric)
+returns text
+language sql stable security invoker set search_path = ''
+as $$
+  select case when payout = 1 then 'WON' when payout > 0 and public.lt_pnl(o, payout) >= 0 then 'WON' else 'LOST' end
+$$;
+
+-- An order that had its word before is worth what its market pays all the same.
+create or replace function public.lt_enter_void()
+returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  perform public.lt_enter(ended.lt_order_id)
+  from (
+    select o.lt_order_id from public.lt_orders o
+    where o.condition_id = new.condition_id and o.outcome in ('WON', 'LOST') order by o.lt_order_id
+  ) ended;
+  return null;
+end
+$$;
+
+create or replace trigger lt_void_markets_enter after insert on public.lt_void_markets
+  for each row execute function public.lt_enter_void();
+
 -- Purchases and sales of a token end together: a purchase that is paid out for shares that were sold, while the sale
 -- still counts them as held, would be paid twice. Whatever somebody else works on at this moment he resolves himself.
 create or replace function public.lt_resolve_siblings()
@@ -36,7 +63,8 @@ returns trigger
 language plpgsql security invoker set search_path = ''
 as $$
 declare
-  told public.lt_orders := new;
+  told   public.lt_orders := new;
+  payout numeric;
 begin
   if new.outcome = 'OPEN' then
     -- A late fill brought it back: its token may have ended meanwhile.
@@ -51,6 +79,9 @@ begin
     end if;
   end if;
 
+  payout := coalesce(
+    (select v.payout from public.lt_void_markets v where v.condition_id = told.condition_id),
+    case told.outcome when 'WON' then 1 else 0 end);
   with siblings as (
     select o.lt_order_id from public.lt_orders o
     where o.condition_id = told.condition_id and o.token_id = told.token_id and o.strategy_id = told.strategy_id
@@ -66,8 +97,8 @@ begin
     for no key update skip locked
   )
   update public.lt_orders o set
-    outcome = told.outcome, winning_label = told.winning_label, resolved_at = told.resolved_at,
-    pnl = public.lt_pnl(o, case told.outcome when 'WON' then 1 else 0 end), updated_at = clock_timestamp()
+    outcome = public.lt_word(o, payout), winning_label = told.winning_label, resolved_at = told.resolved_at,
+    pnl = public.lt_pnl(o, payout), updated_at = clock_timestamp()
   from siblings where o.lt_order_id = siblings.lt_order_id;
   return null;
 end
@@ -123,9 +154,10 @@ as $$
     ) m), '[]'))
 $$;
 
--- {mode, condition_id, winning_token_id, winning_label, limit}
+-- {mode, condition_id, winning_token_id, winning_label, payout, limit}
 --   -> {now, won, lost, waiting, contradicted: [lt_order_id], more}
--- The market is closed and its winner known: every order of it that is open, or that was called off or sold elsewhere
+-- The market is closed, and its winner is known or, with `payout` dollars for a share of either outcome, that there is
+-- none: every order of it that is open, or that was called off or sold elsewhere
 -- and still holds shares, is WON or LOST, compare-and-set on its outcome. A position
 -- waits as a whole while one of its fills may still be reversed, or one of its attempts may still trade. Orders that
 -- were resolved otherwise before are left as they are, and named. At most `limit` orders (500) at once.
@@ -137,16 +169,21 @@ declare
   on_paper boolean := p ->> 'mode' = 'paper';
   most     integer := least(greatest(coalesce((p ->> 'limit')::integer, 500), 1), 5000);
   ended_at timestamptz := clock_timestamp();   -- of all alike: what was sold is taken off what is paid out
+  shared   numeric;                            -- what every share pays, of a market that nobody won
   result   jsonb;
 begin
-  if p ->> 'winning_token_id' is null then
+  if (p ->> 'winning_token_id' is null) = (p ->> 'payout' is null) then
     raise exception 'market % is settled without a winner', p ->> 'condition_id'
-      using hint = 'Only a market that is closed and whose winning token is known is settled.';
+      using hint = 'Only a market that is closed is settled: for the token that won, or for nobody at a payout to all.';
   end if;
+  if p ->> 'payout' is not null then
+    insert into public.lt_void_markets (condition_id, payout)
+    values (p ->> 'condition_id', (p ->> 'payout')::numeric) on conflict (condition_id) do nothing;
+  end if;
+  select v.payout into shared from public.lt_void_markets v where v.condition_id = p ->> 'condition_id';
 
   with market as materialized (
-    select o.lt_order_id, o.strategy_id, o.token_id, o.outcome,
-      case when o.token_id = p ->> 'winning_token_id' then 'WON' else 'LOST' end as ends,
+    select o.lt_order_id, o.strategy_id, o.token_id, o.outcome, ends.payout, public.lt_word(o, ends.payout) as ends,
       o.outcome in ('OPEN', 'CANCELLED', 'SOLD') as is_unsettled,
       o.outcome in ('OPEN', 'CANCELLED', 'SOLD') and (
         -- Of the executor before us a pending row waits for whoever placed it.
@@ -157,6 +194,9 @@ begin
             select from public.lt_fills f
             where f.exchange_order_id = a.exchange_order_id and f.state = 'provisional')))) as may_move
     from public.lt_orders o
+    cross join lateral (
+      select coalesce(shared, case when o.token_id = p ->> 'winning_token_id' then 1 else 0 end) as payout
+    ) ends
     where o.condition_id = p ->> 'condition_id'
       and (o.outcome in ('OPEN', 'WON', 'LOST')
            or o.outcome in ('CANCELLED', 'SOLD') and o.shares_bought > 0
@@ -166,7 +206,7 @@ begin
     select strategy_id, token_id from market
     group by strategy_id, token_id having not bool_or(may_move)
   ), ready as (
-    select o.lt_order_id, market.ends, market.outcome
+    select o.lt_order_id, market.ends, market.outcome, market.payout
     from market
     join positions using (strategy_id, token_id)
     join public.lt_orders o using (lt_order_id)
@@ -176,8 +216,8 @@ begin
     for no key update of o
   ), settled as (
     update public.lt_orders o set
-      outcome = ready.ends, winning_label = p ->> 'winning_label', resolved_at = ended_at,
-      pnl = public.lt_pnl(o, case ready.ends when 'WON' then 1 else 0 end), updated_at = clock_timestamp()
+      outcome = ready.ends, resolved_at = ended_at, pnl = public.lt_pnl(o, ready.payout),
+      winning_label = case when shared is null then p ->> 'winning_label' else 'VOID' end, updated_at = clock_timestamp()
     from (select * from ready order by lt_order_id limit most) ready
     where o.lt_order_id = ready.lt_order_id and o.outcome = ready.outcome
     returning o.outcome
@@ -190,7 +230,8 @@ begin
                                 = (market.strategy_id, market.token_id))),
     'contradicted', coalesce((
       select jsonb_agg(c.lt_order_id order by c.lt_order_id)
-      from (select lt_order_id from market where outcome in ('WON', 'LOST') and outcome <> ends
+      from (select lt_order_id from market
+            where outcome in ('WON', 'LOST') and (outcome <> ends or shared is not null and p ->> 'payout' is null)
             order by lt_order_id limit 100) c), '[]'),
     'more', (select count(*) > most from ready))
   into result;

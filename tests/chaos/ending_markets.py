@@ -20,7 +20,7 @@ _SHARES = "100000"
 
 
 async def end_markets(world: World, ft_wallets: Sequence[str]) -> None:
-    """One after the other, until cancelled. Every strategy gets something of each; either side wins in turn."""
+    """One after the other, until cancelled. Every strategy gets something of each; either side wins in turn, or nobody."""
     async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
         for number in count():
             listed = await world.exchange.call("market", name=f"Will it end {number}?")
@@ -30,9 +30,11 @@ async def end_markets(world: World, ft_wallets: Sequence[str]) -> None:
             for wallet in ft_wallets:
                 await insert_signal(database, signal_row(trade, ft_wallet_id=wallet, size_usd=Decimal(10)))
             await _traded(database, token)
-            await world.exchange.call(
-                "resolve", condition=listed["condition"], winner=listed["tokens"][number % 2]
-            )
+            if number % 3 == 2:
+                await world.exchange.call("void", condition=listed["condition"])
+            else:
+                winner = listed["tokens"][number % 2]
+                await world.exchange.call("resolve", condition=listed["condition"], winner=winner)
             await asyncio.sleep(_EVERY_S)
 
 

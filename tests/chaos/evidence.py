@@ -12,9 +12,10 @@ from worker.sandbox.world import World
 
 Row = Mapping[str, Any]
 Pair = tuple[str, str]
+_HALF = Decimal("0.5")
 
 _ATTEMPTS = """
-select a.exchange_order_id, a.strategy_id, a.ft_order_id::text, a.state, a.side, a.order_type, a.token_id,
+select a.exchange_order_id, a.lt_order_id, a.strategy_id, a.ft_order_id::text, a.state, a.side, a.order_type, a.token_id,
        a.amount_usd, a.shares as target_shares,
        a.reserve_usd, a.created_at, a.closed_at, a.barred, a.sends, a.note, t.reserved_usd, t.reserved_shares,
        f.condition_id, f.token_label, f.order_time as traded_at,
@@ -65,7 +66,9 @@ class Evidence:
     locked_usd: Mapping[str, Decimal]
     equation: Mapping[str, int]
     outcomes: Sequence[Row]  # of orders that came to something
-    payouts: Mapping[str, bool]  # whether a token won, by the exchange; a market that goes on is not in it
+    payouts: Mapping[
+        str, Decimal
+    ]  # what a share pays, by the exchange; a token whose market goes on is not in it
     realised_usd: Mapping[str, Decimal] = field(default_factory=dict)
     untraded: Sequence[Row] = ()  # pairs that were skipped or deferred
     ended_markets: frozenset[str] = frozenset()
@@ -109,14 +112,18 @@ class Evidence:
                 equation=(await rows(_EQUATION))[0]["total"],
                 outcomes=await rows(_OUTCOMES),
                 payouts={
-                    token: token == market["winner"]
+                    token: _HALF if market["voided"] else Decimal(token == market["winner"])
                     for market in markets
-                    if market["winner"]
+                    if _has_ended(market)
                     for token in market["tokens"]
                 },
-                ended_markets=frozenset(market["condition"] for market in markets if market["winner"]),
+                ended_markets=frozenset(market["condition"] for market in markets if _has_ended(market)),
                 faults=await world.exchange.faults_struck(),
             )
+
+
+def _has_ended(market: Row) -> bool:
+    return bool(market["winner"] or market["voided"])
 
 
 def _pair(row: Row) -> Pair:

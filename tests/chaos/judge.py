@@ -9,12 +9,12 @@ Everything else that may be wrong is a count that has to be nought.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from itertools import pairwise
 
 from tests.chaos.evidence import Evidence, Pair, Row
-from tests.chaos.positions import ON_THE_BOOK, positions
+from tests.chaos.positions import ON_THE_BOOK, gain_usd, positions
 from tests.chaos.untraded import Staged, wrongly_untraded
 from worker.orders.lifecycle import ALIVE, AttemptState, FillState
 from worker.sandbox.exchange.journal import ACCEPTED
@@ -34,6 +34,7 @@ _SETTLED = {"CONFIRMED": FillState.FINAL, "FAILED": FillState.REVERSED}
 _IN_FLUX = ALIVE - {AttemptState.LIVE, AttemptState.UNMATCHED}
 _CENTICENT = Decimal("0.0001")
 _DUST = Decimal("0.01")
+_CENT = Decimal("0.01")
 _GIVEN_UP_MOST = 0.1  # of the attempts may be abandoned or lost, however good the reasons
 _TURNED_DOWN_MOST = 0.3  # of them may be killed or refused: 2 to 16 % were, of runs without a bug
 
@@ -295,9 +296,9 @@ def _money_differences(evidence: Evidence) -> Iterable[str]:
     for (strategy_id, token_id), held in positions(
         evidence.attempts, evidence.orders, evidence.fills
     ).items():
-        won = evidence.payouts.get(token_id)
-        locked[strategy_id] += held.locked_usd if won is None else 0
-        realised[strategy_id] += held.realised_usd(won=won)
+        payout = evidence.payouts.get(token_id)
+        locked[strategy_id] += held.locked_usd if payout is None else 0
+        realised[strategy_id] += held.realised_usd(payout)
         least, most = held.cost_range
         if not least - _CENTICENT <= held.sold_cost_usd <= most + _CENTICENT:
             yield (
@@ -315,8 +316,21 @@ def _money_differences(evidence: Evidence) -> Iterable[str]:
 
 def _unlike_their_markets(evidence: Evidence) -> Iterable[str]:
     """Orders that are won or lost where their market says something else, or nothing."""
+    made: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for row in evidence.attempts:
+        if (payout := evidence.payouts.get(row["token_id"])) is not None:
+            order = evidence.orders.get(row["exchange_order_id"])
+            made[row["lt_order_id"]] += gain_usd(row["side"], order, payout)
     for row in evidence.outcomes:
-        won = evidence.payouts.get(row["token_id"])
-        rightly = "OPEN" if won is None else "WON" if won else "LOST"
+        payout = evidence.payouts.get(row["token_id"])
+        rightly = _word(payout, made[row["lt_order_id"]])
         if row["outcome"] != rightly:
             yield f"order {row['lt_order_id']} ({row['strategy_id']}) is {row['outcome']}, its market says {rightly}"
+
+
+def _word(payout: Decimal | None, made_usd: Decimal) -> str:
+    """Of a market that nobody won it is whether the order lost money, in cents."""
+    if payout is None:
+        return "OPEN"
+    kept = made_usd.quantize(_CENT, ROUND_HALF_UP) >= 0 if 0 < payout < 1 else payout == 1
+    return "WON" if kept else "LOST"

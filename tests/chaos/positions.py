@@ -35,12 +35,11 @@ class Held:
         """While its market goes on."""
         return self.spent_usd + self.resting_usd - self.sold_cost_usd
 
-    def realised_usd(self, *, won: bool | None) -> Decimal:
-        """What it has made: by its sales, and by its market's end (None: it goes on)."""
-        if won is None:
+    def realised_usd(self, payout: Decimal | None) -> Decimal:
+        """What it has made: by its sales, and by what a share pays since its market's end (None: it goes on)."""
+        if payout is None:
             return self.received_usd - self.sold_cost_usd
-        payout_usd = self.bought_shares - self.sold_shares if won else Decimal(0)
-        return self.received_usd + payout_usd - self.spent_usd
+        return self.received_usd + (self.bought_shares - self.sold_shares) * payout - self.spent_usd
 
     def add(self, attempt: Row, order: Row | None) -> None:
         """One order of the position; None: the exchange does not know it."""
@@ -60,6 +59,16 @@ class Held:
         self.spent_usd += spent
         if attempt["side"] == "BUY" and order and order["status"] in ON_THE_BOOK:
             self.resting_usd += max(attempt["reserve_usd"] - spent, Decimal(0))
+
+
+def gain_usd(side: str, order: Row | None, payout: Decimal) -> Decimal:
+    """What one order made, by the exchange's trades, of a token whose shares pay so much. None: it has none."""
+    gain = Decimal(0)
+    for fill in order["fills"] if order else ():
+        if fill["status"] != "FAILED":
+            better = payout - Decimal(fill["price"]) if side == "BUY" else Decimal(fill["price"]) - payout
+            gain += Decimal(fill["shares"]) * better - Decimal(fill["fee_usd"])
+    return gain
 
 
 def positions(

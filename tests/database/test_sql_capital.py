@@ -294,14 +294,20 @@ async def test_checkpoints_come_in_bounded_parts_and_only_where_enough_has_happe
     assert written == [1, 1, 0]
 
 
-@pytest.mark.parametrize("table", ["lt_entries", "lt_checkpoints", "lt_redeemed_orders"])
+APPENDED = {
+    "lt_entries": "strategy_id",
+    "lt_checkpoints": "strategy_id",
+    "lt_redeemed_orders": "reference",
+    "lt_void_markets": "condition_id",
+}
+
+
+@pytest.mark.parametrize("table", APPENDED)
 async def test_what_capital_rests_on_is_only_ever_appended(desk: Desk, table: str) -> None:
     await desk.connection.execute("reset role")
-    for statement in ("update {} set strategy_id = ''", "delete from {}", "truncate {}"):
-        if table == "lt_redeemed_orders":
-            statement = statement.replace("strategy_id", "reference")  # noqa: PLW2901 - it has no such column
+    for statement in ("update {} set {} = ''", "delete from {}", "truncate {}"):
         with pytest.raises(psycopg.errors.RaiseException, match="are kept"):
-            await desk.connection.execute(statement.format(f"public.{table}"))
+            await desk.connection.execute(statement.format(f"public.{table}", APPENDED[table]))
 
 
 # --- what it costs

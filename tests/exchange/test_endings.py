@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -150,5 +151,5 @@ async def test_the_simulated_exchange_ends_its_markets_as_the_real_one_does(
     floor.venue.backoffice.void(void.condition_id)
     assert await data.endings(markets) == {
         floor.condition_id: Ending(winner=Token(floor.yes, "Yes")),
-        void.condition_id: Ending(is_void=True),
+        void.condition_id: Ending(is_void=True, payout=Decimal("0.5")),
     }

@@ -1,12 +1,14 @@
 """A market ends: its orders are won or lost, once, to the cent, and only when nothing of them can change any more."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+import httpx
 from structlog.testing import capture_logs
 
 from tests.support.desk import Row
@@ -17,6 +19,7 @@ from worker.handlers.settlement import Settlement, SettlementPace
 from worker.observe.health import Health, Level
 from worker.orders.lifecycle import AttemptState
 from worker.orders.numbers import CENT
+from worker.sandbox.exchange.faults import Action, Fault
 from worker.sandbox.exchange.trades import Fate
 
 D = Decimal
@@ -223,13 +226,44 @@ async def test_two_workers_at_once_and_one_after_a_restart_settle_an_order_once(
     assert (await order(room), await capital(room)) == before
 
 
-async def test_a_market_without_a_winner_is_left_alone_and_one_that_is_void_is_told_once(
+async def test_a_market_without_a_winner_is_left_alone_and_one_that_is_void_pays_half_a_dollar_a_share(
     room: TradingRoom,
 ) -> None:
     await bought_for_good(room)
+    shares, spent_usd = await traded(room)
     room.floor.venue.backoffice.close(room.floor.condition_id)
     assert await settled(room) == []
     room.floor.venue.backoffice.void(room.floor.condition_id)
+    desk = settlement(room)
+    await desk.round()
+    assert (await order(room))["outcome"] == "OPEN"  # said once, it may be a price of the listing
+    with capture_logs() as logs:
+        await desk.round()
+        await desk.round()
+    (told,) = [log for log in logs if log["event"].startswith("market.")]
+    assert (told["event"], told["winner"], told["won"], told["lost"]) == ("market.settled", "nobody", 0, 1)
+    loss_usd = shares / 2 - spent_usd  # bought at fifty cents: the fee is lost
+    row, after = await order(room), await capital(room)
+    assert (row["outcome"], row["winning_label"]) == ("LOST", "VOID")
+    assert row["pnl"] == loss_usd.quantize(CENT, ROUND_HALF_UP) < 0
+    assert D(after["realised_usd"]) == loss_usd
+    assert (D(after["locked_usd"]), D(after["cooldown_usd"])) == (D(0), shares / 2)
+    audited = await room.desk.call("lt_audit_capital", {"strategy_id": "LT_ONE", "orders": 100})
+    assert audited["differences"] == []
+
+
+async def test_a_market_whose_outcomes_pay_different_parts_is_told_once_and_left_to_a_human(
+    room: TradingRoom,
+) -> None:
+    await bought_for_good(room)
+    room.floor.venue.backoffice.void(room.floor.condition_id)
+    listed = await _listed(room) | {"outcomePrices": '["0.3", "0.7"]'}
+    faults = room.floor.venue.faults
+    faults.add(
+        Fault(action=Action.PROCESS, method="GET", path="/markets/", times=None)
+    )  # the order book's own
+    unlike = Fault(action=Action.ANSWER_INSTEAD, method="GET", path="/markets", status=200, times=None)
+    faults.add(replace(unlike, body=json.dumps([listed])))
     desk = settlement(room)
     with capture_logs() as logs:
         await desk.round()
@@ -237,6 +271,15 @@ async def test_a_market_without_a_winner_is_left_alone_and_one_that_is_void_is_t
     (told,) = [log for log in logs if log["event"] == "market.voided"]
     assert (told["log_level"], told["open_orders"]) == ("error", 1)
     assert (await order(room))["outcome"] == "OPEN"
+
+
+async def _listed(room: TradingRoom) -> dict[str, Any]:
+    """The market as its listing shows it."""
+    async with httpx.AsyncClient() as client:
+        query = {"closed": "true", "clob_token_ids": room.floor.yes}
+        answer = await client.get(f"{room.floor.settings.gamma_url}/markets", params=query)
+    (market,) = answer.json()
+    return dict(market)
 
 
 async def test_markets_are_read_in_pages_and_asked_for_when_they_are_due(room: TradingRoom) -> None:

@@ -3,9 +3,17 @@
 from collections.abc import Mapping
 
 from worker.database.calls import Calls
-from worker.database.values import Row, count_of, flag_of, optional_moment_of, rows_of, text_of, texts_of
-from worker.orders.endings import Settled, UnsettledMarket, UnsettledPage
-from worker.orders.market import Token
+from worker.database.values import (
+    Row,
+    count_of,
+    flag_of,
+    number_text,
+    optional_moment_of,
+    rows_of,
+    text_of,
+    texts_of,
+)
+from worker.orders.endings import Ending, Settled, UnsettledMarket, UnsettledPage
 from worker.orders.terms import ConditionId, LtOrderId, Mode, TokenId, WalletAddress
 
 
@@ -31,12 +39,14 @@ class SettlementCalls(Calls):
         )
 
     async def settle_market(
-        self, condition_id: ConditionId, mode: Mode, winner: Token, *, limit: int
+        self, condition_id: ConditionId, mode: Mode, ending: Ending, *, limit: int
     ) -> Settled:
+        winner = ending.winner
         params = {
             "condition_id": condition_id,
-            "winning_token_id": winner.token_id,
-            "winning_label": winner.outcome,
+            "winning_token_id": winner and winner.token_id,
+            "winning_label": winner and winner.outcome,
+            "payout": None if ending.payout is None else number_text(ending.payout),
             "limit": limit,
         }
         answer = await self._call("lt_settle_market", params, mode)

@@ -18,7 +18,6 @@ from worker.execution.wallets import Wallets
 from worker.observe.health import Health, Level
 from worker.observe.metrics import Metrics
 from worker.orders.endings import Ending, UnsettledMarket, ask_again_after
-from worker.orders.market import Token
 from worker.orders.ports import Clock, Exchange, Ledger
 from worker.orders.terms import ConditionId, Mode
 
@@ -66,6 +65,7 @@ class Settlement:
         self._page = page
         self._due_s: dict[_Key, float] = {}
         self._told: set[tuple[_Key, str]] = set()
+        self._said_void: set[_Key] = set()
         self._failures = 0
 
     async def run(self) -> None:
@@ -92,6 +92,7 @@ class Settlement:
                 break
         self._due_s = {market: due_s for market, due_s in self._due_s.items() if market in seen}
         self._told = {(market, what) for market, what in self._told if market in seen}
+        self._said_void &= seen
 
     def _due(self, markets: Sequence[UnsettledMarket]) -> Sequence[UnsettledMarket]:
         now_s = self._clock.monotonic()
@@ -115,21 +116,33 @@ class Settlement:
 
     async def _end(self, market: UnsettledMarket, ending: Ending) -> bool:
         """Returns whether something of it is left to be settled soon."""
-        if ending.winner is not None:
-            return await self._settle(market, ending.winner)
-        if ending.is_void:
-            self._alarm(
-                market,
-                "market.voided",
-                fix="it pays every outcome something: its orders stay open at cost until a human resolves them",
-            )
-        return not ending.is_void
+        match ending:
+            case Ending(winner=None, is_void=False):
+                return True
+            case Ending(is_void=True, payout=None):
+                self._alarm(
+                    market,
+                    "market.voided",
+                    fix="its outcomes pay different parts: its orders stay open at cost until a human resolves them",
+                )
+                return False
+            case Ending(is_void=True) if not self._is_void_for_good(market):
+                return True
+            case _:
+                return await self._settle(market, ending)
 
-    async def _settle(self, market: UnsettledMarket, winner: Token) -> bool:
+    def _is_void_for_good(self, market: UnsettledMarket) -> bool:
+        """Once it was said in two rounds: no place flags it, and prices of a listing may be about to change."""
+        said_before = market.key in self._said_void
+        self._said_void.add(market.key)
+        return said_before
+
+    async def _settle(self, market: UnsettledMarket, ending: Ending) -> bool:
+        winner = "nobody" if ending.winner is None else ending.winner.outcome
         won = lost = 0
         while True:
             settled = await self._ledger.settle_market(
-                market.condition_id, market.mode, winner, limit=_ORDERS
+                market.condition_id, market.mode, ending, limit=_ORDERS
             )
             won, lost = won + settled.won, lost + settled.lost
             if not settled.has_more:
@@ -141,7 +154,7 @@ class Settlement:
                 "market.settled",
                 condition_id=market.condition_id,
                 mode=market.mode,
-                winner=winner.outcome,
+                winner=winner,
                 won=won,
                 lost=lost,
                 waiting=settled.waiting,
@@ -151,7 +164,7 @@ class Settlement:
                 market,
                 "market.contradicted",
                 orders=list(settled.contradicted),
-                winner=winner.outcome,
+                winner=winner,
                 fix="somebody resolved them otherwise: compare them with the exchange, and correct their outcome",
             )
         return settled.waiting > 0

@@ -1,7 +1,7 @@
 """How markets end: who won, how often to ask, and what the end did to the orders that were open. Pure.
 
 A market has ended once it is closed and both places that speak of it, the order book and the listing, name the same
-winner. A resolution that pays every outcome something is a void: no order of it was won or lost.
+winner. Or nobody has won, and a share of either outcome pays half a dollar.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from worker.orders.terms import ConditionId, LtOrderId, Mode, TokenId
 
 # What a share of the winner trades at in the listing, once that is decided: domain.md 2.13.
 _DECIDED_PRICE = Decimal("0.99")
+_HALF = Decimal("0.5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,14 @@ class UnsettledPage:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the exchange says of a closed market. Neither winner nor void: it is not resolved yet."""
+    """What the exchange says of a closed market. Neither winner nor void: it is not resolved yet.
+
+    `payout`: of a void one, the dollars that a share of either outcome pays; None where they are not alike.
+    """
 
     winner: Token | None = None
     is_void: bool = False
+    payout: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,12 @@ def ending_of(
         case [winner] if listed_prices.get(winner.token_id, Decimal(0)) >= _DECIDED_PRICE:
             return Ending(winner=winner)
         case []:
-            shared = [
-                price for price in listed_prices.values() if 1 - _DECIDED_PRICE < price < _DECIDED_PRICE
-            ]
-            return Ending(is_void=is_resolved and bool(shared) and len(shared) == len(listed_prices))
+            prices = list(listed_prices.values())
+            if not (
+                is_resolved and prices and all(1 - _DECIDED_PRICE < one < _DECIDED_PRICE for one in prices)
+            ):
+                return Ending()
+            return Ending(is_void=True, payout=_HALF if prices == [_HALF, _HALF] else None)
         case _:
             return Ending()
 

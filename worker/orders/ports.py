@@ -29,7 +29,7 @@ from worker.orders.entries import (
 )
 from worker.orders.holdings import Holdings
 from worker.orders.lifecycle import AttemptState
-from worker.orders.market import Book, Market, Token
+from worker.orders.market import Book, Market
 from worker.orders.reprice import CallOff, Resting
 from worker.orders.retake import Remainder, RemainderPolicy
 from worker.orders.signal import Signal
@@ -226,9 +226,12 @@ class Ledger(Protocol):
         ...
 
     async def settle_market(
-        self, condition_id: ConditionId, mode: Mode, winner: Token, *, limit: int
+        self, condition_id: ConditionId, mode: Mode, ending: Ending, *, limit: int
     ) -> Settled:
-        """Its open orders are won or lost, each once, whoever says it first; at most `limit` of them."""
+        """Its open orders are won or lost, each once, whoever says it first; at most `limit` of them.
+
+        `ending` names the winner, or what a share pays where there is none.
+        """
         ...
 
     async def wallets_seen(self, *balances: WalletBalance) -> None: ...
