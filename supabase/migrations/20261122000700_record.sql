@@ -56,8 +56,9 @@ begin
     -- Positive is worse than the base price, on either side.
     slippage_bps = round((sums.notional_usd / nullif(sums.shares, 0) / nullif(o.signal_price, 0) - 1) * 10000
       * case target.side when 'BUY' then 1 else -1 end),
-    first_fill_at = sums.first_fill_at,
-    fully_filled_at = case when word = 'FILLED' then sums.last_fill_at end,
+    -- The exchange tells when it matched in whole seconds, cut off: no order was filled before it was placed.
+    first_fill_at = case when sums.shares > 0 then greatest(sums.first_fill_at, target.sent_at) end,
+    fully_filled_at = case when word = 'FILLED' then greatest(sums.last_fill_at, target.sent_at) end,
     order_placed_at = coalesce(target.sent_at, o.order_placed_at),
     execution_latency_ms = coalesce(o.execution_latency_ms, (
       select round(extract(epoch from target.answered_at - d.received_at) * 1000)

@@ -100,29 +100,28 @@ async def test_recording_twice_changes_nothing(trading: Desk) -> None:
 
 async def test_an_order_shows_what_its_trades_say(trading: Desk) -> None:
     attempt = await claimed(trading)
-    matched_at = datetime.now(UTC) - timedelta(seconds=1)
-    fills = [
-        fill("4", "0.50", matched_at=matched_at.isoformat(), fee_usd="0.01"),
-        fill("8", "0.505", matched_at=(matched_at + timedelta(milliseconds=250)).isoformat()),
-    ]
     answered_at = datetime.now(UTC)
+    placed_at = answered_at - timedelta(milliseconds=40)
+    in_whole_seconds = placed_at - timedelta(milliseconds=700)
+    filled_at = placed_at + timedelta(milliseconds=250)
+    fills = [
+        fill("4", "0.50", matched_at=in_whole_seconds.isoformat(), fee_usd="0.01"),
+        fill("8", "0.505", matched_at=filled_at.isoformat()),
+    ]
     await trading.record(
         attempt["exchange_order_id"],
         "matched",
         closed=True,
         fills=fills,
-        sent_at=(answered_at - timedelta(milliseconds=40)).isoformat(),
+        sent_at=placed_at.isoformat(),
         answered_at=answered_at.isoformat(),
     )
     order = await trading.order(attempt["lt_order_id"])
     assert (order["executed_price"], order["executed_size_usd"]) == (Decimal("0.503333"), Decimal("6.04"))
     assert (order["shares_bought"], order["shares_remaining"]) == (Decimal(12), Decimal(12))
     assert (order["fill_rate"], order["slippage_bps"], order["status"]) == (Decimal(1), 67, "FILLED")
-    assert (order["first_fill_at"], order["fully_filled_at"]) == (
-        matched_at,
-        matched_at + timedelta(milliseconds=250),
-    )
-    assert order["order_placed_at"] == answered_at - timedelta(milliseconds=40)
+    moments = order["order_placed_at"], order["first_fill_at"], order["fully_filled_at"]
+    assert moments == (placed_at, placed_at, filled_at)
     assert 200 <= order["execution_latency_ms"] < 5000
     capital = await trading.capital()
     assert (capital["locked_usd"], capital["available_usd"]) == ("6.05", "993.95")  # with the fee
