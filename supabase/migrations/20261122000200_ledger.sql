@@ -11,6 +11,7 @@ insert into public.lt_config (key, value) values
   ('schema_version',   '1'),
   ('backfill_max_age', '24 hours'),  -- how far back an activated strategy looks
   ('horizon',          '7 days'),    -- how far back undecided work is looked for
+  ('retention',        '30 days'),   -- how long skips and marks are kept, a day longer than the horizon at least
   ('lost_after_lookups', '6'),       -- how many look-ups must have said "not found" ...
   ('lost_after',       '10 minutes'), -- ... over how long, before an order may be given up
   ('lost_watch',       '24 hours'),  -- how long an order that was given up is still asked for
@@ -157,6 +158,9 @@ alter table public.lt_order_attempts
   add column if not exists resend_at       timestamptz,                          -- the body may have gone again then
   add column if not exists called_off      text,                                 -- why it was last asked to be cancelled
   add column if not exists late_at         timestamptz,                          -- a trade was booked after it was closed
+  add column if not exists received_at     timestamptz,                          -- it was begun: of the first, the signal came
+  add column if not exists decided_at      timestamptz,
+  add column if not exists prepared_at     timestamptz,
   add column if not exists sends           integer generated always as (cardinality(sent_times)) stored,
   add column if not exists not_found       integer generated always as (cardinality(not_found_times)) stored,
   add column if not exists not_found_since timestamptz generated always as (not_found_times[1]) stored;
@@ -305,21 +309,19 @@ create table if not exists public.lt_controls (
 create unique index if not exists lt_controls_active_idx
   on public.lt_controls (scope, action, coalesce(mode, '')) where cleared_at is null;
 
--- Mid prices after an execution, for mark-outs.
+-- What was bid and offered some time after a trade, for mark-outs (20261122000830). Of a token and not of a trade: trades of
+-- one moment share it. Null: nobody bid, or offered.
 create table if not exists public.lt_market_snapshots (
-  snapshot_seq      bigint generated always as identity primary key,
-  token_id          text not null,
-  exchange_order_id text,            -- the order it was taken for
-  best_bid          numeric,
-  best_ask          numeric,
-  mid               numeric,
-  taken_at          timestamptz not null default clock_timestamp(),
+  token_id text not null,
+  taken_at timestamptz not null,
+  best_bid numeric,
+  best_ask numeric,
+  mid      numeric generated always as ((best_bid + best_ask) / 2) stored,
+  constraint lt_market_snapshots_pkey primary key (token_id, taken_at),
   constraint lt_market_snapshots_bid_is_probability check (best_bid between 0 and 1),
-  constraint lt_market_snapshots_ask_is_probability check (best_ask between 0 and 1),
-  constraint lt_market_snapshots_mid_is_probability check (mid between 0 and 1)
+  constraint lt_market_snapshots_ask_is_probability check (best_ask between 0 and 1)
 );
-create index if not exists lt_market_snapshots_order_idx
-  on public.lt_market_snapshots (exchange_order_id, taken_at) where exchange_order_id is not null;
+create index if not exists lt_market_snapshots_taken_idx on public.lt_market_snapshots (taken_at);
 
 -- A row a worker writes to see it come back through Realtime when the market is quiet.
 create table if not exists public.lt_canary (

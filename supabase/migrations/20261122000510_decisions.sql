@@ -91,17 +91,17 @@ begin
 end
 $$;
 
--- The shape that the platform asked for, per strategy and minute. A view, so that it cannot disagree with the
--- decisions.
+-- The shape that the platform asked for, of each strategy and minute in which it decided: of the two modes together. A
+-- view, so that it cannot disagree with the decisions.
 create or replace view public.lt_execution_log with (security_invoker = true) as
 select
-  strategy_id, mode, minute as "timestamp",
+  strategy_id, minute as "timestamp",
   sum(decisions)::integer as ft_orders_checked,
   coalesce(sum(decisions) filter (where state = 'executed'), 0)::integer as executed,
   coalesce(jsonb_object_agg(reason, decisions) filter (where state = 'skipped'), '{}') as skip_reasons
 from (
-  select d.strategy_id, d.mode, date_trunc('minute', d.updated_at) as minute, d.state, d.reason, count(*) as decisions
+  select d.strategy_id, date_trunc('minute', d.updated_at) as minute, d.state, d.reason, count(*) as decisions
   from public.lt_decisions d
-  group by d.strategy_id, d.mode, minute, d.state, d.reason
+  group by d.strategy_id, minute, d.state, d.reason
 ) by_reason
-group by strategy_id, mode, minute;
+group by strategy_id, minute;

@@ -210,15 +210,17 @@ begin
   insert into public.lt_order_attempts (
     exchange_order_id, lt_order_id, strategy_id, ft_order_id, wallet_address, mode, attempt_no, order_type, side,
     token_id, condition_id, limit_price, amount_usd, shares, reserve_usd, reserve_shares, exchange_version,
-    signed_body, expires_at, worker, fence)
+    signed_body, expires_at, worker, fence, received_at, decided_at, prepared_at)
   select
     p #>> '{attempt,exchange_order_id}', claimed_order, pair_strategy, pair_signal, wallet, in_mode, next_no,
     o.order_type, o.side, o.token_id, p #>> '{expected,condition_id}', o.limit_price, o.amount_usd, o.shares,
     o.reserve_usd, o.reserve_shares, p #>> '{attempt,exchange_version}', p #>> '{attempt,signed_body}',
-    o.expires_at, p ->> 'worker', (p ->> 'fence')::bigint
+    o.expires_at, p ->> 'worker', (p ->> 'fence')::bigint, t.received_at, t.decided_at, t.prepared_at
   from jsonb_to_record(p -> 'order') as o (
     order_type text, side text, token_id text, limit_price numeric, amount_usd numeric, shares numeric,
-    reserve_usd numeric, reserve_shares numeric, expires_at timestamptz);
+    reserve_usd numeric, reserve_shares numeric, expires_at timestamptz)
+  cross join jsonb_to_record(coalesce(p -> 'stages', '{}')) as t (
+    received_at timestamptz, decided_at timestamptz, prepared_at timestamptz);
   if next_no > 1 then
     perform public.lt_recompute_order(claimed_order);   -- pending once more, and holding capital
   end if;

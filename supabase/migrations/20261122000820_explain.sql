@@ -1,29 +1,38 @@
 -- The story of one signal, for whoever asks why: what each strategy made of it, when, from which numbers, and what
 -- became of its order. Reads only. Whatever shows a latency takes its moments from lt_stages.
 
--- The moments of each decision. All are by the database's clock, as each worker keeps it; `filled_at` is when the first
+-- The moments of each attempt. All are by the database's clock, as each worker keeps it; `filled_at` is when the first
 -- trade was booked here, because the exchange tells the time of a trade in whole seconds.
+create or replace view public.lt_attempt_stages with (security_invoker = true) as
+select
+  a.exchange_order_id, a.lt_order_id, a.strategy_id, a.ft_order_id, a.mode, a.attempt_no, f.order_time as traded_at,
+  f.created_at as inserted_at, a.received_at, a.decided_at, a.prepared_at, a.created_at as claimed_at,
+  a.sent_times[1] as sent_at, a.answered_at, traded.filled_at,
+  case when a.closed_at is not null then traded.settled_at end as settled_at
+from public.lt_order_attempts a
+left join public.ft_orders f on f.order_id = a.ft_order_id
+cross join lateral (
+  select min(t.booked_at) as filled_at, case when bool_and(t.state <> 'provisional') then max(t.settled_at) end as settled_at
+  from public.lt_fills t
+  where t.exchange_order_id = a.exchange_order_id and t.state <> 'reversed'
+) traded;
+
+-- The moments of each decision, and of the first attempt that it led to; filled and settled are those of all its attempts.
 create or replace view public.lt_stages with (security_invoker = true) as
 select
   d.strategy_id, d.ft_order_id, d.mode, d.state, d.updated_at,
   f.order_time as traded_at, d.signal_at as inserted_at, d.received_at, d.decided_at, d.prepared_at, d.claimed_at,
-  sent.sent_at, sent.answered_at, filled.filled_at, filled.settled_at
+  attempts.sent_at, attempts.answered_at, attempts.filled_at, attempts.settled_at, d.tries
 from public.lt_decisions d
 left join public.ft_orders f on f.order_id = d.ft_order_id
-left join lateral (
-  select a.sent_times[1] as sent_at, a.answered_at
-  from public.lt_order_attempts a
-  where a.ft_order_id = d.ft_order_id and a.strategy_id = d.strategy_id and a.mode = d.mode
-  order by a.attempt_no limit 1
-) sent on true
-left join lateral (
+cross join lateral (
   select
-    min(t.booked_at) as filled_at,
-    case when bool_and(t.state <> 'provisional' and a.closed_at is not null) then max(t.settled_at) end as settled_at
-  from public.lt_order_attempts a
-  join public.lt_fills t using (exchange_order_id)
-  where a.ft_order_id = d.ft_order_id and a.strategy_id = d.strategy_id and a.mode = d.mode and t.state <> 'reversed'
-) filled on true;
+    min(a.sent_at) filter (where a.attempt_no = 1) as sent_at,
+    min(a.answered_at) filter (where a.attempt_no = 1) as answered_at, min(a.filled_at) as filled_at,
+    case when bool_and(a.settled_at is not null) filter (where a.filled_at is not null) then max(a.settled_at) end as settled_at
+  from public.lt_attempt_stages a
+  where a.ft_order_id = d.ft_order_id and a.strategy_id = d.strategy_id and a.mode = d.mode
+) attempts;
 
 create or replace function public.lt_ms(span interval)
 returns text
