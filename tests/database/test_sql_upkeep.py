@@ -68,7 +68,9 @@ async def test_a_trade_is_marked_a_minute_after_it_and_again_after_five(trading:
     assert (nothing, wait_s) == ([], pytest.approx(30, abs=20))
     for seconds, next_one, bid in ((40, pytest.approx(230, abs=20), "0.52"), (240, None, "0.40")):
         await passes(trading, seconds, order_id)
-        await as_if(trading, "update public.lt_market_snapshots set taken_at = taken_at - interval '4 minutes'")
+        await as_if(
+            trading, "update public.lt_market_snapshots set taken_at = taken_at - interval '4 minutes'"
+        )
         assert await due(trading) == ([TOKEN], next_one)
         await look(trading, bid=bid, ask="0.54")
         assert await due(trading) == ([], next_one)
@@ -145,9 +147,7 @@ async def test_an_order_is_settled_when_the_last_of_its_attempts_is(trading: Des
     claimed = await trading.claim(signal)
     now = datetime.now(UTC).isoformat()
     half = {"sent_at": now, "answered_at": now, "closed": True}
-    await trading.record(
-        claimed["exchange_order_id"], "matched", fills=[fill("6", state="final")], **half
-    )
+    await trading.record(claimed["exchange_order_id"], "matched", fills=[fill("6", state="final")], **half)
     again = await trading.claim(signal, lt_order_id=claimed["lt_order_id"], bet="3.00", last_attempt_no=1)
     assert again["granted"], again
     await trading.record(again["exchange_order_id"], "matched", fills=[fill("6")], **half)
