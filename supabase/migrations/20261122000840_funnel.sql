@@ -52,10 +52,12 @@ begin
 end
 $$;
 
--- What became of the orders that were placed since: of each strategy and mode, and of all together (both null).
--- `fill_rate_usd`: of the dollars that were bet, so without sales; fill minutes by the platform's own formula.
-create or replace function public.lt_order_counts(in_mode text, since timestamptz, only_strategy text)
-returns table (strategy_id text, mode text, counts jsonb)
+-- What became of the orders that were placed since: of each `strategy` and mode, of each `order_type` (their last
+-- attempt's), of each `bucket` of so many seconds since then, and in `total`. `fill_rate_usd`: of the dollars that were bet,
+-- so without sales; fill minutes by the platform's own formula; slippage against the signal's price, worse is positive.
+create or replace function public.lt_order_counts(
+  in_mode text, since timestamptz, only_strategy text, bucket_s numeric default null)
+returns table (part text, strategy_id text, mode text, order_type text, bucket integer, counts jsonb)
 language plpgsql stable security invoker set search_path = ''
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
   set jit = off set max_parallel_workers_per_gather = 0
@@ -63,7 +65,9 @@ as $$
 begin
   return query
   select
-    o.strategy_id, c.mode,
+    case when grouping(c.mode) = 0 then 'strategy' when grouping(last.order_type) = 0 then 'order_type'
+         when grouping(slot.bucket) = 0 then 'bucket' else 'total' end,
+    o.strategy_id, c.mode, last.order_type, slot.bucket,
     jsonb_build_object(
       'placed', count(*),
       'by_status', jsonb_build_object(
@@ -76,21 +80,64 @@ begin
       'filled_usd', public.lt_text(coalesce(round(sum(o.signal_size_usd * coalesce(o.fill_rate, 0)), 2), 0)),
       'fill_rate_usd', public.lt_share(sum(o.signal_size_usd * coalesce(o.fill_rate, 0)), sum(o.signal_size_usd)),
       'average_fill_minutes',
-        round(avg(extract(epoch from o.fully_filled_at - o.order_placed_at) / 60), 2)::text,
-      'median_slippage_bps', round((percentile_cont(0.5) within group (order by o.slippage_bps))::numeric, 1)::text)
+        -- The exchange tells the time of a trade in whole seconds: it may seem to come before its order.
+        round(avg(extract(epoch from greatest(o.fully_filled_at, o.order_placed_at) - o.order_placed_at) / 60)
+          filter (where o.fully_filled_at is not null), 2)::text,
+      'median_slippage_bps', round((percentile_cont(0.5) within group (order by o.slippage_bps))::numeric, 1)::text,
+      'p95_slippage_bps', round((percentile_cont(0.95) within group (order by o.slippage_bps))::numeric, 1)::text)
   from public.lt_counted_pairs(in_mode, only_strategy) c
   join public.lt_orders o on o.strategy_id = c.strategy_id and o.created_at >= since
     and coalesce(o.is_shadow, false) = (c.mode = 'paper') and not coalesce(o.is_force_test, false)
-  group by grouping sets ((o.strategy_id, c.mode), ());
+  left join lateral (
+    select a.order_type from public.lt_order_attempts a
+    where a.lt_order_id = o.lt_order_id order by a.attempt_no desc limit 1
+  ) last on true
+  cross join lateral (select public.lt_bucket(o.created_at, since, bucket_s) as bucket) slot
+  group by grouping sets ((o.strategy_id, c.mode), (last.order_type), (slot.bucket), ());
 end
 $$;
 
--- {<stage>: {count, p50_ms, p95_ms, p99_ms, max_ms}} over the executed signals; a stage is called by where it ends.
-create or replace function public.lt_latency(in_mode text, since timestamptz, only_strategy text)
-returns jsonb
+-- Which bucket of so many seconds since a time a moment lies in: 0 is the first one.
+create or replace function public.lt_bucket(moment timestamptz, since timestamptz, bucket_s numeric)
+returns integer
+language sql immutable security invoker set search_path = ''
+as $$
+  select floor(extract(epoch from moment - since) / bucket_s)::integer
+$$;
+
+-- How long each stage took, of each executed signal; a stage is called by where it ends. What was put off first is told
+-- apart, because its times are those of what it waited for: `decided_late` and `insert_to_sent_late`.
+create or replace function public.lt_spans(in_mode text, since timestamptz, only_strategy text)
+returns table (stage text, inserted_at timestamptz, took interval)
 language plpgsql stable security invoker set search_path = ''
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
   set jit = off set max_parallel_workers_per_gather = 0
+as $$
+begin
+  return query
+  select span.stage, s.inserted_at, span.took
+  from public.lt_counted_pairs(in_mode, only_strategy) c
+  cross join lateral (
+    select * from public.lt_stages k
+    where k.strategy_id = c.strategy_id and k.mode = c.mode and k.inserted_at >= since and k.inserted_at <@ c.times
+      and k.state = 'executed'
+    offset 0   -- as above
+  ) s
+  cross join lateral (values
+    ('inserted', s.inserted_at - nullif(s.traded_at, '-infinity')), ('received', s.received_at - s.inserted_at),
+    (case when s.tries > 1 then 'decided_late' else 'decided' end, s.decided_at - s.received_at),
+    ('claimed', s.claimed_at - s.decided_at),
+    ('sent', s.sent_at - s.claimed_at), ('answered', s.answered_at - s.sent_at),
+    ('filled', s.filled_at - s.sent_at), ('settled', s.settled_at - s.filled_at),
+    (case when s.tries > 1 then 'insert_to_sent_late' else 'insert_to_sent' end, s.sent_at - s.inserted_at)) span (stage, took)
+  where span.took is not null;
+end
+$$;
+
+-- {<stage>: {count, p50_ms, p95_ms, p99_ms, max_ms}} over the executed signals.
+create or replace function public.lt_latency(in_mode text, since timestamptz, only_strategy text)
+returns jsonb
+language plpgsql stable security invoker set search_path = ''
 as $$
 begin
   return (
@@ -102,20 +149,7 @@ begin
         'p95_ms', public.lt_ms(percentile_cont(0.95) within group (order by span.took)),
         'p99_ms', public.lt_ms(percentile_cont(0.99) within group (order by span.took)),
         'max_ms', public.lt_ms(max(span.took))) as told
-      from public.lt_counted_pairs(in_mode, only_strategy) c
-      cross join lateral (
-        select * from public.lt_stages k
-        where k.strategy_id = c.strategy_id and k.mode = c.mode and k.inserted_at >= since and k.inserted_at <@ c.times
-          and k.state = 'executed'
-        offset 0   -- as above
-      ) s
-      cross join lateral (values
-        ('inserted', s.inserted_at - nullif(s.traded_at, '-infinity')), ('received', s.received_at - s.inserted_at),
-        ('decided', s.decided_at - s.received_at), ('claimed', s.claimed_at - s.decided_at),
-        ('sent', s.sent_at - s.claimed_at), ('answered', s.answered_at - s.sent_at),
-        ('filled', s.filled_at - s.sent_at), ('settled', s.settled_at - s.filled_at),
-        ('insert_to_sent', s.sent_at - s.inserted_at)) span (stage, took)
-      where span.took is not null
+      from public.lt_spans(in_mode, since, only_strategy) span
       group by span.stage
     ) measured);
 end
@@ -144,9 +178,36 @@ as $$
     'orders', coalesce(orders, '{"placed": 0}'))
 $$;
 
--- {mode, since? | window_s?: 86400, strategy_id?} -> {now, since, mode, total, strategies, latency_ms,
--- unknown_insert_time}: `total` and each of `strategies` are counts of lt_equation, and beside them executed_share,
--- skipped_by and deferred_for: [{reason, count, share}], too_old_share of what was seen, and orders: lt_order_counts.
+-- The figures by type of order: see lt_funnel. `counted`: strategies of lt_equation; `orders`: rows of lt_order_counts.
+create or replace function public.lt_order_types(counted jsonb, orders jsonb, only_strategy text)
+returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'order_type', typed.order_type, 'seen', coalesce(seen.seen, 0), 'executed', coalesce(seen.executed, 0),
+    'executed_share', public.lt_share(seen.executed, seen.seen), 'orders', coalesce(placed.counts, '{"placed": 0}'))
+    order by typed.order_type), '[]')
+  from (
+    select case upper(s.order_type) when 'IOC' then 'FAK' else upper(s.order_type) end as order_type,
+      sum((e ->> 'seen')::numeric) as seen, sum((e ->> 'executed')::numeric) as executed
+    from jsonb_array_elements(counted) e
+    join public.lt_strategies s on s.strategy_id = e ->> 'strategy_id'
+    where only_strategy is null or s.strategy_id = only_strategy
+    group by 1
+  ) seen
+  full join (
+    select o ->> 'order_type' as order_type, o -> 'counts' as counts
+    from jsonb_array_elements(orders) o where o ->> 'part' = 'order_type'
+  ) placed using (order_type)
+  cross join lateral (select coalesce(order_type, 'unknown') as order_type) typed
+$$;
+
+-- {mode, since? | window_s?: 86400, strategy_id?} -> {now, since, mode, total, strategies, order_types, latency_ms,
+-- markout: lt_markout, unknown_insert_time}: `total` and each of `strategies` are counts of lt_equation, and beside them
+-- executed_share, skipped_by and deferred_for: [{reason, count, share}], too_old_share of what was seen, and orders:
+-- lt_order_counts.
+--   order_types  [{order_type, seen, executed, executed_share, orders}]: what was seen counts by the type that the strategy
+--                orders with now, and orders by the type that they were sent with
 create or replace function public.lt_funnel(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -165,7 +226,7 @@ begin
   select coalesce(jsonb_agg(jsonb_build_object(
     'strategy_id', r.strategy_id, 'mode', r.mode, 'state', r.state, 'reason', r.reason, 'count', r.decisions)), '[]')
   into reasons from public.lt_reason_counts(in_mode, begins, only_strategy) r;
-  select coalesce(jsonb_agg(jsonb_build_object('strategy_id', o.strategy_id, 'mode', o.mode, 'counts', o.counts)), '[]')
+  select coalesce(jsonb_agg(to_jsonb(o)), '[]')
   into orders from public.lt_order_counts(in_mode, begins, only_strategy) o;
 
   total := equation -> 'total';
@@ -184,18 +245,21 @@ begin
     'total', public.lt_funnel_part(
       total,
       coalesce((select jsonb_agg(r) from jsonb_array_elements(reasons) r where r ->> 'mode' is null), '[]'),
-      (select o -> 'counts' from jsonb_array_elements(orders) o where o ->> 'mode' is null)),
+      (select o -> 'counts' from jsonb_array_elements(orders) o where o ->> 'part' = 'total')),
     'strategies', coalesce((
       select jsonb_agg(public.lt_funnel_part(
         e,
         coalesce((select jsonb_agg(r) from jsonb_array_elements(reasons) r
                   where (r ->> 'strategy_id', r ->> 'mode') = (e ->> 'strategy_id', e ->> 'mode')), '[]'),
         (select o -> 'counts' from jsonb_array_elements(orders) o
-         where (o ->> 'strategy_id', o ->> 'mode') = (e ->> 'strategy_id', e ->> 'mode')))
+         where o ->> 'part' = 'strategy'
+           and (o ->> 'strategy_id', o ->> 'mode') = (e ->> 'strategy_id', e ->> 'mode')))
         order by e ->> 'strategy_id', e ->> 'mode')
       from jsonb_array_elements(equation -> 'strategies') e
       where only_strategy is null or e ->> 'strategy_id' = only_strategy), '[]'),
+    'order_types', public.lt_order_types(equation -> 'strategies', orders, only_strategy),
     'latency_ms', public.lt_latency(in_mode, begins, only_strategy),
+    'markout', public.lt_markout(in_mode, begins, only_strategy),
     'unknown_insert_time', equation -> 'unknown_insert_time');
 end
 $$;

@@ -1,7 +1,7 @@
 """What the database tells whoever looks: the story of a signal, the funnel, how trading stands, orders, the feed.
 
-Reads only, each one SQL function (`supabase/migrations/*_explain.sql`, `_funnel`, `_status`, `_feed`), whose comment is the
-contract of its answer; numerics are text. Whoever shows these numbers asks here, so that no two of them differ.
+Reads only, each one SQL function (`supabase/migrations/*_explain.sql`, `_funnel`, `_metrics`, `_status`, `_feed`), whose
+comment is the contract of its answer; numerics are text. Whoever shows these numbers asks here, so that no two differ.
 """
 
 from collections.abc import Mapping
@@ -45,6 +45,12 @@ class Reports:
     async def funnel(self, since: timedelta | datetime, strategy_id: StrategyId | None = None) -> Row:
         """The answer of `lt_funnel`."""
         return await self._ask("lt_funnel", strategy_id=strategy_id, **_begins(since))
+
+    async def metrics(
+        self, since: timedelta | datetime, strategy_id: StrategyId | None = None, *, buckets: int = 48
+    ) -> Row:
+        """The answer of `lt_metrics`: the funnel, and beside it the same figures over time."""
+        return await self._ask("lt_metrics", strategy_id=strategy_id, buckets=buckets, **_begins(since))
 
     async def status(self) -> Row:
         """The answer of `lt_status`."""
