@@ -106,6 +106,7 @@ def tower(room: TradingRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             Watched(room.wallets, room.sender, room.exchange, pulse, feed),
             health=health,
             service=ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")}),
+            metrics=room.metrics,
         )
         yield Tower(room, health, pulse, watch, systemd)
 
@@ -140,8 +141,16 @@ async def test_a_shut_door_of_the_exchange_is_said_until_it_opens(tower: Tower) 
     async with tower.running():
         trade = asyncio.create_task(tower.room.executed())
         await eventually(lambda: tower.says(Level.FAILING, "exchange_post_only", tower.room.floor.wallet))
+        assert _shut_doors(tower.room) == {"exchange_post_only": 1}
         await trade
         await eventually(lambda: tower.says(Level.OK))
+        assert _shut_doors(tower.room) == {}
+
+
+def _shut_doors(room: TradingRoom) -> dict[str, int]:
+    """What the metrics say of the exchange's doors, without those modes that no wallet meets."""
+    samples = [one for family in room.metrics.doors_shut.collect() for one in family.samples]
+    return {one.labels["mode"]: int(one.value) for one in samples if one.value}
 
 
 async def test_a_sentence_that_found_the_queue_of_notices_full_is_told_when_there_is_a_place(

@@ -27,6 +27,7 @@ def remainder_policy(
         reprice_extra=pending.reprice_extra_pct / _PERCENT,
         reprice_within=timedelta(seconds=pending.max_age_s),
         fresh_for=timedelta(seconds=signal.fresh_for_s),
+        unsent_for=timedelta(seconds=signal.max_age_s),
     )
 
 

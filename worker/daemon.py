@@ -36,7 +36,7 @@ class Daemon:
         self._backfill = backfill
         self.metrics = ground.metrics
         self.health = ground.health
-        self._trading = Trading(ground)
+        self._trading = Trading(ground, on_due=lambda: self._hearing.sweep.ask())  # noqa: PLW0108 - made below
         self._hearing = parts.make_hearing(
             ground,
             intake=self._trading.intake,

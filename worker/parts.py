@@ -323,4 +323,4 @@ def _make_feed(ground: Ground, wakeups: Wakeups) -> RealtimeFeed:
 
 def make_watch(ground: Ground, *, wallets: Wallets, sender: Sender, feed_watch: FeedWatch) -> Watch:
     watched = Watched(wallets, sender, ground.adapters.exchange, ground.pulse, feed_watch)
-    return Watch(watched, health=ground.health, service=ground.service)
+    return Watch(watched, health=ground.health, service=ground.service, metrics=ground.metrics)

@@ -17,6 +17,7 @@ from worker.errors import ForeignWriter, SchemaError
 from worker.handlers.decisions import DecisionWriter
 from worker.handlers.ft_orders import Decided, SignalHandler
 from worker.handlers.lookback import Lookback
+from worker.handlers.reopening import Reopening
 from worker.handlers.strategies import Strategies
 from worker.orders.terms import Mode, OrderId, StrategyId, WalletAddress
 from worker.settings import UnknownWallets
@@ -32,8 +33,13 @@ _HURRIED_DRAIN_S = 2.0  # for the record of an answer that is there already
 
 class Trading:
     def __init__(
-        self, ground: parts.Ground, *, on_decided: Callable[[Decided], None] = lambda _: None
+        self,
+        ground: parts.Ground,
+        *,
+        on_decided: Callable[[Decided], None] = lambda _: None,
+        on_due: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_due` hears when signals that were put off are due before their time."""
         self._ground = ground
         self._settings = ground.settings
         self._adapters = adapters = ground.adapters
@@ -60,6 +66,14 @@ class Trading:
             wallets=self.wallets,
             submitter=submitter,
             on_answered=self._pending.follow,
+        )
+        self._reopening = Reopening(
+            doors=self.sender.doors,
+            strategies=self.strategies,
+            ledger=adapters.ledger,
+            metrics=ground.metrics,
+            fresh_for_s=self._settings.signal.fresh_for_s,
+            on_due=on_due,
         )
         self._resting = after.make_resting(ground, wallets=self.wallets, on_called_off=self._pending.wake)
         self._settlement = after.make_settlement(ground, wallets=self.wallets)
@@ -123,6 +137,7 @@ class Trading:
         }
         tasks["exchange-warmth"] = restartable("exchange-warmth", self._adapters.exchange.keep_warm, metrics)
         tasks["bookkeeping"] = restartable("bookkeeping", self._bookkeeping.run, metrics)
+        tasks["reopening"] = restartable("reopening", self._reopening.run, metrics)
         tasks["settlement"] = restartable("settlement", self._settlement.run, metrics)
         tasks["database-warmth"] = restartable("database-warmth", self._keep_database_warm, metrics)
         tasks["market-events"] = restartable("market-events", self._follow_markets, metrics)

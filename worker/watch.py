@@ -5,6 +5,7 @@ watchdog is fed only while the loops turn, so a worker that hangs is restarted.
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 
 import structlog
@@ -15,8 +16,10 @@ from worker.execution.send import Sender
 from worker.execution.wallets import Wallets
 from worker.feed.watch import FeedWatch
 from worker.observe.health import Health, Level
+from worker.observe.metrics import Metrics
 from worker.observe.notify import ServiceManager
 from worker.orders.paper import mode_of
+from worker.orders.reasons import SkipReason, Stage
 from worker.orders.terms import Mode
 from worker.supervision import Pulse
 
@@ -24,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 _JUDGE_EVERY_S = 1.0
 _EXCHANGE_EVERY_S = 10.0
+_MODES = [reason for reason in SkipReason if reason.stage is Stage.VENUE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,12 @@ class Watched:
 
 
 class Watch:
-    def __init__(self, watched: Watched, *, health: Health, service: ServiceManager) -> None:
+    def __init__(
+        self, watched: Watched, *, health: Health, service: ServiceManager, metrics: Metrics
+    ) -> None:
         self._watched = watched
         self._health = health
+        self._metrics = metrics
         self._service = service
 
     async def announce_ready(self) -> None:
@@ -85,7 +92,13 @@ class Watch:
             self._health.report("tasks", Level.FAILING, f"stands still: {', '.join(still)}")
         else:
             self._health.report("tasks", Level.OK)
+        self._count_shut_doors()
         self._judge_wallets()
+
+    def _count_shut_doors(self) -> None:
+        modes = Counter(self._watched.sender.doors.modes.values())
+        for mode in _MODES:
+            self._metrics.doors_shut.labels(mode).set(modes[mode])
 
     def _judge_wallets(self) -> None:
         wallets = self._watched.wallets

@@ -14,6 +14,36 @@ begin
 end
 $$;
 
+-- {pairs: [{strategy_id, mode}], reasons, most | null, younger_than_s | null} -> {now, due}
+-- What was put off for one of these reasons is due now: what it waited for has come. At most so many, the youngest
+-- signals first, and none that is older than that.
+create or replace function public.lt_make_due(p jsonb)
+returns jsonb
+language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
+as $$
+declare
+  asked_at timestamptz := clock_timestamp();
+  since    timestamptz := coalesce(asked_at - make_interval(secs => (p ->> 'younger_than_s')::numeric), '-infinity');
+  reasons  text[] := array(select jsonb_array_elements_text(p -> 'reasons'));
+  hurried  integer;
+begin
+  update public.lt_decisions d set retry_at = asked_at
+  from (
+    select later.strategy_id, later.ft_order_id, later.mode
+    from jsonb_to_recordset(p -> 'pairs') asked (strategy_id text, mode text)
+    join public.lt_decisions later using (strategy_id, mode)
+    where later.state = 'deferred' and later.reason = any (reasons) and later.signal_at > since
+      and least(later.retry_at, later.expires_at) > asked_at
+    order by later.signal_at desc, later.strategy_id, later.ft_order_id
+    limit (p ->> 'most')::integer
+    for update of later skip locked
+  ) due
+  where (d.strategy_id, d.ft_order_id, d.mode) = (due.strategy_id, due.ft_order_id, due.mode);
+  get diagnostics hurried = row_count;
+  return jsonb_build_object('now', asked_at, 'due', hurried);
+end
+$$;
+
 -- The next deferrals whose time has come, those that are due for longest first, until `places` were found. They are
 -- bound by no horizon, nor by a signal that is still there: each must come to its end. A turn goes from its bookmark
 -- on to what was due when it began, so each deferral comes once in a turn, and whatever is held up holds up no other.

@@ -5,6 +5,10 @@ create index if not exists lt_order_attempts_ended_idx
   on public.lt_order_attempts (wallet_address, mode, closed_at)
   where state in ('killed', 'matched', 'cancelled', 'rejected');
 
+-- Those that never went out, because the exchange's door was shut: no attempt of theirs was used up.
+create index if not exists lt_order_attempts_unsent_idx
+  on public.lt_order_attempts (wallet_address, mode, closed_at) where state = 'abandoned';
+
 -- Whether the exchange refused it for a tick that the market has no more. The note begins with the answer's name.
 create or replace function public.lt_is_off_tick(attempt public.lt_order_attempts)
 returns boolean
@@ -103,11 +107,12 @@ begin
 end
 $$;
 
--- {mode, wallets, limit, without: [lt_order_id], retakes_most, fresh_s, reprices_most, reprice_within_s}
+-- {mode, wallets, limit, without: [lt_order_id], retakes_most, fresh_s, reprices_most, reprice_within_s, unsent_s}
 --   -> {now, remainders}: orders whose last attempt came to its end with something of the target left, longest ended
 -- first. The end may be a refusal for the tick, once: whoever was to decide anew (worker/handlers/ticks.py) may not have.
 -- Those that take at once (FAK, FOK) while their signal is fresh; those that rest (GTC, GTD) if it was called off
--- to be priced anew, for so long after it was over. Whatever process sent them: there is no other memory of it.
+-- to be priced anew, for so long after it was over. And an order of which nothing ever went out (`is_unsent`), while its
+-- signal is younger than `unsent_s`: it is as if it had not been tried. Whatever process sent them: there is no other memory of it.
 create or replace function public.lt_remainders(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -120,6 +125,7 @@ declare
   later     text[] := array(select jsonb_array_elements_text(coalesce(p -> 'without', '[]')));
   fresh     timestamptz := asked_at - make_interval(secs => (p ->> 'fresh_s')::numeric);
   lately    timestamptz := asked_at - make_interval(secs => (p ->> 'reprice_within_s')::numeric);
+  unsent    timestamptz := asked_at - make_interval(secs => (p ->> 'unsent_s')::numeric);
 begin
   return jsonb_build_object('now', asked_at, 'remainders', (
     select coalesce(jsonb_agg(jsonb_build_object(
@@ -129,24 +135,31 @@ begin
         'in_dollars', a.amount_usd is not null, 'left', public.lt_text(a.target - a.filled),
         'left_usd', public.lt_text(a.reserve_usd_first - a.spent_usd),
         'attempt_no', a.attempt_no, 'attempts', a.attempts, 'closed_at', a.closed_at,
-        'is_off_tick', a.state = 'rejected',
+        'is_off_tick', a.state = 'rejected', 'is_unsent', a.is_unsent,
         'signal', public.lt_signal_row(f)) order by a.closed_at, a.lt_order_id), '[]')
     from (
-      select ended.*, o.signal_price, done.attempts, due.target, done.filled, done.spent_usd,
+      select ended.*, o.signal_price, done.attempts, due.target, due.is_unsent, done.filled, done.spent_usd,
         coalesce(done.reserve_usd, ended.reserve_usd) as reserve_usd_first
       from public.lt_wallets_asked(p) asked
-      join public.lt_order_attempts ended using (wallet_address, mode)
+      cross join lateral (
+        select * from public.lt_order_attempts a
+        where (a.wallet_address, a.mode) = (asked.wallet_address, asked.mode)
+          and a.state in ('killed', 'matched', 'cancelled', 'rejected') and a.closed_at > least(fresh, lately)
+        union all
+        select * from public.lt_order_attempts a
+        where (a.wallet_address, a.mode) = (asked.wallet_address, asked.mode)
+          and a.state = 'abandoned' and a.closed_at > unsent
+      ) ended
       join public.lt_orders o on o.lt_order_id = ended.lt_order_id
       cross join lateral public.lt_order_progress(ended.lt_order_id) done
       cross join lateral (
         select coalesce(done.target, ended.amount_usd, ended.shares) as target,
-          ended.state = 'rejected' as is_refused
+          ended.state = 'rejected' as is_refused, ended.state = 'abandoned' and done.attempts = 0 as is_unsent
       ) due
-      where ended.state in ('killed', 'matched', 'cancelled', 'rejected') and ended.closed_at > least(fresh, lately)
-        and ended.decided_by is null and ended.lt_order_id <> all (later)
-        and case when ended.order_type in ('FAK', 'FOK')
+      where ended.decided_by is null and ended.lt_order_id <> all (later)
+        and case when due.is_unsent then true when ended.order_type in ('FAK', 'FOK')
           then done.attempts <= (p ->> 'retakes_most')::integer
-          else (due.is_refused or ended.called_off = 'reprice') and ended.closed_at > lately
+          else (due.is_refused or ended.state = 'abandoned' or ended.called_off = 'reprice') and ended.closed_at > lately
             and done.attempts <= (p ->> 'reprices_most')::integer end
         and not exists (
           select from public.lt_order_attempts other
@@ -160,8 +173,9 @@ begin
         and due.target - done.filled > dust and o.outcome in ('OPEN', 'CANCELLED')
         -- What is taken on paper still stands on the real book, and would be taken once more.
         and (ended.mode = 'live' or done.filled = 0)
-        and (ended.order_type not in ('FAK', 'FOK') or exists (
-          select from public.ft_orders f where f.order_id = ended.ft_order_id and f.created_at > fresh))
+        and (ended.order_type not in ('FAK', 'FOK') and not due.is_unsent or exists (
+          select from public.ft_orders f
+          where f.order_id = ended.ft_order_id and f.created_at > case when due.is_unsent then unsent else fresh end))
         and (ended.side = 'SELL' or not public.lt_is_left(ended.ft_order_id))
       order by ended.closed_at, ended.lt_order_id
       limit page_size

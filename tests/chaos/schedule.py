@@ -23,6 +23,7 @@ STEPS: Mapping[str, int] = {
     "exchange.submit": 4,
     "ledger.record": 6,
     "ledger.decide": 2,
+    "ledger.make_due": 1,
     "exchange.lookup": 3,
     "exchange.fills": 2,
     "ledger.lease": 1,

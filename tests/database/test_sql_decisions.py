@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -28,6 +29,30 @@ async def test_a_skip_is_final(desk: Desk) -> None:
     decision = await desk.decision(signal)
     assert decision is not None
     assert (decision["reason"], decision["value"], decision["limit_value"]) == ("price_moved", "0.61", "0.51")
+
+
+async def test_what_waited_for_the_door_is_due_when_it_opens_and_nothing_else_is(desk: Desk) -> None:
+    await desk.strategy()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    put_off = {"state": "deferred", "retry_at": later.isoformat(), "expires_at": later.isoformat()}
+    ages_s = {await desk.signal(created_at=ago(seconds=age_s)): age_s for age_s in (300, 10, 60)}
+    for signal in ages_s:
+        await desk.decide(signal, reason="exchange_restarting", **put_off)
+    await desk.decide(await desk.signal(), reason="wallet_balance_unknown", **put_off)
+
+    async def made_due(**changes: object) -> tuple[int, list[int]]:
+        """How many, by its own word, and the ages of those that are work now, the youngest first."""
+        asked = {"pairs": [{"strategy_id": "LT_ONE", "mode": desk.mode}], "reasons": ["exchange_restarting"]}
+        due = (await desk.call("lt_make_due", asked | changes))["due"]
+        return due, sorted(ages_s[signal] for signal in await desk.work_ids())
+
+    assert await made_due(pairs=[{"strategy_id": "LT_ONE", "mode": "live"}]) == (0, [])
+    assert await made_due(reasons=["exchange_disabled"]) == (0, [])
+    assert await made_due(younger_than_s=5) == (0, [])
+    assert await made_due(most=1, younger_than_s=120) == (1, [10])
+    assert await made_due(younger_than_s=120) == (1, [10, 60])
+    assert await made_due() == (1, [10, 60, 300])
+    assert await made_due() == (0, [10, 60, 300])
 
 
 async def test_a_deferral_may_change_and_its_tries_count_each_telling_once(desk: Desk) -> None:

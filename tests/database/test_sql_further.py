@@ -14,6 +14,7 @@ ASKED = {
     "fresh_s": 120,
     "reprices_most": 2,
     "reprice_within_s": 300,
+    "unsent_s": 86400,
 }
 
 
@@ -78,7 +79,39 @@ async def test_an_order_that_was_refused_for_its_tick_has_all_of_it_left_once(tr
     assert await remainders(trading) == []
 
 
-@pytest.mark.parametrize("state", ["rejected", "abandoned", "unknown"])
+async def test_an_order_of_which_nothing_went_out_has_used_nothing_up_and_is_all_left_for_a_day(
+    trading: Desk,
+) -> None:
+    purchase = await trading.signal()
+    claimed = await trading.claim(purchase)
+    lt_order_id = claimed["lt_order_id"]
+    await trading.record(claimed["exchange_order_id"], "abandoned", note="restarting: service not ready")
+    assert await remainders(trading, unsent_s=0) == []
+    for no in (1, 2):  # however often: the exchange has seen none of it
+        (left,) = await remainders(trading, fresh_s=0, retakes_most=0)
+        assert (left["lt_order_id"], left["attempt_no"], left["attempts"]) == (lt_order_id, no, 0)
+        assert (left["left"], left["left_usd"], left["is_unsent"]) == ("6.00", "6.00", True)
+        again = await trading.claim(purchase, lt_order_id=lt_order_id, after_attempt=no)
+        assert (again["granted"], again["attempt_no"]) == (True, no + 1)
+        await trading.record(again["exchange_order_id"], "abandoned")
+    await trading.execute("update public.ft_orders set created_at = created_at - interval '25 hours'")
+    assert await remainders(trading) == []
+
+
+async def test_a_further_attempt_that_never_went_out_is_made_again_only_while_the_signal_is_fresh(
+    trading: Desk,
+) -> None:
+    first = await killed(trading)
+    signal = (await remainders(trading))[0]["signal"]["order_id"]
+    second = await trading.claim(signal, lt_order_id=first["lt_order_id"], after_attempt=1)
+    await trading.record(second["exchange_order_id"], "abandoned")
+    assert await remainders(trading, fresh_s=0) == []
+    assert await remainders(trading, retakes_most=0) == []
+    (left,) = await remainders(trading)
+    assert (left["attempt_no"], left["attempts"], left["is_unsent"]) == (2, 1, False)
+
+
+@pytest.mark.parametrize("state", ["rejected", "unknown"])
 async def test_an_order_whose_last_attempt_did_not_end_on_the_book_has_nothing_left(
     trading: Desk, state: str
 ) -> None:

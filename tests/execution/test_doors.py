@@ -162,6 +162,65 @@ async def test_every_order_that_was_given_up_makes_it_longer_until_the_next_is_r
     assert 55 < waits_s[-1] < 65
 
 
+async def test_an_order_that_can_wait_for_long_is_no_risk_and_knocks_as_soon_as_anybody_may(
+    street: Street,
+) -> None:
+    with street.doors.visit(WALLET) as victim:
+        assert await enters_at_once(victim)
+        victim.claimed()
+        street.refuse_for(1)
+        street.hear(RESTARTING)
+        assert not await enters_at_once(victim)
+    street.hands.at_s += 1.1
+    assert street.doors.closed(WALLET) is not None
+    assert street.doors.closed(WALLET, patience_s=30) is None
+    with street.doors.visit(WALLET) as brief, street.doors.visit(WALLET, patience_s=30) as patient:
+        assert not await enters_at_once(brief)
+        assert await enters_at_once(patient)
+
+
+async def test_a_door_is_knocked_at_once_a_second_and_not_less_often_however_long_it_is_shut(
+    street: Street,
+) -> None:
+    """So that no order waits for more than a second once the exchange is back."""
+    street.refuse_for(600)
+    street.hear(RESTARTING)
+    with street.doors.visit(WALLET, patience_s=30) as visit:
+        street.hands.at_s += 0.99
+        assert not await enters_at_once(visit)
+        street.hands.at_s += 0.02
+        assert await enters_at_once(visit)
+
+
+async def test_a_shut_door_is_deserted_when_somebody_might_knock_and_nobody_is_there(street: Street) -> None:
+    assert street.doors.deserted == []
+    with street.doors.visit(WALLET) as visit:
+        visit.claimed()
+        street.hear(RESTARTING)
+        street.hands.at_s += 1.1
+        assert street.doors.deserted == []
+    assert street.doors.deserted == [WALLET]
+    assert dict(street.doors.modes) == {WALLET: SkipReason.EXCHANGE_RESTARTING}
+    street.hear(Answer(503, error="post-only mode", retry_after_s=Decimal(90)))
+    assert street.doors.deserted == []  # nobody may knock yet
+    street.doors.halt(WALLET, None, "a human has to look")
+    street.hands.at_s += 1e6
+    assert street.doors.deserted == []
+
+
+async def test_who_asked_to_be_told_hears_of_a_door_once_when_it_opens(street: Street) -> None:
+    opened: list[WalletAddress] = []
+    street.doors.tell(opened.append)
+    street.hear(TAKEN)
+    street.hear(RESTARTING)
+    street.hands.at_s += 1
+    assert opened == []
+    street.hear(TAKEN)
+    street.hear(TAKEN)
+    assert opened == [WALLET]
+    assert dict(street.doors.modes) == {}
+
+
 async def test_an_exchange_that_does_not_answer_shuts_the_door_under_its_own_reason(street: Street) -> None:
     street.hear(Answer(None, connected=False))
     with street.doors.visit(WALLET) as visit:

@@ -312,7 +312,7 @@ async def test_signals_behind_a_shut_door_hold_no_capital_and_execute_when_it_op
     room = floor.room
     room.floor.venue.engine.modes.enter(VenueMode.RESTARTING)
     knocking = asyncio.create_task(floor.serve(await floor.item(await room.signal(), "LT_ONE")))
-    await eventually(lambda: room.submitter.closed(room.floor.wallet))
+    await eventually(lambda: room.sender.doors.closed(room.floor.wallet))
     free = await room.desk.capital("LT_TWO")
     behind = [await room.signal() for _ in range(3)]
     for signal in behind:
@@ -349,7 +349,7 @@ async def test_each_way_of_being_shut_is_a_reason_of_its_own(
 ) -> None:
     floor.room.floor.venue.engine.modes.enter(mode)
     knocking = asyncio.create_task(floor.serve(await floor.item(await floor.room.signal(), "LT_ONE")))
-    await eventually(lambda: floor.room.submitter.closed(floor.room.floor.wallet))
+    await eventually(lambda: floor.room.sender.doors.closed(floor.room.floor.wallet))
     await floor.serve(await floor.item(await floor.room.signal(), "LT_TWO"))
     assert (await floor.decisions())["LT_TWO"] == reason
     floor.room.floor.venue.engine.modes.enter(VenueMode.OPEN)

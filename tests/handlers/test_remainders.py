@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.aftercare import BY_CHANNEL, BY_LOOKING, aftercare
 from tests.support.desk import Row
 from tests.support.eventually import eventually
-from tests.support.pending_desk import booked, locked_usd, order_row, traded
+from tests.support.pending_desk import booked, locked_usd, order_row, traded, was_said
 from tests.support.trading_room import POLICY, TradingRoom, open_room
 from worker.execution.submit import Received
 from worker.handlers.judge import Case, Judge
@@ -20,6 +21,7 @@ from worker.orders.lifecycle import AttemptState
 from worker.orders.ports import Before, Refused
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Signal, parse_signal
+from worker.sandbox.exchange.modes import Mode as VenueMode
 from worker.sandbox.supabase import SupabaseSandbox
 
 D = Decimal
@@ -110,6 +112,29 @@ async def test_a_signal_that_is_fresh_no_more_is_not_tried_again(room: TradingRo
     assert len(await room.attempts()) == 1
     async with aftercare(room):
         await eventually(lambda: _order_is(room, "FILLED"), within_s=20)
+
+
+@pytest.mark.parametrize("ask", ["0.51", "0.52"])
+async def test_an_order_that_was_given_up_at_a_shut_door_is_sent_after_all_if_it_is_still_on_offer(
+    room: TradingRoom, ask: str
+) -> None:
+    """It has used no attempt up. By now its signal is old: what is not on offer when the door opens is not waited for."""
+    modes = room.floor.venue.engine.modes
+    modes.enter(VenueMode.POST_ONLY)
+    plan = await room.plan()
+    assert (await room.executed(plan, fresh_for=timedelta(seconds=0.1))).state is AttemptState.ABANDONED
+    room.floor.offer(ask, "1000")
+    modes.enter(VenueMode.OPEN)
+    with capture_logs() as log:
+        async with aftercare(room, fresh_for=timedelta(0), retakes_most=0):
+            told = "order.sent_after_all" if ask == "0.51" else "order.not_retaken"
+            await eventually(lambda: was_said(log, told), within_s=20)
+            room.floor.offer("0.50", "1000")
+            await _has_looked(room)
+    states = [attempt["state"] for attempt in await room.attempts()]
+    assert states == (["abandoned", "matched"] if ask == "0.51" else ["abandoned"])
+    assert len(room.accepted()) == len(states) - 1
+    assert await locked_usd(room) == 0
 
 
 async def test_a_sale_has_the_rest_of_its_shares_sold_at_no_lower_a_price(room: TradingRoom) -> None:

@@ -27,6 +27,7 @@ RETAKES = RemainderPolicy(
     reprice_extra=Decimal("0.04"),
     reprice_within=timedelta(minutes=5),
     fresh_for=timedelta(minutes=2),
+    unsent_for=timedelta(days=1),
 )
 BY_CHANNEL = RemainderTiming(first_s=60.0, most_s=60.0, refresh_every_s=0.3, gather_s=0.01)
 BY_LOOKING = RemainderTiming(first_s=0.05, most_s=0.2, refresh_every_s=0.3, gather_s=0.01)

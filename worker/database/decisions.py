@@ -16,8 +16,9 @@ from worker.database.values import (
     texts_of,
 )
 from worker.orders.ports import Decision, Work, WorkBatch
+from worker.orders.reasons import SkipReason, Stage
 from worker.orders.skips import Deferral
-from worker.orders.terms import StrategyId
+from worker.orders.terms import Mode, StrategyId
 
 
 def decision_params(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
@@ -39,6 +40,18 @@ def _decision(decision: Decision) -> dict[str, Any]:
         "snapshot": plain_words(skip.snapshot),
         "received_at": moment_text(decision.stages.received_at),
         "decided_at": moment_text(decision.stages.decided_at),
+    }
+
+
+def due_params(
+    pairs: Sequence[tuple[StrategyId, Mode]], *, most: int | None, younger_than_s: float | None
+) -> dict[str, Any]:
+    """What was put off because the exchange's door was shut."""
+    return {
+        "pairs": [{"strategy_id": strategy_id, "mode": mode} for strategy_id, mode in pairs],
+        "reasons": [reason for reason in SkipReason if reason.stage is Stage.VENUE],
+        "most": most,
+        "younger_than_s": younger_than_s,
     }
 
 

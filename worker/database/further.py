@@ -46,6 +46,7 @@ class FurtherCalls(Calls):
             "fresh_s": policy.fresh_for.total_seconds(),
             "reprices_most": policy.reprices_most,
             "reprice_within_s": policy.reprice_within.total_seconds(),
+            "unsent_s": policy.unsent_for.total_seconds(),
         }
         rows = await self._rows_about(wallets, "lt_remainders", "remainders", params)
         return [one for row in rows if (one := _remainder(row)) is not None]
@@ -87,6 +88,7 @@ def _remainder(row: Row) -> Remainder | None:
         attempts=count_of(row, "attempts"),
         closed_at=moment_of(row, "closed_at"),
         is_off_tick=flag_of(row, "is_off_tick"),
+        is_unsent=flag_of(row, "is_unsent"),
         signal=signal,
     )
 

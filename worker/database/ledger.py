@@ -24,7 +24,7 @@ from worker.database.controls import (
     parse_equation,
     parse_foreign_orders,
 )
-from worker.database.decisions import decision_params, parse_signal_work, parse_work
+from worker.database.decisions import decision_params, due_params, parse_signal_work, parse_work
 from worker.database.doubt import Evidence, parse_evidence
 from worker.database.further import FurtherCalls
 from worker.database.holdings import parse_holdings
@@ -201,6 +201,18 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
             batch = decision_params(decisions[start : start + size])
             written += count_of(await self._call("lt_decide", {"decisions": batch}), "written")
         return written
+
+    async def make_due(
+        self,
+        pairs: Sequence[tuple[StrategyId, Mode]],
+        *,
+        most: int | None = None,
+        younger_than_s: float | None = None,
+    ) -> int:
+        return count_of(
+            await self._call("lt_make_due", due_params(pairs, most=most, younger_than_s=younger_than_s)),
+            "due",
+        )
 
     async def lease(self, wallet: WalletAddress, *, ttl_s: float) -> Lease | LeaseHeld:
         asked_s, mode = self._database.clock.monotonic(), self._mode_of(wallet)

@@ -2,11 +2,12 @@
 
 An answer that proves that nothing was processed shuts it; while it is shut the wallet's orders wait for it together,
 and when it may open one of them knocks. Whoever is not claimed yet leaves the knocking to those who are: they hold
-capital. Every order that was given up at the door makes it longer until the next one is risked.
+capital. An order that can wait for long knocks as soon as it may; of those that cannot, every one that was given up at
+the door makes it longer until the next one is risked.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -21,10 +22,12 @@ log = structlog.get_logger(__name__)
 
 # Until somebody knocks again.
 _KNOCK_FIRST_S = 0.05
-_KNOCK_MOST_S = 2.0
-# Until one more order is claimed only to knock, once one was given up.
+_KNOCK_MOST_S = 1.0
+# Until one more order that cannot wait for long is claimed only to knock, once one was given up.
 _RISK_FIRST_S = 5.0
 _RISK_MOST_S = 60.0
+# Who can wait for longer is no risk: he knocks again and again.
+_LONG_WAIT_S = 10.0
 # What an order that holds no capital waits for a door rather than being put off.
 SHORT_WAIT_S = 1.0
 
@@ -48,6 +51,11 @@ class Doors:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._doors: dict[WalletAddress, _Door] = {}
+        self._on_open: list[Callable[[WalletAddress], None]] = []
+
+    def tell(self, on_open: Callable[[WalletAddress], None]) -> None:
+        """From now on it hears of every door that opens."""
+        self._on_open.append(on_open)
 
     @property
     def halted(self) -> Mapping[WalletAddress, str]:
@@ -60,9 +68,22 @@ class Doors:
         found = {wallet: door.closed_for(SHORT_WAIT_S) for wallet, door in self._doors.items()}
         return {wallet: f"{one.reason}: {one.words}" for wallet, one in found.items() if one is not None}
 
-    def closed(self, wallet: WalletAddress) -> Closed | None:
-        """What keeps an order that is not claimed yet away for longer than a short wait."""
-        return self._of(wallet).closed_for(SHORT_WAIT_S)
+    @property
+    def modes(self) -> Mapping[WalletAddress, SkipReason]:
+        """Wallets whose door is shut now, were it for a moment, by why."""
+        return {wallet: door.closed.reason for wallet, door in self._doors.items() if door.is_shut}
+
+    @property
+    def deserted(self) -> list[WalletAddress]:
+        """Wallets at whose shut door somebody might knock now, and nobody is there who will."""
+        return [wallet for wallet, door in self._doors.items() if door.is_deserted]
+
+    def closed(self, wallet: WalletAddress, *, patience_s: float = 0.0) -> Closed | None:
+        """What keeps an order that is not claimed yet away for longer than a short wait.
+
+        `patience_s`: how long it could wait at the door.
+        """
+        return self._of(wallet).closed_for(SHORT_WAIT_S, patience_s)
 
     def heard(self, wallet: WalletAddress, outcome: Outcome, *, sent_s: float, words: str) -> None:
         """What an answer to an order that was sent at `sent_s` (monotonic) says of the door."""
@@ -70,16 +91,17 @@ class Doors:
         if outcome.kind is OutcomeKind.NOT_SENT:
             closed = Closed(outcome.venue or SkipReason.EXCHANGE_UNREACHABLE, words)
             door.shut(closed, sent_s=sent_s, at_least_s=float(outcome.retry_after_s or 0))
-        elif outcome.kind is not _TELLS_NOTHING:
-            door.open(sent_s=sent_s)
+        elif outcome.kind is not _TELLS_NOTHING and door.open(sent_s=sent_s):
+            for tell in self._on_open:
+                tell(wallet)
 
     def halt(self, wallet: WalletAddress, reason: SkipReason | None, problem: str) -> None:
         self._of(wallet).halt(Closed(reason or SkipReason.CREDENTIALS_REFUSED, problem))
 
     @contextmanager
-    def visit(self, wallet: WalletAddress) -> Iterator["Visit"]:
-        """One order at the door, for as long as the block lasts."""
-        visit = Visit(self._of(wallet))
+    def visit(self, wallet: WalletAddress, *, patience_s: float = 0.0) -> Iterator["Visit"]:
+        """One order at the door, for as long as the block lasts. `patience_s`: as for `closed`."""
+        visit = Visit(self._of(wallet), patience_s)
         try:
             yield visit
         finally:
@@ -90,8 +112,9 @@ class Doors:
 
 
 class Visit:
-    def __init__(self, door: "_Door") -> None:
+    def __init__(self, door: "_Door", patience_s: float) -> None:
         self._door = door
+        self.patience_s = patience_s
         self.waited = False
         self.is_claimed = False
         self.given_up = False
@@ -131,7 +154,7 @@ class _Door:
         self._shut_s = 0.0  # when the last answer that shut it came
         self._knock_s = 0.0  # when somebody may knock
         self._asked_s = 0.0  # until when the exchange asked to be left alone
-        self._risk_s = 0.0  # when an order may be claimed to knock
+        self._risk_s = 0.0  # when an order that cannot wait for long may be claimed to knock
         self._knock_wait_s = _KNOCK_FIRST_S
         self._risk_wait_s = _RISK_FIRST_S
         self._knocker: Visit | None = None
@@ -147,7 +170,17 @@ class _Door:
             raise AssertionError("asked only of a door that admits nobody")
         return replace(self._closed, again_in_s=max(self._asked_s - self.now_s, 0.0))
 
-    def closed_for(self, wait_s: float) -> Closed | None:
+    @property
+    def is_shut(self) -> bool:
+        return self._closed is not None
+
+    @property
+    def is_deserted(self) -> bool:
+        if self._closed is None or self.halted or self.claimed or self._knocker is not None:
+            return False
+        return self.now_s >= self._knock_s
+
+    def closed_for(self, wait_s: float, patience_s: float = 0.0) -> Closed | None:
         if self._closed is None:
             return None
         if self.halted:
@@ -156,7 +189,7 @@ class _Door:
             # Others knock; once that has taken long, nobody waits for them.
             is_long = max(self.now_s - self._shut_since_s, self._knock_s - self.now_s) > wait_s
         else:
-            is_long = max(self._knock_s, self._risk_s) - self.now_s > wait_s
+            is_long = self._risked_s(patience_s) - self.now_s > wait_s
         return self.closed if is_long else None
 
     def admits(self, visit: Visit) -> bool:
@@ -205,14 +238,17 @@ class _Door:
         self._asked_s = max(self._asked_s, self.now_s + at_least_s)
         self._stir()
 
-    def open(self, *, sent_s: float) -> None:
+    def open(self, *, sent_s: float) -> bool:
+        """True: it was shut, and is so no more."""
         if self._closed is None or self.halted or sent_s < self._shut_s:
-            return
-        log.info("door.opened", wallet=self._wallet, was=self._closed.reason)
+            return False
+        shut_s = round(self.now_s - self._shut_since_s, 3)
+        log.info("door.opened", wallet=self._wallet, was=self._closed.reason, shut_s=shut_s)
         self._closed = self._knocker = None
         self._knock_s = self._asked_s = self._risk_s = 0.0
         self._knock_wait_s, self._risk_wait_s = _KNOCK_FIRST_S, _RISK_FIRST_S
         self._stir()
+        return True
 
     def halt(self, closed: Closed) -> None:
         self._closed, self.halted = closed, True
@@ -231,7 +267,11 @@ class _Door:
     def _turn_s(self, visit: Visit) -> float:
         if visit.is_claimed:
             return self._knock_s
-        return _FOREVER_S if self.claimed else max(self._knock_s, self._risk_s)
+        return _FOREVER_S if self.claimed else self._risked_s(visit.patience_s)
+
+    def _risked_s(self, patience_s: float) -> float:
+        """When an order that holds no capital may be claimed to knock."""
+        return self._knock_s if patience_s >= _LONG_WAIT_S else max(self._knock_s, self._risk_s)
 
     def _stir(self) -> None:
         """Wake all that wait now, and nobody who comes later."""

@@ -136,7 +136,7 @@ class Submitter:
         lane_from_s = self._clock.monotonic()
         await self._lane_of(wallet).take()
         lane_s = self._clock.monotonic() - lane_from_s
-        if (closed := self.closed(wallet)) is not None:
+        if (closed := self.closed(wallet, fresh_until)) is not None:
             return closed
         if isinstance(withheld := self._withheld(wallet, fresh_until), NotSent):
             return withheld
@@ -158,9 +158,12 @@ class Submitter:
         # From the claim on nothing may be cut off: what is committed is sent or proved unsent.
         return await self._sender.in_flight.shielded(self._claim_and_post(order), name=envelope.order_id)
 
-    def closed(self, wallet: WalletAddress) -> Closed | None:
-        """Why no order of the wallet would pass the exchange's door now, nor in a moment."""
-        return self._sender.doors.closed(wallet)
+    def closed(self, wallet: WalletAddress, fresh_until: datetime) -> Closed | None:
+        """Why no order that is good until then would pass the exchange's door now, nor in a moment."""
+        return self._sender.doors.closed(wallet, patience_s=self._left_s(fresh_until))
+
+    def _left_s(self, fresh_until: datetime) -> float:
+        return (fresh_until - self._clock.now()).total_seconds()
 
     def _withheld(self, wallet: WalletAddress, fresh_until: datetime) -> Lease | NotSent:
         """The lease to claim under, or why nothing is claimed."""
@@ -172,13 +175,16 @@ class Submitter:
         return NotSent(allowed.why) if isinstance(allowed, Withheld) else allowed
 
     async def _claim_and_post(self, order: _Order) -> Executed | Refused | NotSent | Closed:
-        with self._sender.doors.visit(order.envelope.wallet) as visit:
+        patience_s = self._left_s(order.fresh_until)
+        with self._sender.doors.visit(order.envelope.wallet, patience_s=patience_s) as visit:
             return await self._claim_and_post_at(visit, order)
 
     async def _claim_and_post_at(self, visit: Visit, order: _Order) -> Executed | Refused | NotSent | Closed:
         envelope, asked_s = order.envelope, self._clock.monotonic()
         async with self._wallets.claims(envelope.wallet, patient=order.patient):
-            closed = self.closed(envelope.wallet) or await visit.enter(within_s=SHORT_WAIT_S)
+            closed = self.closed(envelope.wallet, order.fresh_until) or await visit.enter(
+                within_s=SHORT_WAIT_S
+            )
             if closed is not None:
                 return closed
             # The waits may have outlasted a lease or the signal's freshness: asked afresh.
@@ -254,8 +260,7 @@ class Submitter:
         """
         while True:
             visit.waited = False
-            left_s = (order.fresh_until - self._clock.now()).total_seconds()
-            if (closed := await visit.enter(within_s=left_s)) is not None:
+            if (closed := await visit.enter(within_s=self._left_s(order.fresh_until))) is not None:
                 return closed.words
             if has_place and not visit.waited:
                 return None

@@ -155,7 +155,8 @@ class SignalHandler:
             return await self._skip(pair, judge, case, now)
         if desk.wallets.lease(case.strategy.wallet_address) is None:
             return End.LEFT  # to whoever holds the wallet
-        if (closed := desk.submitter.closed(case.strategy.wallet_address)) is not None:
+        fresh_until = judge.fresh_until(case, now)
+        if (closed := desk.submitter.closed(case.strategy.wallet_address, fresh_until)) is not None:
             return await self._put_off(pair, judge, case, closed)
         return await self._judge_and_execute(pair, judge, case)
 

@@ -22,6 +22,7 @@ from worker.handlers.strategies import Strategies
 from worker.observe.metrics import Metrics
 from worker.orders.decide import Plan
 from worker.orders.market import Quote
+from worker.orders.numbers import plain
 from worker.orders.ports import Before, Clock, Ledger, Refused
 from worker.orders.reasons import SkipReason
 from worker.orders.retake import NotOffered, Remainder, RemainderPolicy
@@ -211,14 +212,18 @@ class Remainders:
         judge = bench.judges.get(remainder.mode)
         if not isinstance(known, Strategy) or judge is None or bench.wallets.lease(remainder.wallet) is None:
             return 0.0
-        if (closed := bench.submitter.closed(remainder.wallet)) is not None:
+        if (closed := bench.submitter.closed(remainder.wallet, self._good_until(remainder))) is not None:
             return closed.again_in_s
         strategy = known.traded_in(remainder.mode)
         verdict = await judge.next_attempt(remainder, strategy, self._policy.reprice_extra)
         match verdict:
             case NotOffered():
                 waiting.cap = verdict.cap
-                return 0.0
+                if not remainder.is_unsent or self._is_fresh(remainder):
+                    return 0.0
+                # As with any signal that is not fresh: what is not on offer now is not waited for.
+                cap, reason = plain(verdict.cap), SkipReason.PRICE_MOVED
+                return self._declined(remainder, reason, "not offered", cap)
             case Skip():
                 return self._declined(remainder, verdict.reason, verdict.value, verdict.limit)
             case Plan():
@@ -226,20 +231,19 @@ class Remainders:
 
     async def _try_again(self, remainder: Remainder, plan: Plan) -> float | None:
         bench, now = self._bench, self._bench.clock.now()
-        until = now + _BOOK_GOOD_FOR if remainder.order_type.rests else remainder.until(self._policy)
         result = await bench.submitter.execute(
             plan,
             Received.now(bench.clock),
             decided_at=now,
-            fresh_until=until,
+            fresh_until=self._good_until(remainder),
             after=Before(remainder.lt_order_id, remainder.attempt_no),
         )
         match result:
             case Executed():
-                kind = "reprice" if remainder.order_type.rests else "retake"
+                kind, event = _named(remainder)
                 bench.metrics.further_attempts.labels(kind).inc()
                 log.info(
-                    "order.repriced" if remainder.order_type.rests else "order.retaken",
+                    event,
                     lt_order_id=remainder.lt_order_id,
                     strategy_id=remainder.strategy_id,
                     order_id=result.envelope.order_id,
@@ -261,6 +265,15 @@ class Remainders:
             case _:
                 assert_never(result)
 
+    def _is_fresh(self, remainder: Remainder) -> bool:
+        return self._bench.clock.now() <= remainder.signal.created_at + self._policy.fresh_for
+
+    def _good_until(self, remainder: Remainder) -> datetime:
+        """Until when a further attempt that is decided now may be sent."""
+        if not self._is_fresh(remainder) or (remainder.order_type.rests and not remainder.is_unsent):
+            return self._bench.clock.now() + _BOOK_GOOD_FOR
+        return remainder.signal.created_at + self._policy.fresh_for
+
     def _declined(self, remainder: Remainder, reason: SkipReason, value: str, limit: str) -> float:
         log.info(
             "order.not_retaken",
@@ -271,3 +284,10 @@ class Remainders:
             limit=limit,
         )
         return _NEVER_S if reason.final else 0.0
+
+
+def _named(remainder: Remainder) -> tuple[str, str]:
+    """What another attempt is called: by the metrics, and by the log."""
+    if remainder.is_unsent:
+        return "unsent", "order.sent_after_all"
+    return ("reprice", "order.repriced") if remainder.order_type.rests else ("retake", "order.retaken")

@@ -32,6 +32,12 @@ class Metrics:
             buckets=_LATENCY_S,
             registry=self.registry,
         )
+        self.doors_shut = Gauge(
+            "polycopy_doors_shut",
+            "Wallets whose orders the exchange does not take now, by why.",
+            ["mode"],
+            registry=self.registry,
+        )
         self.attempts_unresolved = Gauge(
             "polycopy_attempts_unresolved", "Attempts of unknown outcome.", registry=self.registry
         )
@@ -47,7 +53,7 @@ class Metrics:
         )
         self.further_attempts = Counter(
             "polycopy_further_attempts",
-            "Attempts for what orders had left: retake, reprice.",
+            "Attempts for what orders had left: retake, reprice, unsent.",
             ["kind"],
             registry=self.registry,
         )

@@ -176,6 +176,19 @@ class Ledger(Protocol):
         """Write skips and deferrals; returns how many were new. Never overwrites an execution."""
         ...
 
+    async def make_due(
+        self,
+        pairs: Sequence[tuple[StrategyId, Mode]],
+        *,
+        most: int | None = None,
+        younger_than_s: float | None = None,
+    ) -> int:
+        """What these strategies put off because of the exchange's door is due now; returns how many pairs that are.
+
+        At most `most` of them, the youngest signals first; none that is older than `younger_than_s`.
+        """
+        ...
+
     async def lease(self, wallet: WalletAddress, *, ttl_s: float) -> Lease | LeaseHeld:
         """Take or renew."""
         ...

@@ -30,13 +30,17 @@ from worker.orders.terms import LtOrderId, Mode, OrderType, Side, StrategyId, To
 
 @dataclass(frozen=True, slots=True)
 class RemainderPolicy:
-    """How often, and for how long, a remainder is tried. Nought tries: never."""
+    """How often, and for how long, a remainder is tried. Nought tries: never.
+
+    `unsent_for`: the age of a signal up to which an order of which nothing ever went out is tried as if it were new.
+    """
 
     retakes_most: int
     reprices_most: int
     reprice_extra: Decimal  # a fraction of the base price, for every further attempt
     reprice_within: timedelta  # after the attempt before was over
     fresh_for: timedelta
+    unsent_for: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,13 @@ class Remainder:
     attempts: int
     closed_at: datetime
     is_off_tick: bool  # the last attempt was refused for it: what is remembered of the market is out of date
+    is_unsent: bool  # the exchange has seen nothing of it
     signal: Signal
 
     def until(self, policy: RemainderPolicy) -> datetime:
         """Nothing more is tried after this."""
+        if self.is_unsent:
+            return self.signal.created_at + policy.unsent_for
         if self.order_type.rests:
             return self.closed_at + policy.reprice_within
         return self.signal.created_at + policy.fresh_for
