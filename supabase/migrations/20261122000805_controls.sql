@@ -1,6 +1,7 @@
 -- Switches: what an operator stops, and lets go on.
 
--- {scope, action: pause | resume | kill | arm, reason, actor} -> {now, changed, control_ids}
+-- {scope, action: pause | resume | kill | arm, reason, actor} -> {now, changed, control_ids, stands: {reason, actor,
+-- created_at} | null}: of a pause or a kill that was set before, whose reason stays.
 -- `resume` clears pauses of that very scope, `arm` kills and freezes; asked twice, a switch is set once. A freeze is set
 -- by the ledger and the audit alone: whoever takes his own pause back has not looked at what they found.
 create or replace function public.lt_control(p jsonb)
@@ -31,6 +32,8 @@ begin
     raise exception 'unknown action %', asked using hint = 'One of pause, resume, kill, arm.';
   end if;
   return jsonb_build_object('now', clock_timestamp(), 'changed', touched is not null,
-                            'control_ids', coalesce(touched, '[]'));
+                            'control_ids', coalesce(touched, '[]'), 'stands', (
+    select jsonb_build_object('reason', c.reason, 'actor', c.actor, 'created_at', c.created_at) from public.lt_controls c
+    where touched is null and c.scope = p ->> 'scope' and c.action = asked and c.cleared_at is null));
 end
 $$;

@@ -98,10 +98,11 @@ begin
 end
 $$;
 
--- Why a strategy has no decision on a signal: {why, in_scope, since, until, is_active, worker, lease_until}.
+-- Why a strategy has no decision on a signal: {why, in_scope, since, until, is_active, worker, lease_until, elsewhere}.
 --   no_insert_time   the row does not say when it was inserted: in nobody's scope
 --   waiting          in scope, and the wallet's worker has yet to decide it
---   no_worker        in scope, and nobody trades for the wallet in this mode
+--   no_worker        in scope, and nobody trades for the strategy
+--   other_mode       in scope, and whoever trades for the strategy does so in the other mode: `elsewhere`
 --   beyond_horizon   in a scope once, and longer ago than undecided work is looked for
 --   before_scope     inserted before the strategy was activated (less the look-back); `since`: from when on it answers
 --   after_scope      inserted after it was deactivated, or pointed at another paper wallet: at `until`
@@ -115,6 +116,7 @@ declare
   is_in   boolean;
   scopes  record;
   lease   public.lt_leases;
+  other   jsonb := public.lt_elsewhere(strategy, in_mode);
 begin
   is_in := exists (
     select from public.lt_scope_windows w
@@ -134,14 +136,14 @@ begin
   return jsonb_build_object(
     'why', case
       when signal.created_at is null then 'no_insert_time'
-      when is_in and lease.worker is null then 'no_worker'
+      when is_in and lease.worker is null then case when other is null then 'no_worker' else 'other_mode' end
       when is_in then 'waiting'
       when scopes.scopes = 0 then 'never_active'
       when scopes.was_in then 'beyond_horizon'
       when signal.created_at < scopes.since then 'before_scope'
       else 'after_scope' end,
     'in_scope', is_in, 'since', scopes.since, 'until', scopes.until, 'is_active', strategy.is_active,
-    'worker', lease.worker, 'lease_until', lease.expires_at);
+    'worker', lease.worker, 'lease_until', lease.expires_at, 'elsewhere', other);
 end
 $$;
 
@@ -151,6 +153,24 @@ returns text
 language sql immutable security invoker set search_path = ''
 as $$
   select left('0x7061706572' || encode(sha256(convert_to(strategy_id, 'UTF8')), 'hex'), 42)
+$$;
+
+-- Who trades for a strategy now, where nobody does so in this mode, and somebody in the other: {worker, mode}, else null.
+-- A shadow is traded on paper, by a worker of either mode.
+create or replace function public.lt_elsewhere(strategy public.lt_strategies, in_mode text)
+returns jsonb
+language plpgsql stable security invoker set search_path = ''
+as $$
+declare
+  other  text := case in_mode when 'live' then 'paper' else 'live' end;
+  worker text;
+begin
+  if strategy.shadow_mode or public.lt_worker_of(strategy, in_mode) is not null then
+    return null;
+  end if;
+  worker := public.lt_worker_of(strategy, other);
+  return case when worker is not null then jsonb_build_object('worker', worker, 'mode', other) end;
+end
 $$;
 
 -- The attempts for a pair, the first one first, each with its trades. The signed body is in none of them.

@@ -203,8 +203,9 @@ as $$
 $$;
 
 -- {mode, since? | window_s?: 86400, strategy_id?} -> {now, since, mode, total, strategies, order_types, latency_ms,
--- markout: lt_markout, unknown_insert_time}: `total` and each of `strategies` are counts of lt_equation, and beside them
--- executed_share, skipped_by and deferred_for: [{reason, count, share}], too_old_share of what was seen, and orders:
+-- markout: lt_markout, unknown_insert_time, elsewhere: lt_traded_elsewhere}: `total` and each of `strategies` are counts
+-- of lt_equation, and beside them executed_share, skipped_by and deferred_for: [{reason, count, share}], too_old_share of
+-- what was seen, and orders:
 -- lt_order_counts.
 --   order_types  [{order_type, seen, executed, executed_share, orders}]: what was seen counts by the type that the strategy
 --                orders with now, and orders by the type that they were sent with
@@ -260,6 +261,6 @@ begin
     'order_types', public.lt_order_types(equation -> 'strategies', orders, only_strategy),
     'latency_ms', public.lt_latency(in_mode, begins, only_strategy),
     'markout', public.lt_markout(in_mode, begins, only_strategy),
-    'unknown_insert_time', equation -> 'unknown_insert_time');
+    'unknown_insert_time', equation -> 'unknown_insert_time', 'elsewhere', public.lt_traded_elsewhere(in_mode));
 end
 $$;

@@ -31,6 +31,27 @@ begin
 end
 $$;
 
+-- The modes that a look at a strategy is about: the one that is asked about, or all in which something is so now.
+create or replace function public.lt_modes_of(strategy public.lt_strategies, asked text, every boolean)
+returns setof text
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  if every then
+    return query
+    select own.mode from unnest('{live,paper}'::text[]) own (mode)
+    where (own.mode = 'paper' or not strategy.shadow_mode) and public.lt_worker_of(strategy, own.mode) is not null
+      or own.mode = 'live' and coalesce(strategy.circuit_breaker_active, false)
+      or exists (
+        select from public.lt_controls c
+        where c.cleared_at is null and c.mode = own.mode and c.scope = 'strategy:' || strategy.strategy_id);
+  end if;
+  if not found then
+    return next asked;
+  end if;
+end
+$$;
+
 -- One word for each strategy, the first that is true: inactive, killed, frozen, paused, breaker, no_worker, trading.
 create or replace function public.lt_standing(strategy public.lt_strategies, in_mode text, switches jsonb, worker text)
 returns text
@@ -46,14 +67,17 @@ as $$
     else 'trading' end
 $$;
 
--- {mode, scope?} -> {now, strategies: [{strategy_id, mode, wallet_address, standing, is_paused, breaker_active, switches,
--- worker}]}: those that a switch of the scope (null: every one) is about, active or switched.
+-- {mode, scope?, every_mode?: false} -> {now, strategies: [{strategy_id, mode, wallet_address, standing, is_paused,
+-- breaker_active, switches, worker}]}: those that a switch of the scope (null: every one) is about, active or switched.
+-- `every_mode`: as each stands wherever it is traded, or held by something of that mode alone, and not only in `mode`; a
+-- switch holds in both.
 create or replace function public.lt_switchboard(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
 declare
   scope text := coalesce(p ->> 'scope', 'global');
+  every boolean := coalesce((p ->> 'every_mode')::boolean, false);
 begin
   return jsonb_build_object('now', clock_timestamp(), 'strategies', coalesce((
     select jsonb_agg(jsonb_build_object(
@@ -61,9 +85,9 @@ begin
       'standing', public.lt_standing(s, own.mode, own.switches, own.worker), 'is_paused', s.is_paused,
       'breaker_active', own.switches @> '[{"action": "breaker"}]'
         or own.mode = 'live' and coalesce(s.circuit_breaker_active, false),
-      'switches', own.switches, 'worker', own.worker) order by s.strategy_id)
+      'switches', own.switches, 'worker', own.worker) order by s.strategy_id, own.mode)
     from public.lt_strategies s
-    cross join lateral (select case when s.shadow_mode then 'paper' else p ->> 'mode' end as mode) traded
+    cross join lateral public.lt_modes_of(s, case when s.shadow_mode then 'paper' else p ->> 'mode' end, every) traded (mode)
     cross join lateral (
       select traded.mode, public.lt_switches_of(s, traded.mode) as switches, public.lt_worker_of(s, traded.mode) as worker
     ) own
@@ -78,6 +102,7 @@ $$;
 --   stranded                                            live shares of a strategy that became a shadow
 --   missed                                              signals in scope that were not decided for five seconds
 --   no_worker                                           a strategy is active and nobody trades for it
+--   other_mode                                          a worker trades in the other mode than the one that is asked about
 --   refused                                             the exchange refuses the wallet until a human has acted
 --   settings                                            a strategy whose settings stop it
 --   foreign_writer                                      another program places orders
@@ -123,10 +148,21 @@ begin
     and c.action in ('kill', 'breaker', 'freeze')
   union all
   select 'stranded', s.strategy_id, null,
-    format('%s live shares of %s are held, and its trader''s sales go to paper', public.lt_text(h.unsold_shares), h.token_id),
-    'sell them on the exchange''s website, or set shadow_mode to false before the trader sells'
+    format('%s live shares of %s (token %s) are held by what is a shadow now: its trader''s sales go to paper, and nothing '
+           'sells these before their market ends',
+           public.lt_text(h.unsold_shares), coalesce(bought.what, 'a market'), h.token_id),
+    format('to have them sold when the trader sells: update lt_strategies set shadow_mode = false where strategy_id = %L; '
+           'to keep them until the market ends: nothing, it is settled then; to be rid of them now: sell them on the '
+           'exchange''s website from wallet %s, which the books learn of only at the market''s end',
+           s.strategy_id, coalesce(bought.wallet_address, lower(s.wallet_address)))
   from public.lt_strategies s
   join public.lt_positions h using (strategy_id)
+  left join lateral (
+    select format('%s in "%s"', o.token_label, coalesce(nullif(o.market_title, ''), o.condition_id)) as what, a.wallet_address
+    from public.lt_order_attempts a join public.lt_orders o using (lt_order_id)
+    where a.strategy_id = h.strategy_id and a.token_id = h.token_id and a.mode = 'live' and a.side = 'BUY'
+    order by a.created_at desc limit 1
+  ) bought on true
   where s.shadow_mode and in_mode = 'live' and h.mode = 'live' and h.unsold_shares > 0.01
   union all
   select 'missed', e ->> 'strategy_id', null, format('%s signals undecided for more than 5 s', e ->> 'missed'),
@@ -134,11 +170,22 @@ begin
   from jsonb_array_elements(
     public.lt_equation(jsonb_build_object('mode', in_mode, 'since', lately)) -> 'strategies') e
   where (e ->> 'missed')::bigint > 0
+    -- Nobody is to decide in this mode what is traded in the other.
+    and not exists (
+      select from public.lt_strategies s
+      where s.strategy_id = e ->> 'strategy_id' and public.lt_elsewhere(s, e ->> 'mode') is not null)
   union all
   select 'no_worker', s.strategy_id, null, 'it is active, and no worker trades for its wallet',
     'start polycopy-worker run, or look why it has stopped'
   from public.lt_strategies s
   where s.is_active and public.lt_worker_of(s, case when s.shadow_mode then 'paper' else in_mode end) is null
+    and public.lt_elsewhere(s, in_mode) is null
+  union all
+  select 'other_mode', other ->> 'worker', null,
+    format('it trades %s in %s mode, and these settings ask about %s mode',
+           (select string_agg(id, ', ') from jsonb_array_elements_text(other -> 'strategies') id), other ->> 'mode', in_mode),
+    format('ask in its mode: POLYCOPY_MODE=%s polycopy-worker status, or --config with its settings', other ->> 'mode')
+  from jsonb_array_elements(public.lt_traded_elsewhere(in_mode)) other
   union all
   select 'refused', d.strategy_id, min(d.created_at), format('%s: %s signals wait', d.reason, count(*)),
     case d.reason when 'geoblocked' then 'run the worker where the exchange allows trading' else 'check the wallet''s key' end
@@ -160,8 +207,44 @@ begin
 end
 $$;
 
--- {mode} -> {now, mode, standing, leases, controls, wallets, strategies, attempts, deferred, feed, last_hour, needs_human}
---   standing    down where nobody holds a lease, degraded where something needs a human, else ok
+-- The workers that trade in the other mode for what nobody trades in this one: [{worker, mode, strategies: [id]}].
+create or replace function public.lt_traded_elsewhere(in_mode text)
+returns jsonb
+language plpgsql stable security invoker set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(told.other || jsonb_build_object('strategies', told.strategies) order by told.other), '[]')
+    from (
+      select each.other, jsonb_agg(s.strategy_id order by s.strategy_id) as strategies
+      from public.lt_strategies s
+      cross join lateral (select public.lt_elsewhere(s, in_mode) as other) each
+      where s.is_active and each.other is not null
+      group by each.other
+    ) told);
+end
+$$;
+
+-- {} -> {now, strategies: [strategy_id]}: every one that there is, and every one that there was.
+create or replace function public.lt_strategy_names(p jsonb)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  return jsonb_build_object('now', clock_timestamp(), 'strategies', coalesce((
+    select jsonb_agg(known.strategy_id order by known.strategy_id) from (
+      select s.strategy_id from public.lt_strategies s
+      union
+      select c.strategy_id from public.lt_scopes c
+    ) known), '[]'));
+end
+$$;
+
+-- {mode} -> {now, mode, standing, leases, controls, wallets, strategies, attempts, deferred, feed, last_hour, elsewhere,
+-- needs_human}
+--   standing    other_mode where all that is traded is traded in the other mode, down where nobody holds a lease,
+--               degraded where something needs a human, else ok
+--   elsewhere   lt_traded_elsewhere: who trades in the other mode what nobody trades in this one
 --   strategies  as of lt_switchboard, and capital, open_orders
 --   attempts    {open, unknown, by_state, oldest_open_s}
 --   feed        {canary_at, canary_age_s, last_decision_at, last_decision_age_s}
@@ -180,6 +263,7 @@ declare
   strategies jsonb;
   needs      jsonb;
   held       integer;
+  elsewhere  jsonb := public.lt_traded_elsewhere(in_mode);
   canary_at  timestamptz := (select max(c.sent_at) from public.lt_canary c);
   decided_at timestamptz := (select max(d.updated_at) from public.lt_decisions d);
 begin
@@ -214,7 +298,9 @@ begin
 
   return jsonb_build_object(
     'now', now_is, 'mode', in_mode,
-    'standing', case when held = 0 then 'down' when needs <> '[]' then 'degraded' else 'ok' end,
+    'standing', case
+      when elsewhere <> '[]' and not jsonb_path_exists(strategies, '$[*] ? (@.worker != null)') then 'other_mode'
+      when held = 0 then 'down' when needs <> '[]' then 'degraded' else 'ok' end,
     'leases', leases,
     'controls', coalesce((
       select jsonb_agg(to_jsonb(c) order by c.control_id) from public.lt_controls c
@@ -230,6 +316,6 @@ begin
       'canary_at', canary_at, 'canary_age_s', round(extract(epoch from now_is - canary_at), 1)::text,
       'last_decision_at', decided_at, 'last_decision_age_s', round(extract(epoch from now_is - decided_at), 1)::text),
     'last_hour', public.lt_equation(jsonb_build_object('mode', in_mode, 'since', now_is - interval '1 hour')) -> 'total',
-    'needs_human', needs);
+    'elsewhere', elsewhere, 'needs_human', needs);
 end
 $$;

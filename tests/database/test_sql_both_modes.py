@@ -1,7 +1,7 @@
 """One call serves the wallets of money and the purses of shadows: what a worker asks every second it asks once."""
 
 from tests.database.test_sql_shadow import PURSE, claimed, live, switch
-from tests.support.desk import WALLET, WORKER, Desk, fill
+from tests.support.desk import TOKEN, WALLET, WORKER, Desk, Row, fill
 
 __all__ = ["live"]  # a fixture
 
@@ -62,10 +62,19 @@ async def test_live_shares_of_a_strategy_that_became_a_shadow_need_a_human(live:
     bought = await claimed(live, await live.signal(), "live")
     await live.record(bought["exchange_order_id"], "matched", closed=True, fills=[fill("12", state="final")])
 
-    async def stranded() -> list[str]:
+    async def stranded() -> list[Row]:
         needs = (await live.call("lt_status", {"mode": "live"}))["needs_human"]
-        return [one["why"].split()[0] for one in needs if one["what"] == "stranded"]
+        return [one for one in needs if one["what"] == "stranded"]
 
     assert await stranded() == []
     await switch(live, shadow=True)
-    assert [float(shares) for shares in await stranded()] == [12]
+    (told,) = await stranded()
+    assert told["why"].startswith('12.00 live shares of Yes in "0x')
+    assert TOKEN in told["why"]
+    # What a human may do about it, and what comes of each.
+    for words in (
+        "set shadow_mode = false where strategy_id = 'LT_ONE'",
+        "until the market ends: nothing",
+        f"sell them on the exchange's website from wallet {WALLET}",
+    ):
+        assert words in told["fix"]

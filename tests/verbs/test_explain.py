@@ -23,6 +23,7 @@ from worker.orders.terms import Mode
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.verbs.explain import Story, read_story
+from worker.verbs.words import laid_out
 
 OLD = timedelta(days=30)
 
@@ -42,7 +43,7 @@ class Told:
 
 
 def told(story: Story) -> Told:
-    return Told("\n".join(line.plain for line in story.lines()), story.as_json())
+    return Told("\n".join(line.plain for line in laid_out(story.lines())), story.as_json())
 
 
 async def _write(desk: Desk) -> dict[str, str]:

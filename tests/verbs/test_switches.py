@@ -1,5 +1,6 @@
 """Pause, resume, kill, arm: what cannot be meant is refused, and what still holds afterwards is told."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,11 +11,13 @@ from worker.database.controls import ControlAction
 from worker.database.keys import DatabaseAccess
 from worker.database.reports import Reports
 from worker.errors import UsageError
+from worker.orders.paper import purse_of
 from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.verbs.switches import Order, Turned, scope_options, turn
+from worker.verbs.words import laid_out
 
-ONE = StrategyId("LT_ONE")
+ONE, TWO = StrategyId("LT_ONE"), StrategyId("LT_TWO")
 PAUSE, RESUME, KILL, ARM = ControlAction
 
 
@@ -36,7 +39,7 @@ async def desk(supabase: SupabaseSandbox) -> AsyncIterator[Desk]:
 
 
 def text_of(turned: Turned) -> str:
-    return " ".join("\n".join(line.plain for line in turned.lines()).split())
+    return " ".join("\n".join(line.plain for line in laid_out(turned.lines())).split())
 
 
 @pytest.mark.parametrize(
@@ -63,9 +66,13 @@ def test_a_scope_is_written_as_the_options_that_name_it(scope: str) -> None:
 async def test_a_switch_for_a_name_that_nobody_bears_is_refused_with_those_that_are_borne(
     reports: Reports, desk: Desk
 ) -> None:
+    await desk.strategy("LT_BESIDE")
     for order, known in (
-        (Order(KILL, StrategyId("LT_TYPO"), reason="why"), "LT_ONE, LT_TWO"),
-        (Order(PAUSE, wallet=WalletAddress("0xdead"), reason="why"), WALLET),
+        (
+            Order(KILL, StrategyId("lt_on"), reason="why"),
+            "did you mean LT_ONE.* There are LT_BESIDE, LT_ONE, LT_TWO.",
+        ),
+        (Order(PAUSE, wallet=WalletAddress("0xdead"), reason="why"), f"do with {WALLET}, 0x(cd){{20}}\\.$"),
     ):
         with pytest.raises(UsageError, match=known):
             await turn(reports, order)
@@ -73,15 +80,23 @@ async def test_a_switch_for_a_name_that_nobody_bears_is_refused_with_those_that_
 
     # --- a switch is set once, and what holds after it is taken back is told
     killed = await turn(reports, Order(KILL, reason="wrong prices"))
-    again = await turn(reports, Order(KILL, reason="wrong prices"))
-    assert (killed.changed, again.changed) == (True, False)
-    assert "global was killed already" in text_of(again)
+    again = await turn(reports, Order(KILL, reason="too slow"))
+    assert (killed.switched.changed, again.switched.changed) == (True, False)
+    assert "everything killed, in live and paper mode alike" in text_of(killed)
+    assert "everything was killed already, in live and paper mode alike" in text_of(again)
+    assert re.search(
+        r"set before by \w+, \S+ \w+ ago: wrong prices not kept too slow \(.*: arm, then kill", text_of(again)
+    )
+    assert again.as_json()["stands"]["reason"] == "wrong prices"
+    same = await turn(reports, Order(KILL, reason="wrong prices"))
+    assert "not kept" not in text_of(same)
     await turn(
         reports, Order(PAUSE, wallet=WalletAddress(WALLET.upper().replace("0X", "0x")), reason="upgrade")
     )
     armed = await turn(reports, Order(ARM))
     assert {str(one["strategy_id"]): one["standing"] for one in armed.strategies} == {
         "LT_ONE": "paused",
+        "LT_BESIDE": "paused",
         "LT_TWO": "no_worker",
     }
     assert f"pause of wallet:{WALLET} (upgrade): polycopy-worker resume --wallet {WALLET}" in text_of(armed)
@@ -103,6 +118,35 @@ async def test_a_switch_for_a_name_that_nobody_bears_is_refused_with_those_that_
     await desk.insert("lt_controls", breaker)
     tripped = await turn(reports, Order(ARM))
     assert "breaker of strategy:LT_ONE (lost): polycopy-worker arm --strategy LT_ONE" in text_of(tripped)
-    assert (await turn(reports, Order(ARM, ONE))).armed == (ONE,)
+    assert (await turn(reports, Order(ARM, ONE))).armed == ((ONE, Mode.PAPER),)
     assert await desk.rows("select from public.lt_controls where cleared_at is null") == []
-    assert (await turn(reports, Order(ARM, ONE, forget_losses=True))).armed == (ONE,)
+    assert (await turn(reports, Order(ARM, ONE, forget_losses=True))).armed == ((ONE, Mode.PAPER),)
+
+
+async def test_a_switch_is_told_in_the_mode_that_is_traded_and_not_in_the_one_that_the_shell_is_set_to(
+    reports: Reports, desk: Desk
+) -> None:
+    """The shell is set to paper; a worker trades LT_TWO live, nobody anything else."""
+    live, of_both = "0x" + "cd" * 20, {"scope": "strategy:LT_TWO", "reason": "lost", "actor": "ledger"}
+    lease = {"wallet_address": live, "worker": "worker-live", "ttl_s": "120"}
+    await desk.call("lt_lease", lease | {"mode": "live"})
+    await desk.insert("lt_controls", of_both | {"action": "breaker", "mode": "live"})
+    paused = await turn(reports, Order(PAUSE, TWO, reason="upgrade"))
+    (one,) = paused.strategies
+    assert (one["mode"], one["standing"], one["worker"]) == ("live", "paused", "worker-live")
+    assert paused.as_json()["modes"] == ["paper", "live"]
+    armed = await turn(reports, Order(ARM, TWO))
+    assert armed.armed == ((TWO, Mode.LIVE),)
+    assert "breaker LT_TWO (live): armed" in text_of(armed)
+    everything = await turn(reports, Order(KILL, reason="why"))
+    assert [(each["strategy_id"], each["mode"]) for each in everything.strategies] == [
+        ("LT_ONE", "paper"),
+        ("LT_TWO", "live"),
+    ]
+    await desk.call("lt_lease", lease | {"mode": "paper", "wallet_address": purse_of(TWO)})
+    both = await turn(reports, Order(KILL, TWO, reason="why"))
+    assert {str(each["mode"]): each["standing"] for each in both.strategies} == {
+        "live": "killed",
+        "paper": "killed",
+    }
+    assert Order(KILL, TWO, reason="why").question == "kill LT_TWO, in live and paper mode alike?"

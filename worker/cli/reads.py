@@ -4,23 +4,24 @@ What --json prints is a contract: docs/cli-json.md.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from collections.abc import Iterable
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli.door import Config, Json, app, show_json, show_lines, talk
-from worker.errors import ExitCode, UsageError
+from worker.cli.door import Config, Json, app, look, screen, show_json, show_lines
+from worker.errors import DatabaseUnreachable, ExitCode, UsageError
 from worker.observe import log
 from worker.orders.terms import StrategyId
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from worker.database.reports import Reports
+    from worker.verbs.words import Part
 
 Since = Annotated[
     str,
@@ -33,7 +34,7 @@ class Shown(Protocol):
     """A value that was read, and can be told in both ways."""
 
     def as_json(self) -> dict[str, Any]: ...
-    def lines(self) -> Iterable[Text]: ...
+    def lines(self) -> "Iterable[Part]": ...
 
 
 @app.command()
@@ -59,7 +60,7 @@ def explain(
     """
     from worker.verbs.explain import read_story  # noqa: PLC0415 - Supabase's client takes a second to import
 
-    story = asyncio.run(_read(_settings(config), lambda reports: read_story(reports, ft_order_id)))
+    story = look(_settings(config), lambda reports: read_story(reports, ft_order_id))
     _show(story, as_json=as_json)
     raise typer.Exit(ExitCode.OK if story.found else ExitCode.USAGE)
 
@@ -80,7 +81,7 @@ def audit(
     from worker.verbs.audit import read_audit  # noqa: PLC0415 - as in `explain`
 
     begins, only = _lookback(since), _strategy(strategy)
-    told = asyncio.run(_read(_settings(config), lambda reports: read_audit(reports, begins, only)))
+    told = look(_settings(config), lambda reports: read_audit(reports, begins, only))
     _show(told, as_json=as_json)
     raise typer.Exit(ExitCode.OK if told.holds else ExitCode.USAGE)
 
@@ -111,7 +112,7 @@ def status(
         return
     from worker.verbs.standing import read_standing  # noqa: PLC0415 - as in `explain`
 
-    standing = asyncio.run(_read(settings, read_standing))
+    standing = look(settings, read_standing)
     _show(standing, as_json=as_json)
     raise typer.Exit(standing.exit_code)
 
@@ -138,15 +139,15 @@ def orders(
     if only_open and failed:
         raise UsageError("--open and --failed together leave nothing: give one of them.")
     from worker.database.reports import OrderChoice  # noqa: PLC0415 - as in `explain`
-    from worker.verbs.orders import OrderList  # noqa: PLC0415
+    from worker.verbs.orders import read_orders  # noqa: PLC0415
 
     which = OrderChoice.OPEN if only_open else OrderChoice.FAILED if failed else OrderChoice.ALL
     begins, only = _lookback(since), _strategy(strategy)
 
-    async def read(reports: "Reports") -> OrderList:
-        return OrderList.of(await reports.orders(which, begins, strategy_id=only, limit=limit))
-
-    _show(asyncio.run(_read(_settings(config), read)), as_json=as_json)
+    _show(
+        look(_settings(config), lambda reports: read_orders(reports, which, begins, only, limit=limit)),
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -176,8 +177,6 @@ def feed(
 _FOLLOW_EVERY_S = 0.5
 _WATCH_EVERY_S = 2.0
 
-_T = TypeVar("_T")
-
 
 def _settings(config: "Config") -> Settings:
     settings = load_settings(config)
@@ -186,20 +185,17 @@ def _settings(config: "Config") -> Settings:
 
 
 def _lookback(since: str) -> timedelta | datetime:
-    from worker.handlers.lookback import parse_since  # noqa: PLC0415 - as in `explain`
+    """Raises `UsageError` for what is no span and no time, or has not come yet."""
+    from worker.handlers.lookback import parse_since, refuse_future  # noqa: PLC0415 - as in `explain`
 
-    return parse_since(since)
+    begins = parse_since(since)
+    if isinstance(begins, datetime):
+        refuse_future(begins, datetime.now(UTC), said=since)
+    return begins
 
 
 def _strategy(name: str | None) -> StrategyId | None:
     return None if name is None else StrategyId(name)
-
-
-async def _read(settings: Settings, read: "Callable[[Reports], Awaitable[_T]]") -> _T:
-    from worker.verbs.looking import open_reports  # noqa: PLC0415 - as in `explain`
-
-    async with open_reports(settings) as reports:
-        return await read(reports)
 
 
 def _show(value: Shown, *, as_json: bool) -> None:
@@ -210,25 +206,44 @@ def _show(value: Shown, *, as_json: bool) -> None:
 
 
 async def _watch(settings: Settings) -> None:
+    """Until Ctrl-C. A database that does not answer for a while is told, and asked again."""
     from worker.verbs.looking import open_reports  # noqa: PLC0415 - as in `explain`
     from worker.verbs.standing import read_standing  # noqa: PLC0415
+    from worker.verbs.words import laid_out  # noqa: PLC0415
 
-    async with open_reports(settings) as reports:
-        with Live(console=talk, auto_refresh=False, screen=talk.is_terminal) as live:
-            while True:
-                standing = await read_standing(reports)
-                live.update(Group(*standing.lines()), refresh=True)
+    out = screen()
+    parts: tuple[Part, ...] = ()
+    with Live(console=out, auto_refresh=False, screen=True) if out.is_terminal else nullcontext() as live:
+        while True:
+            try:
+                async with open_reports(settings) as reports:
+                    while True:
+                        parts = tuple((await read_standing(reports)).lines())
+                        _draw(out, live, laid_out(parts, out.width if live else None))
+                        await asyncio.sleep(_WATCH_EVERY_S)
+            except DatabaseUnreachable as error:
+                trouble = Text(log.redact(str(error)), style="bold red")
+                _draw(out, live, laid_out((trouble, Text(), *parts), out.width if live else None))
                 await asyncio.sleep(_WATCH_EVERY_S)
+
+
+def _draw(out: Console, live: Live | None, lines: Iterable[Text]) -> None:
+    if live is not None:
+        live.update(Group(*lines), refresh=True)
+        return
+    for line in (*lines, Text()):
+        out.print(line, soft_wrap=True)
 
 
 async def _print_feed(
     settings: Settings, back: timedelta, strategy: StrategyId | None, every_s: float | None, *, as_json: bool
 ) -> None:
     from worker.verbs.feed import event_line, follow  # noqa: PLC0415 - as in `explain`
-    from worker.verbs.looking import open_reports  # noqa: PLC0415
+    from worker.verbs.looking import known_strategy, open_reports  # noqa: PLC0415
 
     async with open_reports(settings) as reports:
-        async for event in follow(reports, back=back, strategy_id=strategy, every_s=every_s):
+        only = await known_strategy(reports, strategy)
+        async for event in follow(reports, back=back, strategy_id=only, every_s=every_s):
             if as_json:
                 show_json(event)
             else:

@@ -1,19 +1,16 @@
-"""The verbs that stop trading and let it go on: pause, resume, kill, arm."""
+"""The verbs that stop trading and let it go on: pause, resume, kill, arm. A switch holds in live and paper mode alike."""
 
-import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.door import Config, Json, app, show_json, show_lines, talk
-from worker.errors import UsageError
+from worker.cli.door import Config, Json, app, ask, look, need_somebody, show_json, show_lines
 from worker.observe import log
 from worker.orders.terms import StrategyId, WalletAddress
-from worker.settings import Settings, load_settings
+from worker.settings import load_settings
 
 if TYPE_CHECKING:
-    from worker.verbs.switches import Order, Turned
+    from worker.verbs.switches import Order
 
 Strategy = Annotated[
     str | None, typer.Option(metavar="ID", help="For this strategy alone. Default: everything.")
@@ -41,8 +38,8 @@ def pause(
 ) -> None:
     """Stop new orders until `resume`. Each signal meanwhile gets the recorded skip `strategy_paused`.
 
-    It holds at every claim from this moment on, and in a running worker within a second. Orders that rest on the book
-    stay there.
+    It holds at every claim from this moment on, live and on paper, whichever mode this shell is set to, and in a running
+    worker within a second. Orders that rest on the book stay there. A pause that was set before keeps its reason.
 
         polycopy-worker pause --strategy LT_ONE --reason "too many losses"
 
@@ -76,11 +73,12 @@ def kill(
 ) -> None:
     """Stop new orders until somebody arms again: for when something is wrong. `resume` does not lift it.
 
-    Without --strategy or --wallet everything stops, whichever worker trades it. Asks first on a terminal.
+    Without --strategy or --wallet everything stops, live and on paper, whichever worker trades it and whichever mode this
+    shell is set to. Asks first on a terminal.
 
         polycopy-worker kill --reason "wrong prices from the paper side" --yes
     """
-    _carry_out(_order("kill", strategy, wallet, reason), config, as_json=as_json, ask=not yes)
+    _carry_out(_order("kill", strategy, wallet, reason), config, as_json=as_json, asks=not yes)
 
 
 @app.command()
@@ -103,14 +101,14 @@ def arm(
     A strategy is frozen by the ledger where its books contradict themselves: compare the wallet with them first.
 
     A breaker that is armed counts the highest equity from what the strategy owns now: what was lost before is
-    accepted. Asks first on a terminal.
+    accepted. It holds live and on paper, whichever mode this shell is set to. Asks first on a terminal.
 
         polycopy-worker arm
 
         polycopy-worker arm --strategy LT_ONE --yes
     """
     order = _order("arm", strategy, wallet, forget_losses=forget_losses)
-    _carry_out(order, config, as_json=as_json, ask=not yes)
+    _carry_out(order, config, as_json=as_json, asks=not yes)
 
 
 def _order(
@@ -128,25 +126,17 @@ def _order(
     )
 
 
-def _carry_out(order: "Order", config: "Config", *, as_json: bool, ask: bool = False) -> None:
+def _carry_out(order: "Order", config: "Config", *, as_json: bool, asks: bool = False) -> None:
+    from worker.verbs.switches import affected, standing_lines, turn  # noqa: PLC0415 - as in `_order`
+
     settings = load_settings(config)
     log.configure(settings.log)
-    turned = asyncio.run(_turned(settings, order, ask=ask))
+    if asks:
+        need_somebody(order.action)
+        strategies = look(settings, lambda reports: affected(reports, order))
+        ask(order.question, facts=standing_lines(strategies))
+    turned = look(settings, lambda reports: turn(reports, order))
     if as_json:
         show_json(turned.as_json())
     else:
         show_lines(turned.lines())
-
-
-async def _turned(settings: Settings, order: "Order", *, ask: bool) -> "Turned":
-    from worker.verbs.looking import open_reports  # noqa: PLC0415 - as in `_order`
-    from worker.verbs.switches import affected, standing_lines, turn  # noqa: PLC0415
-
-    async with open_reports(settings) as reports:
-        if ask:
-            if not sys.stdin.isatty():
-                raise UsageError(f"`{order.action}` asks before it acts: without a terminal add --yes.")
-            for line in standing_lines(await affected(reports, order)):
-                talk.print(line)
-            typer.confirm(f"{order.action} {order.scope.text}?", abort=True, err=True)
-        return await turn(reports, order)

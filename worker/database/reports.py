@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.database.client import SupabaseDatabase
 from worker.database.controls import ControlAction, ControlScope
-from worker.database.values import Row, flag_of, moment_text, row_of, rows_of
+from worker.database.values import Row, flag_of, moment_of, moment_text, row_of, rows_of, texts_of
 from worker.orders.terms import Mode, StrategyId
 
 
@@ -29,6 +29,20 @@ class FeedPage:
     events: tuple[Row, ...]
     cursor: Row
     more: bool
+    page: Row
+
+    def after_event(self, event: Row) -> Row:
+        """The cursor of whoever heard this event of the page, and none after it."""
+        return {**self.page, "after": {"at": event.get("at"), "key": event.get("key")}}
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """`stands`: the pause or kill that was set before, whose reason stays: {reason, actor, created_at}."""
+
+    changed: bool
+    now: datetime
+    stands: Row | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +70,17 @@ class Reports:
         """The answer of `lt_status`."""
         return await self._ask("lt_status")
 
+    async def strategy_names(self) -> tuple[StrategyId, ...]:
+        """Every strategy that there is, or was."""
+        answer = await self._ask("lt_strategy_names")
+        return tuple(StrategyId(one) for one in texts_of(answer, "strategies"))
+
     async def switchboard(self, scope: ControlScope) -> tuple[Row, ...]:
-        """The strategies that a switch of this scope is about, with whatever switches hold for each."""
-        answer = await self._ask("lt_switchboard", scope=scope.text)
+        """The strategies that a switch of this scope is about, with whatever switches hold for each.
+
+        In every mode in which it is traded now, and in this one where nobody trades it: a switch holds in both.
+        """
+        answer = await self._ask("lt_switchboard", scope=scope.text, every_mode=True)
         return tuple(rows_of(answer, "strategies"))
 
     async def orders(
@@ -90,10 +112,13 @@ class Reports:
 
     # --- the switches
 
-    async def switch(self, action: ControlAction, scope: ControlScope, *, reason: str, actor: str) -> bool:
-        """Set or clear a switch; returns whether that changed anything."""
+    async def switch(
+        self, action: ControlAction, scope: ControlScope, *, reason: str, actor: str
+    ) -> Switched:
+        """Set or clear a switch, in both modes alike."""
         answer = await self._ask("lt_control", action=action, scope=scope.text, reason=reason, actor=actor)
-        return flag_of(answer, "changed")
+        stands = None if answer.get("stands") is None else row_of(answer, "stands")
+        return Switched(flag_of(answer, "changed"), moment_of(answer, "now"), stands)
 
     async def arm(self, strategy_id: StrategyId, mode: Mode, *, actor: str) -> bool:
         """Arm a strategy's breaker and count drawdown and losses in a row anew; returns whether it had tripped."""

@@ -3,7 +3,9 @@
 Widening the scope is the operator's decision, written down as such. It moves no watermark, because there is none.
 """
 
+import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -15,6 +17,8 @@ from worker.orders.terms import StrategyId
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN: Final = re.compile(r"(\d{1,4})([smhdw])")
+_NAMED_MOST: Final = 20
+_ALIKE: Final = 0.7  # names differ by a word, and begin alike
 _HOW: Final = "say how far back (90m, 12h, 7d) or from when (2026-11-20T00:00:00Z)"
 
 
@@ -34,10 +38,11 @@ class Lookback:
 
     def begins(self, clock: Clock) -> datetime | None:
         """In database time. Raises `UsageError` for a time that has not come yet."""
-        since = clock.now() - self.since if isinstance(self.since, timedelta) else self.since
-        if since is not None and since > clock.now():
-            raise UsageError(f"--since {self.said} has not come yet: {_HOW}.")
-        return since
+        if isinstance(self.since, timedelta):
+            return clock.now() - self.since
+        if self.since is not None:
+            refuse_future(self.since, clock.now(), said=self.said)
+        return self.since
 
     async def open(self, scopes: Scopes, strategies: Strategies, clock: Clock) -> datetime | None:
         """Take the older signals in: from when on. Raises `UsageError` for a strategy that cannot be meant."""
@@ -53,10 +58,7 @@ class Lookback:
             return
         strategy = strategies.get(self.strategy_id)
         if strategy is None:
-            known = ", ".join(strategies.active) or "none"
-            raise UsageError(
-                f"--strategy {self.strategy_id} is no active strategy of lt_strategies: active are {known}."
-            )
+            raise unknown_strategy(self.strategy_id, strategies.active, "active strategy")
         if not strategy.is_active:
             raise UsageError(
                 f"--strategy {self.strategy_id} is not active: activate it first (is_active = true)."
@@ -77,3 +79,21 @@ def parse_since(text: str) -> timedelta | datetime:
     if moment.tzinfo is None:
         raise UsageError(f"--since {text} has no time zone: write {moment.isoformat()}Z if you mean UTC.")
     return moment.astimezone(UTC)
+
+
+def refuse_future(since: datetime, now: datetime, *, said: str) -> None:
+    """Raises `UsageError` for a time that has not come yet."""
+    if since > now:
+        raise UsageError(f"--since {said} has not come yet: {_HOW}.")
+
+
+def unknown_strategy(asked: str, known: Collection[str], kind: str = "strategy") -> UsageError:
+    """What is wrong with `--strategy`: the nearest names, and those that there are."""
+    alike = {name.casefold(): name for name in known}
+    near = [alike[one] for one in difflib.get_close_matches(asked.casefold(), alike, n=3, cutoff=_ALIKE)]
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    there_are = ", ".join(sorted(known)[:_NAMED_MOST]) or "none"
+    more = f" and {len(known) - _NAMED_MOST} more" if len(known) > _NAMED_MOST else ""
+    return UsageError(
+        f"--strategy {asked} is no {kind} of lt_strategies: {meant}There are {there_are}{more}."
+    )

@@ -14,13 +14,17 @@ from worker.database.reports import Reports
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import StrategyId
-from worker.verbs.words import columns, line, minutes, moment, percent, said, since, took, usd
+from worker.verbs.looking import known_strategy
+from worker.verbs.standing import elsewhere_lines
+from worker.verbs.words import Part, columns, line, minutes, moment, percent, said, since, took, usd
 
 _STAGES = (
     ("insert_to_sent", "insert to wire"),
+    ("insert_to_sent_late", "  once put off"),
     ("inserted", "trade to insert"),
     ("received", "to the worker"),
     ("decided", "to the decision"),
+    ("decided_late", "  once put off"),
     ("claimed", "to the claim"),
     ("sent", "to the wire"),
     ("answered", "to the answer"),
@@ -47,16 +51,21 @@ class Audit:
         """Whether the equation does, and nothing was missed."""
         return flag_of(self.total, "holds")
 
+    @property
+    def _missed(self) -> str:
+        return "are not decided in this mode" if rows_of(self.answer, "elsewhere") else "ARE MISSED"
+
     def as_json(self) -> dict[str, Any]:
         return dict(self.answer)
 
-    def lines(self) -> Iterator[Text]:
+    def lines(self) -> Iterator[Part]:
         answer, total = self.answer, self.total
         begins = answer.get("since")
         yield Text(
             f"signals inserted since {moment(begins)} ({since(begins, answer.get('now'))}), {text_of(answer, 'mode')} mode",
             style="bold underline",
         )
+        yield from elsewhere_lines(answer)
         yield from self._equation()
         yield Text()
         yield from self._reasons()
@@ -65,18 +74,16 @@ class Audit:
         if len(self.strategies) > 1:
             yield from self._by_strategy()
         if timeless := count_of(answer, "unknown_insert_time"):
-            yield from line(
-                "out of scope", f"{timeless} signals do not say when they were inserted (created_at)"
-            )
+            yield line("out of scope", f"{timeless} signals do not say when they were inserted (created_at)")
         if not count_of(total, "seen"):
-            yield from line(
+            yield line(
                 "empty", "No signal came for any strategy in this time; --since 7d looks further back."
             )
 
-    def _equation(self) -> Iterator[Text]:
+    def _equation(self) -> Iterator[Part]:
         total = self.total
         seen = count_of(total, "seen")
-        yield from line("seen", f"{seen} pairs of a signal and a strategy")
+        yield line("seen", f"{seen} pairs of a signal and a strategy")
         for name in ("executed", "skipped", "deferred", "undecided"):
             count = count_of(total, name)
             extra = (
@@ -84,15 +91,17 @@ class Audit:
                 if name == "undecided"
                 else ""
             )
-            yield from line(
-                f"{'=' if name == 'executed' else '+'} {name}", f"{count} ({_of(count, seen)}){extra}"
-            )
+            yield line(f"{'=' if name == 'executed' else '+'} {name}", f"{count} ({_of(count, seen)}){extra}")
         missed = count_of(total, "missed")
         balances = seen == sum(
             count_of(total, name) for name in ("executed", "skipped", "deferred", "undecided")
         )
         verdict = (
-            "holds" if self.holds else f"balances, but {missed} ARE MISSED" if balances else "DOES NOT HOLD"
+            "holds"
+            if self.holds
+            else f"balances, but {missed} {self._missed}"
+            if balances
+            else "DOES NOT HOLD"
         )
         yield Text.assemble(
             ("  equation    ", "bold"),
@@ -100,7 +109,7 @@ class Audit:
             ", by independent counts",
         )
 
-    def _reasons(self) -> Iterator[Text]:
+    def _reasons(self) -> Iterator[Part]:
         for title, name in (("skipped because", "skipped_by"), ("deferred for", "deferred_for")):
             told = rows_of(self.total, name)
             if told:
@@ -113,13 +122,13 @@ class Audit:
                     )
                     for one in told
                 ]
-                yield from columns([("count", "share", title, ""), *rows], right=(0, 1))
+                yield columns([("count", "share", title, ""), *rows], right=(0, 1))
                 yield Text()
 
-    def _orders(self) -> Iterator[Text]:
+    def _orders(self) -> Iterator[Part]:
         orders = row_of(self.total, "orders")
         placed = count_of(orders, "placed")
-        yield from line("orders", f"{placed} placed in this time")
+        yield line("orders", f"{placed} placed in this time")
         if not placed:
             yield Text()
             return
@@ -129,21 +138,21 @@ class Audit:
             for word, count in sorted(by_status.items(), key=_most)
             if count
         ]
-        yield from line("", ", ".join(told))
+        yield line("", ", ".join(told))
         dollars = f"{usd(orders.get('filled_usd'))} of {usd(orders.get('bet_usd'))} bet"
-        yield from line(
+        yield line(
             "fill rate",
             f"{percent(orders.get('filled_share'))} of the orders whole, {percent(orders.get('fill_rate_usd'))} of the dollars ({dollars})",
         )
-        yield from line(
+        yield line(
             "fill time",
             f"{minutes(orders.get('average_fill_minutes'))} minutes on average; median slippage "
             f"{said(orders.get('median_slippage_bps'))} bps",
         )
-        yield from line("too old", f"{percent(self.total.get('too_old_share'))} of what was seen")
+        yield line("too old", f"{percent(self.total.get('too_old_share'))} of what was seen")
         yield Text()
 
-    def _latency(self) -> Iterator[Text]:
+    def _latency(self) -> Iterator[Part]:
         stages = row_of(self.answer, "latency_ms")
         rows = [
             (
@@ -155,12 +164,10 @@ class Audit:
             if name in stages
         ]
         if rows:
-            yield from columns(
-                [("latency", "p50", "p95", "p99", "max", "orders"), *rows], right=(1, 2, 3, 4, 5)
-            )
+            yield columns([("latency", "p50", "p95", "p99", "max", "orders"), *rows], right=(1, 2, 3, 4, 5))
             yield Text()
 
-    def _by_strategy(self) -> Iterator[Text]:
+    def _by_strategy(self) -> Iterator[Part]:
         heading = (
             "strategy",
             "mode",
@@ -189,7 +196,7 @@ class Audit:
                     "" if flag_of(one, "holds") else "!",
                 )
             )
-        yield from columns([heading, *rows], right=range(2, 9))
+        yield columns([heading, *rows], right=range(2, 9))
 
 
 def _of(part: int, whole: int) -> str:
@@ -205,5 +212,5 @@ def _sentence(word: str) -> str:
 
 
 async def read_audit(reports: Reports, since: timedelta | datetime, strategy_id: StrategyId | None) -> Audit:
-    """Raises what `Reports` raises."""
-    return Audit.of(await reports.funnel(since, strategy_id))
+    """Raises what `Reports` raises, and `UsageError` for a strategy that never was."""
+    return Audit.of(await reports.funnel(since, await known_strategy(reports, strategy_id)))

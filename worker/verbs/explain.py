@@ -14,6 +14,7 @@ from worker.database.values import Row, row_of, rows_of, text_of, texts_of
 from worker.orders.passing import Passing, passing
 from worker.orders.reasons import SkipReason
 from worker.verbs.words import (
+    Part,
     clock_time,
     columns,
     line,
@@ -30,6 +31,8 @@ _SHORT = 18  # digits of an address that tell it from others
 _UNDECIDED: Mapping[str, str] = {
     "waiting": "It is in scope and not decided yet: worker {worker} holds the wallet.",
     "no_worker": "It is in scope, and no worker trades for this wallet in {mode} mode: start `polycopy-worker run`.",
+    "other_mode": "It is in scope in {mode} mode, which these settings ask about, and the strategy is traded in {other} mode, "
+    "by worker {other_worker}: ask with POLYCOPY_MODE={other}.",
     "no_insert_time": "Out of scope: the row has no created_at, so nobody can say when it was inserted.",
     "beyond_horizon": "Out of scope: it was inserted longer ago than undecided work is looked for (lt_config `horizon`).",
     "before_scope": "Out of scope: it was inserted before the strategy answers for this paper wallet, since {since}. "
@@ -71,6 +74,9 @@ class Pair:
         if undecided is None:
             return ""
         facts = {name: said(undecided.get(name)) for name in ("worker", "since", "until")}
+        elsewhere = undecided.get("elsewhere") and row_of(undecided, "elsewhere")
+        if elsewhere:
+            facts |= {"other": said(elsewhere.get("mode")), "other_worker": said(elsewhere.get("worker"))}
         sentence = _UNDECIDED.get(said(undecided.get("why")), "")
         return sentence.format(**facts, mode=self.mode, strategy=self.strategy_id)
 
@@ -82,13 +88,13 @@ class Pair:
             "passing": asdict(self.passing) if self.passing else None,
         }
 
-    def lines(self) -> Iterator[Text]:
+    def lines(self) -> Iterator[Part]:
         word = said(self.told.get("reason")) if self.reason is not None else ""
         yield Text.assemble(
             (self.strategy_id, "bold"), f" ({self.mode})  ", styled(self.state), f"  {word}".rstrip()
         )
         if self.why:
-            yield from line("why", self.why)
+            yield line("why", self.why)
         yield from self._numbers()
         yield from self._deferral()
         yield from self._timeline()
@@ -96,27 +102,27 @@ class Pair:
         for attempt in rows_of(self.told, "attempts"):
             yield from _attempt(attempt)
         if seen := {name: value for name, value in row_of(self.told, "snapshot").items() if value != ""}:
-            yield from line("saw", ", ".join(f"{name} {value}" for name, value in sorted(seen.items())))
+            yield line("saw", ", ".join(f"{name} {value}" for name, value in sorted(seen.items())))
 
-    def _numbers(self) -> Iterator[Text]:
+    def _numbers(self) -> Iterator[Part]:
         would = self.passing
         if would is None:
             return
         if would.measured:
-            yield from line("failed", f"{said(would.number)}: {would.measured}")
-            yield from line("limit", said(would.limit))
-            yield from line("would pass", would.would_pass)
+            yield line("failed", f"{said(would.number)}: {would.measured}")
+            yield line("limit", said(would.limit))
+            yield line("would pass", would.would_pass)
         else:
-            yield from line("number", "none is involved")
+            yield line("number", "none is involved")
             if would.number:
-                yield from line("it saw", f"{would.number}" + (f"; {would.limit}" if would.limit else ""))
+                yield line("it saw", f"{would.number}" + (f"; {would.limit}" if would.limit else ""))
         if would.advice:
-            yield from line("to pass", would.advice)
+            yield line("to pass", would.advice)
 
-    def _deferral(self) -> Iterator[Text]:
+    def _deferral(self) -> Iterator[Part]:
         told = self.told
         if self.state == "deferred":
-            yield from line(
+            yield line(
                 "asked again",
                 f"at {moment(told.get('retry_at'))}, until {moment(told.get('expires_at'))}; {told.get('tries')} tries so far",
             )
@@ -126,12 +132,12 @@ class Pair:
                 if spell.get("value")
                 else ""
             )
-            yield from line(
+            yield line(
                 "deferred",
                 f"{said(spell.get('reason'))}{numbers}, {spell.get('tries')} tries, until {clock_time(spell.get('until'))}",
             )
 
-    def _timeline(self) -> Iterator[Text]:
+    def _timeline(self) -> Iterator[Part]:
         stages = rows_of(self.told, "timeline")
         if stages:
             heading = ("timeline", "UTC", "after", "since insert")
@@ -144,14 +150,14 @@ class Pair:
                 )
                 for one in stages
             ]
-            yield from columns([heading, *shown], right=(2, 3))
+            yield columns([heading, *shown], right=(2, 3))
 
-    def _order(self) -> Iterator[Text]:
+    def _order(self) -> Iterator[Part]:
         order = self.told.get("order")
         if order is None:
             return
         spent = f"{usd(order.get('executed_size_usd'))} at {said(order.get('executed_price'))}, "
-        yield from line(
+        yield line(
             "order",
             f"{said(order.get('status'))}: {spent if order.get('executed_price') else ''}bet "
             f"{usd(order.get('signal_size_usd'))} at {said(order.get('signal_price'))}, slippage "
@@ -198,7 +204,7 @@ class Story:
             "followed": list(self.followed),
         }
 
-    def lines(self) -> Iterator[Text]:
+    def lines(self) -> Iterator[Part]:
         if not self.found:
             yield from self._not_found()
             return
@@ -207,12 +213,12 @@ class Story:
         if not self.pairs:
             wallet = said((self.signal or {}).get("wallet_id"))
             others = f"; active strategies follow {', '.join(self.followed)}" if self.followed else ""
-            yield from line("nobody", f"No strategy follows the paper wallet {wallet}{others}.")
+            yield line("nobody", f"No strategy follows the paper wallet {wallet}{others}.")
         for pair in self.pairs:
             yield Text()
             yield from pair.lines()
 
-    def _not_found(self) -> Iterator[Text]:
+    def _not_found(self) -> Iterator[Part]:
         if self.ft_order_ids:
             yield Text(f"{self.asked} may mean {len(self.ft_order_ids)} signals; give more of the id:")
             yield from (Text(f"  {one}") for one in self.ft_order_ids)
@@ -222,44 +228,42 @@ class Story:
                 "lt_orders.lt_order_id or an exchange order id (0x...), whole or six digits of it or more.",
             )
 
-    def _signal(self) -> Iterator[Text]:
+    def _signal(self) -> Iterator[Part]:
         signal = self.signal
         if signal is None:
-            yield from line("gone", "The row of ft_orders was deleted; what was decided is kept.")
+            yield line("gone", "The row of ft_orders was deleted; what was decided is kept.")
             return
         trade = f"{said(signal.get('side'))} {said(signal.get('token_label'))} at {said(signal.get('entry_price'))}"
-        yield from line(
-            "trade", f"{trade}, paper size {usd(signal.get('size'))}, {said(signal.get('outcome'))}"
-        )
-        yield from line("market", said(signal.get("market_title") or signal.get("condition_id")))
+        yield line("trade", f"{trade}, paper size {usd(signal.get('size'))}, {said(signal.get('outcome'))}")
+        yield line("market", said(signal.get("market_title") or signal.get("condition_id")))
         trader = said(signal.get("trader_address"))[:_SHORT]
-        yield from line("follows", f"paper wallet {said(signal.get('wallet_id'))}, trader {trader}")
+        yield line("follows", f"paper wallet {said(signal.get('wallet_id'))}, trader {trader}")
         inserted = signal.get("created_at")
-        yield from line("inserted", f"{moment(inserted)}, {since(inserted, self.now)}")
+        yield line("inserted", f"{moment(inserted)}, {since(inserted, self.now)}")
 
 
-def _attempt(attempt: Row) -> Iterator[Text]:
+def _attempt(attempt: Row) -> Iterator[Part]:
     target = (
         usd(attempt.get("amount_usd"))
         if attempt.get("amount_usd")
         else f"{said(attempt.get('shares'))} shares"
     )
-    yield from line(
+    yield line(
         f"attempt {said(attempt.get('attempt_no'))}",
         f"{said(attempt.get('state'))}: {said(attempt.get('order_type'))} {said(attempt.get('side'))} {target}, limit "
         f"{said(attempt.get('limit_price'))}, filled {said(attempt.get('filled_shares'))} shares",
     )
-    yield from line("", said(attempt.get("exchange_order_id")))
+    yield line("", said(attempt.get("exchange_order_id")))
     sent = clock_time(attempt.get("sent_at"))
-    yield from line(
+    yield line(
         "",
         f"sent {sent} ({said(attempt.get('sends'))} times), answered {clock_time(attempt.get('answered_at'))}, "
         f"{said(attempt.get('lookups'))} look-ups ({said(attempt.get('not_found'))} not found), by {said(attempt.get('worker'))}",
     )
     if attempt.get("note"):
-        yield from line("", f"note: {attempt['note']}")
+        yield line("", f"note: {attempt['note']}")
     for fill in rows_of(attempt, "fills"):
-        yield from line(
+        yield line(
             "fill",
             f"{said(fill.get('state'))}: {said(fill.get('shares'))} shares at {said(fill.get('price'))}, fee "
             f"{usd(fill.get('fee_usd'))}, booked {clock_time(fill.get('booked_at'))}",

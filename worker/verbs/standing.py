@@ -7,9 +7,9 @@ from typing import Any, Self
 from rich.text import Text
 
 from worker.database.reports import Reports
-from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
+from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of, texts_of
 from worker.errors import ExitCode
-from worker.verbs.words import columns, line, moment, said, seconds, since, styled, usd
+from worker.verbs.words import Part, columns, line, moment, said, seconds, since, styled, usd
 
 _ABOUT_ORDERS = frozenset({"order_unknown", "order_stuck", "order_lost", "fill_late"})
 _LATCHED = frozenset({"killed", "breaker"})
@@ -41,27 +41,29 @@ class Standing:
     def as_json(self) -> dict[str, Any]:
         return dict(self.answer)
 
-    def lines(self) -> Iterator[Text]:
+    def lines(self) -> Iterator[Part]:
         answer = self.answer
-        now = answer.get("now")
         yield Text.assemble(
             (f"{text_of(answer, 'mode')} mode  ", "bold"),
             styled(text_of(answer, "standing")),
-            f"  {moment(now)}",
+            f"  {moment(answer.get('now'))}",
         )
+        # First, where a screen that is too small still shows it.
+        yield from self._human(answer.get("now"))
+        yield Text()
         hour, feed = row_of(answer, "last_hour"), row_of(answer, "feed")
-        yield from line(
+        yield line(
             "last hour",
             f"{count_of(hour, 'seen')} pairs seen = {count_of(hour, 'executed')} executed + {count_of(hour, 'skipped')} skipped + "
             f"{count_of(hour, 'deferred')} deferred + {count_of(hour, 'undecided')} undecided, {count_of(hour, 'missed')} missed",
         )
         attempts = row_of(answer, "attempts")
-        yield from line(
+        yield line(
             "orders",
             f"{attempts.get('open')} open, {attempts.get('unknown')} of unknown outcome; the oldest for "
             f"{seconds(attempts.get('oldest_open_s'))}",
         )
-        yield from line(
+        yield line(
             "feed",
             f"last canary {_ago(feed.get('canary_age_s'))}, last decision {_ago(feed.get('last_decision_age_s'))}; "
             f"{count_of(answer, 'deferred')} deferred now",
@@ -70,22 +72,21 @@ class Standing:
         yield from self._strategies()
         yield from self._wallets()
         yield from self._controls()
-        yield from self._human(now)
 
-    def _strategies(self) -> Iterator[Text]:
+    def _strategies(self) -> Iterator[Part]:
         if not self.strategies:
-            yield from line("strategies", "None is active: activate one in lt_strategies.")
+            yield line("strategies", "None is active: activate one in lt_strategies.")
             return
         heading = (
             "strategy",
             "mode",
             "stands",
+            "open",
             "available",
             "locked",
             "cooling",
             "realised",
             "today",
-            "open",
         )
         rows = []
         for one in self.strategies:
@@ -99,14 +100,14 @@ class Standing:
                     text_of(one, "strategy_id"),
                     text_of(one, "mode"),
                     text_of(one, "standing"),
-                    *money,
                     str(count_of(one, "open_orders")),
+                    *money,
                 )
             )
-        yield from columns([heading, *rows], right=range(3, 9))
+        yield columns([heading, *rows], right=range(3, 9))
         yield Text()
 
-    def _wallets(self) -> Iterator[Text]:
+    def _wallets(self) -> Iterator[Part]:
         leases = {
             (text_of(one, "wallet_address"), text_of(one, "mode")): one
             for one in rows_of(self.answer, "leases")
@@ -126,28 +127,39 @@ class Standing:
                 )
             )  # fmt: skip
         if rows:
-            yield from columns([("wallet", "mode", "balance", "seen", "worker"), *rows], right=(2, 3))
+            yield columns([("wallet", "mode", "balance", "seen", "worker"), *rows], right=(2, 3))
             yield Text()
 
-    def _controls(self) -> Iterator[Text]:
+    def _controls(self) -> Iterator[Part]:
         for one in rows_of(self.answer, "controls"):
-            yield from line(
+            yield line(
                 text_of(one, "action"),
                 f"{text_of(one, 'scope')}: {said(one.get('reason'))} ({said(one.get('actor'))}, "
                 f"{since(one.get('created_at'), self.answer.get('now'))})",
             )
 
-    def _human(self, now: object) -> Iterator[Text]:
+    def _human(self, now: object) -> Iterator[Part]:
         if not self.needs_human:
-            yield from line("human", "nothing needs you")
+            yield line("human", "nothing needs you")
             return
         yield Text("  needs a human", style="bold red")
         for one in self.needs_human:
             when = f", {since(one.get('since'), now)}" if one.get("since") else ""
-            yield from line(
+            yield line(
                 text_of(one, "what"), f"{said(one.get('thing'))}{when}: {said(one.get('why'))}", indent=4
             )
-            yield from line("", f"-> {said(one.get('fix'))}", indent=4)
+            yield line("", f"-> {said(one.get('fix'))}", indent=4)
+
+
+def elsewhere_lines(answer: Row) -> Iterator[Part]:
+    """Who trades in the other mode than the one that was asked about, and how to ask about that one."""
+    for other in rows_of(answer, "elsewhere"):
+        names, mode = ", ".join(texts_of(other, "strategies")), text_of(other, "mode")
+        yield line(
+            "other mode",
+            f"worker {text_of(other, 'worker')} trades {names} in {mode} mode, and these settings ask about "
+            f"{text_of(answer, 'mode')} mode: ask with POLYCOPY_MODE={mode}, or --config with its settings",
+        )
 
 
 def _ago(age_s: object) -> str:

@@ -1,7 +1,8 @@
 """Pause, resume, kill, arm: what a switch would be about, set or cleared, and how the strategies stand then.
 
 A switch is a row of `lt_controls`: every claim asks for it inside its transaction, and a running worker knows of it within
-a second. A strategy or a wallet that is not there is refused: a switch for a misspelt name would stop nothing.
+a second. It holds in both modes, whichever the settings of this shell name: so each strategy is told in every mode in which
+it is traded. A strategy or a wallet that is not there is refused: a switch for a misspelt name would stop nothing.
 """
 
 import getpass
@@ -12,13 +13,15 @@ from typing import Any
 from rich.text import Text
 
 from worker.database.controls import ControlAction, ControlScope
-from worker.database.reports import Reports
+from worker.database.reports import Reports, Switched
 from worker.database.values import Row, flag_of, rows_of, text_of
 from worker.errors import UsageError
+from worker.handlers.lookback import unknown_strategy
 from worker.orders.terms import Mode, StrategyId, WalletAddress
-from worker.verbs.words import columns, line, said
+from worker.verbs.words import Part, columns, line, said, since
 
 _SETS = frozenset({ControlAction.PAUSE, ControlAction.KILL})
+_MODES = "in live and paper mode alike"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,53 +51,84 @@ class Order:
             return ControlScope.strategy(self.strategy_id)
         return ControlScope.everything() if self.wallet is None else ControlScope.wallet(self.wallet)
 
+    @property
+    def whom(self) -> str:
+        """What it is about, in words."""
+        kind, _, name = self.scope.text.partition(":")
+        return name if kind == "strategy" else f"wallet {name}" if name else "everything"
+
+    @property
+    def question(self) -> str:
+        return f"{self.action} {self.whom}, {_MODES}?"
+
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """`changed`: whether the switch was not so before. `strategies`: how each stands now."""
+    """`switched`: whether the switch was not so before. `strategies`: how each stands now."""
 
     order: Order
-    changed: bool
-    armed: tuple[StrategyId, ...]  # whose breaker was armed
+    switched: Switched
+    armed: tuple[tuple[StrategyId, Mode], ...]  # whose breaker was armed
     strategies: tuple[Row, ...] = field(default=())
 
     def as_json(self) -> dict[str, Any]:
         return {
             "action": self.order.action,
             "scope": self.order.scope.text,
-            "changed": self.changed,
-            "armed": list(self.armed),
+            "modes": list(Mode),
+            "changed": self.switched.changed,
+            "stands": self.switched.stands,
+            "armed": list(dict.fromkeys(strategy_id for strategy_id, _ in self.armed)),
+            "breakers": [{"strategy_id": one, "mode": mode} for one, mode in self.armed],
             "strategies": [dict(one) for one in self.strategies],
         }
 
-    def lines(self) -> Iterator[Text]:
-        scope, action = self.order.scope.text, self.order.action
+    def lines(self) -> Iterator[Part]:
+        action = self.order.action
         done = {
             ControlAction.PAUSE: ("paused", "was paused already"),
             ControlAction.RESUME: ("resumed", "was not paused"),
             ControlAction.KILL: ("killed", "was killed already"),
             ControlAction.ARM: ("armed", "was neither killed nor frozen"),
         }[action]
-        changed = self.changed or bool(self.armed)
-        yield Text.assemble((scope, "bold"), f" {done[0] if changed else done[1]}")
-        for strategy_id in self.armed:
-            yield from line("breaker", f"{strategy_id}: armed; drawdown and losses in a row count from now")
+        changed = self.switched.changed or bool(self.armed)
+        yield Text.assemble((self.order.whom, "bold"), f" {done[0] if changed else done[1]}, {_MODES}")
+        yield from self._stands()
+        for strategy_id, mode in self.armed:
+            yield line(
+                "breaker", f"{strategy_id} ({mode}): armed; drawdown and losses in a row count from now"
+            )
         yield from standing_lines(self.strategies)
         if action in {ControlAction.RESUME, ControlAction.ARM}:
-            yield from self._still_held()
+            yield from dict.fromkeys(self._still_held())  # what holds in both modes is told once
 
-    def _still_held(self) -> Iterator[Text]:
+    def _stands(self) -> Iterator[Part]:
+        """A switch is set once: what was given to set it again is not kept, and is not dropped in silence either."""
+        stands, action = self.switched.stands, self.order.action
+        if stands is None:
+            return
+        yield line(
+            "set before",
+            f"by {said(stands.get('actor'))}, {since(stands.get('created_at'), self.switched.now)}: {said(stands.get('reason'))}",
+        )
+        if stands.get("reason") != self.order.reason:
+            back = ControlAction.RESUME if action is ControlAction.PAUSE else ControlAction.ARM
+            yield line(
+                "not kept", f"{self.order.reason} (to have it written down: {back}, then {action} again)"
+            )
+
+    def _still_held(self) -> Iterator[Part]:
         for one in self.strategies:
             name = text_of(one, "strategy_id")
             for switch in rows_of(one, "switches"):
                 verb = "resume" if switch.get("action") == "pause" else "arm"
-                yield from line(
+                yield line(
                     "still",
                     f"{name}: {said(switch.get('action'))} of {said(switch.get('scope'))} ({said(switch.get('reason'))}): "
                     f"polycopy-worker {verb}{scope_options(said(switch.get('scope')))}",
                 )
             if flag_of(one, "is_paused"):
-                yield from line(
+                yield line(
                     "still", f"{name}: the platform has paused it (lt_strategies.is_paused): resume it there"
                 )
 
@@ -105,10 +139,10 @@ def scope_options(scope: str) -> str:
     return f" --{kind} {name}" if name else ""
 
 
-def standing_lines(strategies: tuple[Row, ...]) -> Iterator[Text]:
+def standing_lines(strategies: tuple[Row, ...]) -> Iterator[Part]:
     """How each strategy stands, in a table."""
     if not strategies:
-        yield from line("strategies", "none is active")
+        yield line("strategies", "none is active")
         return
     rows = [
         (
@@ -117,32 +151,33 @@ def standing_lines(strategies: tuple[Row, ...]) -> Iterator[Text]:
         )
         for one in strategies
     ]  # fmt: skip
-    yield from columns([("strategy", "mode", "stands", "wallet", "worker"), *rows])
+    yield columns([("strategy", "mode", "stands", "wallet", "worker"), *rows])
 
 
 async def affected(reports: Reports, order: Order) -> tuple[Row, ...]:
     """The strategies that the order is about. Raises `UsageError` where it names one, or a wallet, that is not there."""
     strategies = await reports.switchboard(order.scope)
     if not strategies and order.scope != ControlScope.everything():
-        known = ", ".join(
-            text_of(one, "strategy_id" if order.strategy_id else "wallet_address")
-            for one in await reports.switchboard(ControlScope.everything())
-        )
+        if order.strategy_id is not None:
+            names = set(await reports.strategy_names()) - {order.strategy_id}  # it may have been deleted
+            raise unknown_strategy(order.strategy_id, names)
+        active = await reports.switchboard(ControlScope.everything())
+        known = ", ".join(dict.fromkeys(text_of(one, "wallet_address") for one in active))
         raise UsageError(
-            f"No strategy is or trades with {order.scope.text.partition(':')[2]}: active are {known or 'none'}."
+            f"No strategy trades with {order.wallet}: the active ones do with {known or 'none'}."
         )
     return strategies
 
 
 async def turn(reports: Reports, order: Order) -> Turned:
-    """Set or clear the switch; `arm` of a strategy arms its breaker too, if that has tripped. Raises what `Reports` does."""
+    """Set or clear the switch; `arm` of a strategy arms its breakers too, if they have tripped. Raises what `Reports` does."""
     before = await affected(reports, order)
     actor = getpass.getuser()
-    changed = await reports.switch(order.action, order.scope, reason=order.reason, actor=actor)
+    switched = await reports.switch(order.action, order.scope, reason=order.reason, actor=actor)
     armed = []
     if order.action is ControlAction.ARM and order.strategy_id is not None:
         for one in before:
             if order.forget_losses or flag_of(one, "breaker_active"):
-                await reports.arm(order.strategy_id, Mode(text_of(one, "mode")), actor=actor)
-                armed.append(order.strategy_id)
-    return Turned(order, changed, tuple(armed), await reports.switchboard(order.scope))
+                await reports.arm(order.strategy_id, mode := Mode(text_of(one, "mode")), actor=actor)
+                armed.append((order.strategy_id, mode))
+    return Turned(order, switched, tuple(armed), await reports.switchboard(order.scope))

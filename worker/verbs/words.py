@@ -1,12 +1,15 @@
 """How figures of a report are said to people: times, spans, money and shares out of the texts that SQL answers.
 
-Nothing is computed here and nothing guessed: what is missing is a dash.
+Nothing is computed here and nothing guessed: what is missing is a dash. How wide a terminal is, is known to whoever
+prints: a report is made of parts, and each is laid out for the width that there is.
 """
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import assert_never
 
 from rich.text import Text
 
@@ -14,11 +17,14 @@ from worker.orders.numbers import exact_decimal, utc_moment
 
 NOTHING = "-"
 WIDTH = 100
+_NARROWEST = 40
 _LABEL = 12
+_GAP = "  "
+_UNDER = 4  # what is folded under a row is indented by so many more
 _STYLES = {
     "executed": "green", "FILLED": "green", "ok": "green", "trading": "green",
     "skipped": "yellow", "deferred": "cyan", "PARTIAL": "yellow", "PENDING": "cyan", "degraded": "yellow",
-    "paused": "yellow", "undecided": "magenta", "no_worker": "red", "killed": "red", "frozen": "red", "breaker": "red", "down": "red",
+    "paused": "yellow", "undecided": "magenta", "no_worker": "red", "other_mode": "yellow", "killed": "red", "frozen": "red", "breaker": "red", "down": "red",
     "REJECTED": "red", "LOST": "red",
 }  # fmt: skip
 
@@ -74,9 +80,8 @@ def usd(value: object) -> str:
 
 
 def minutes(value: object) -> str:
-    """Of a trade whose time the exchange tells in whole seconds: it may seem to come before its order."""
     known = exact_decimal(value)
-    return NOTHING if known is None else f"{max(known, Decimal(0)):.2f}"
+    return NOTHING if known is None else f"{known:.2f}"
 
 
 def percent(share: object) -> str:
@@ -93,22 +98,85 @@ def styled(word: str) -> Text:
     return Text(word, style=_STYLES.get(word, ""))
 
 
-def line(label: str, value: str, *, indent: int = 2) -> Iterator[Text]:
+@dataclass(frozen=True, slots=True)
+class Labelled:
     """`label  value`, continued under the value where it is longer than a line."""
-    room = WIDTH - indent - _LABEL
-    first, *others = textwrap.wrap(value, room, break_on_hyphens=False) or [""]
-    yield Text.assemble(" " * indent, (f"{label:<{_LABEL}}", "bold"), first)
-    yield from (Text(" " * (indent + _LABEL) + other) for other in others)
+
+    label: str
+    value: str
+    indent: int = 2
+
+    def texts(self, width: int) -> Iterator[Text]:
+        beside = self.indent + _LABEL
+        first, *others = textwrap.wrap(self.value, width - beside, break_on_hyphens=False) or [""]
+        yield Text.assemble(" " * self.indent, (f"{self.label:<{_LABEL}}", "bold"), first)
+        yield from (Text(" " * beside + other) for other in others)
 
 
-def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, right: Sequence[int] = ()) -> Iterator[Text]:
-    """Rows under each other, each column as wide as its widest; the first row is the heading."""
-    known = [list(row) for row in rows]
-    widths = [max(len(row[n]) for row in known) for n in range(len(known[0]))]
-    for number, row in enumerate(known):
-        cells = [
-            cell.rjust(wide) if n in right else cell.ljust(wide)
-            for n, (cell, wide) in enumerate(zip(row, widths, strict=True))
-        ]
-        text = " " * indent + "  ".join(cells).rstrip()
-        yield Text(text, style="dim") if number == 0 else Text(text)
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows under each other, each column as wide as its widest; the first row is the heading.
+
+    What does not fit beside the other columns stands on a line of its own under them: no cell is ever cut.
+    """
+
+    rows: Sequence[Sequence[str]]
+    indent: int = 2
+    right: Sequence[int] = ()
+
+    def texts(self, width: int | None) -> Iterator[Text]:
+        """`width` None: as wide as it is."""
+        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
+        bands = [range(len(widths))] if width is None else list(self._bands(widths, width))
+        for number, row in enumerate(self.rows):
+            for band in bands:
+                indent = self._indent_of(band)
+                room = sum(widths) if width is None else width - indent
+                for line in self._lines(row, band, widths, room):
+                    yield Text(f"{' ' * indent}{line}".rstrip(), style="" if number else "dim")
+
+    def _bands(self, widths: Sequence[int], width: int) -> Iterator[range]:
+        """Columns that stand beside each other, as many as fit."""
+        begins, taken = 0, self.indent + widths[0]
+        for n, wide in enumerate(widths[1:], start=1):
+            taken += len(_GAP) + wide
+            if taken > width:
+                yield range(begins, n)
+                begins, taken = n, self.indent + _UNDER + wide
+        yield range(begins, len(widths))
+
+    def _indent_of(self, band: range) -> int:
+        return self.indent + (_UNDER if band.start else 0)
+
+    def _lines(self, row: Sequence[str], band: range, widths: Sequence[int], room: int) -> Iterator[str]:
+        if len(band) == 1 and len(row[band.start]) > room:
+            yield from textwrap.wrap(row[band.start], room, break_on_hyphens=False)
+            return
+        cells = (row[n].rjust(widths[n]) if n in self.right else row[n].ljust(widths[n]) for n in band)
+        if shown := _GAP.join(cells).rstrip():
+            yield shown
+
+
+Part = Text | Labelled | Columns
+
+
+def line(label: str, value: str, *, indent: int = 2) -> Labelled:
+    return Labelled(label, value, indent)
+
+
+def columns(rows: Iterable[Sequence[str]], *, indent: int = 2, right: Sequence[int] = ()) -> Columns:
+    return Columns([list(row) for row in rows], indent, right)
+
+
+def laid_out(parts: Iterable[Part], width: int | None = None) -> Iterator[Text]:
+    """The lines as they are printed. `width`: of a terminal, None where there is none: then no table is folded."""
+    for part in parts:
+        match part:
+            case Text():
+                yield part
+            case Labelled():
+                yield from part.texts(WIDTH if width is None else max(min(width, WIDTH), _NARROWEST))
+            case Columns():
+                yield from part.texts(None if width is None else max(width, _NARROWEST))
+            case _:
+                assert_never(part)
