@@ -149,7 +149,8 @@ async def torment(plan: Plan, so_far: SoFar) -> Outcome:
 
 
 async def _set_up(world: World) -> None:
-    """The database holds workers to a rule of its own for giving an order up; and one strategy is short of money."""
+    """The database holds workers to a rule of its own for giving an order up; one strategy is short of money; and no price
+    is too good: while the crowd sleeps, what the workers have left on the books is all that signals are made of."""
     async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
         await database.execute(
             "update public.lt_config set value = %s where key = 'lost_after'", (f"{_LOST_AFTER_S} seconds",)
@@ -158,6 +159,7 @@ async def _set_up(world: World) -> None:
             "update public.lt_strategies set initial_capital = %s where strategy_id = 'CHAOS_SHORT_OF_MONEY'",
             (_SHORT_CAPITAL_USD,),
         )
+        await database.execute("update public.ft_wallets set dead_market_guard = false")
 
 
 async def _storm(

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from worker.errors import ExchangeError, ExchangeUnreachable, MarketNotFound
+from worker.orders import guards
 from worker.orders.decide import Plan, decide, defer, is_fresh, screen
 from worker.orders.holdings import Holdings
-from worker.orders.market import Token
+from worker.orders.market import Book, Market, Token
 from worker.orders.policy import DecisionPolicy
 from worker.orders.ports import Exchange, Ledger
 from worker.orders.reasons import SkipReason, Stage
@@ -16,7 +17,7 @@ from worker.orders.retake import Next, Remainder, next_attempt
 from worker.orders.signal import Malformed, Signal
 from worker.orders.skips import Deferral, Skip
 from worker.orders.strategy import InvalidStrategy, Strategy
-from worker.orders.terms import Side, WalletAddress
+from worker.orders.terms import Side, TokenId, WalletAddress
 
 WORDS_MOST = 80  # of an error, beside the reason
 
@@ -68,7 +69,9 @@ class Judge:
             market = await self.exchange.market(signal.condition_id, anew=market_anew)
             token = market.token(signal.token_label)
             stale = token is not None and not is_fresh(signal, self.policy, now)
-            book = await self.exchange.book(token.token_id) if token is not None and stale else None
+            market, book = (
+                await self._with_book(market, token.token_id) if token and stale else (market, None)
+            )
         except MarketNotFound:
             return self.no(SkipReason.MARKET_NOT_FOUND, case, now, value=signal.condition_id)
         except ExchangeUnreachable as error:
@@ -92,9 +95,18 @@ class Judge:
             market = await self.exchange.market(remainder.signal.condition_id, anew=remainder.is_off_tick)
         except MarketNotFound:
             return Skip(SkipReason.MARKET_NOT_FOUND, value=remainder.signal.condition_id)
-        book = await self.exchange.book(remainder.token_id)
+        market, book = await self._with_book(market, remainder.token_id)
+        if book is None:
+            return guards.tradable(market) or Skip(SkipReason.MARKET_NOT_READY, value=market.condition_id)
         capital = strategy.capital or await self.ledger.capital(strategy.strategy_id)
         return next_attempt(remainder, strategy, market, book, capital, self.policy, extra)
+
+    async def _with_book(self, market: Market, token_id: TokenId) -> tuple[Market, Book | None]:
+        """A market loses its books when it ends: one that has none is not what is remembered of it."""
+        try:
+            return market, await self.exchange.book(token_id)
+        except MarketNotFound:
+            return await self.exchange.market(market.condition_id, anew=True), None
 
     async def _holdings(self, case: Case, token: Token) -> Holdings | None:
         """Asked for an exit alone: an entry waits for no further answer."""
