@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from functools import partial
-from typing import Final
+from typing import Final, TypedDict
 
 import psycopg
 
@@ -34,7 +34,8 @@ _SPENT: Final = """
 select
   coalesce(sum(s.calls) filter (where s.query like '%"lt\\_%'), 0)::integer,
   coalesce(sum(s.total_exec_time + s.total_plan_time), 0)::float8,
-  coalesce(jsonb_object_agg(substring(s.query from '"(lt_\\w+)"'), s.calls) filter (where s.query like '%"lt\\_%'), '{}')
+  coalesce(jsonb_object_agg(substring(s.query from '"(lt_\\w+)"'), jsonb_build_object(
+    'calls', s.calls, 'ms', (s.total_exec_time + s.total_plan_time)::float8)) filter (where s.query like '%"lt\\_%'), '{}')
 from extensions.pg_stat_statements s
 join pg_roles r on r.oid = s.userid
 join pg_database d on d.oid = s.dbid
@@ -42,15 +43,20 @@ where d.datname = current_database() and r.rolname in ('authenticator', 'service
 """
 
 
+class Cost(TypedDict):
+    calls: int
+    ms: float
+
+
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """`calls` by function, over `seconds`."""
+    """What was asked and what it cost, by function, over `seconds`; the rest of the time went to set transactions up."""
 
     strategies: int
     seconds: float
     calls_per_s: float
     database_ms_per_s: float
-    calls: dict[str, int]
+    functions: dict[str, Cost]
 
     @property
     def holds(self) -> bool:
@@ -96,7 +102,7 @@ async def measure(
         round(elapsed_s, 1),
         round(calls / elapsed_s, 2),
         round(spent_ms / elapsed_s, 2),
-        by_function,
+        {name: Cost(calls=cost["calls"], ms=round(cost["ms"], 1)) for name, cost in by_function.items()},
     )
 
 
@@ -143,7 +149,10 @@ def main(given: Sequence[str] | None = None) -> int:
         sys.stdout.write(
             f"calls: {idle.calls_per_s:g} a second, the limit is {CALLS_PER_S_MOST:g}\n"
             f"database time: {idle.database_ms_per_s:g} ms a second, the limit is {DATABASE_MS_PER_S_MOST:g}\n"
-            + "".join(f"  {name:<24} {n:>6} calls\n" for name, n in sorted(idle.calls.items()))
+            + "".join(
+                f"  {name:<24} {cost['calls']:>6} calls {cost['ms']:>8.1f} ms\n"
+                for name, cost in sorted(idle.functions.items())
+            )
             + f"{'ok' if idle.holds else 'FAILED'}: {idle.strategies} strategies, {idle.seconds:g} s\n"
         )
     return 0 if idle.holds else 1
