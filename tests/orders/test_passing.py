@@ -9,33 +9,41 @@ from worker.orders.numbers import floor_to
 from worker.orders.passing import SET_BY_THE_PLATFORM, Sense, passing
 from worker.orders.pricing import limit_price
 from worker.orders.reasons import SkipReason
+from worker.orders.states import STATES
 from worker.orders.terms import Side
 
 R = SkipReason
 
 
 @pytest.mark.parametrize("reason", list(SkipReason))
-def test_every_reason_tells_what_would_have_passed_or_that_no_number_is_involved(reason: SkipReason) -> None:
+def test_every_reason_tells_what_failed_and_what_would_have_passed(reason: SkipReason) -> None:
     no = no_of(reason)
     would = passing(reason, no.value, no.limit, no.snapshot)
-    assert would.would_pass == no.would_pass
+    assert no.would_pass in would.would_pass
     assert no.advice in would.advice
-    assert bool(would.measured) == (reason in NUMBERED)
-    assert would.advice or would.would_pass
-    if reason in NUMBERED:
-        assert no.value in would.number
+    assert (no.failed or no.value) in would.number
+    assert would.sentence().endswith(f"{would.would_pass} would have passed.")
+    assert (
+        f"{would.number} failed, " in would.sentence()
+        or f"{would.measured} was {would.number}; " in would.sentence()
+    )
+    assert would.is_number == (reason in NUMBERED)
+    if would.is_number:
         assert no.limit in would.limit
-        assert would.number in would.sentence()
-        assert would.would_pass in would.sentence()
-    else:
-        assert would.sentence() == "No number is involved."
+
+
+def test_a_reason_is_about_a_number_or_is_listed_with_the_state_that_would_have_passed() -> None:
+    assert set(STATES) | set(NUMBERED) == set(SkipReason)
+    # What tripped a breaker may be a number, or known to the platform alone.
+    assert set(STATES) & set(NUMBERED) == {R.BREAKER_ACTIVE}
 
 
 @pytest.mark.parametrize("reason", list(SkipReason))
 def test_whatever_stands_in_the_ledger_can_be_told(reason: SkipReason) -> None:
     for value, limit in (("", ""), ("missing", ""), ("", "5"), ("-1.5", "0"), ("NaN", "infinity")):
         would = passing(reason, value, limit, {"base_price": "", "slippage": "x", "win_rate": "NaN"})
-        assert bool(would.measured) == (reason in NUMBERED)
+        assert "" not in {would.measured, would.number, would.would_pass}
+        assert would.is_number or reason in STATES
 
 
 def test_a_limit_stands_to_its_number_as_the_number_to_its_limit_turned() -> None:
@@ -84,11 +92,16 @@ def test_a_breaker_that_only_words_tell_of_is_told_without_a_number_that_failed(
     ):
         would = passing(R.BREAKER_ACTIVE, value, limit, {})
         assert would.sentence() == (
-            f"circuit breaker: {value} failed, a breaker that has not tripped would have passed."
+            f"circuit breaker was {value}; a breaker that has not tripped would have passed."
         )
         assert would.advice.startswith(advice) or advice in would.advice
 
 
-def test_a_sale_that_waits_for_a_purchase_failed_by_no_number() -> None:
-    would = passing(R.POSITION_UNSETTLED, "12 shares", "a purchase is open", {})
-    assert would.would_pass == "the same once no purchase is open"
+@pytest.mark.parametrize(
+    ("held", "passes"),
+    [("12 shares", "12 shares"), ("0.00 shares", "above 0 shares"), ("", "above 0 shares")],
+)
+def test_a_sale_that_waits_for_a_purchase_would_have_passed_without_it(held: str, passes: str) -> None:
+    would = passing(R.POSITION_UNSETTLED, held, "a purchase is open", {})
+    assert would.measured == "settled shares to be sold, where a purchase is open"
+    assert would.would_pass == f"{passes}, and no purchase open"

@@ -40,11 +40,11 @@ _SETTINGS: Final = {
 _WITNESS: Final = """
 create schema witness;
 create table witness.decisions (
-  strategy_id text, ft_order_id uuid, state text, reason text, value text, limit_value text);
+  strategy_id text, ft_order_id uuid, state text, reason text, value text, limit_value text, snapshot jsonb);
 create function witness.note() returns trigger language plpgsql security definer as $$
 begin
   insert into witness.decisions
-  values (new.strategy_id, new.ft_order_id, new.state, new.reason, new.value, new.limit_value);
+  values (new.strategy_id, new.ft_order_id, new.state, new.reason, new.value, new.limit_value, new.snapshot);
   return null;
 end $$;
 create trigger witness after insert or update on public.lt_decisions for each row execute function witness.note();
@@ -73,6 +73,7 @@ class Seen:
     reason: str
     value: str
     limit: str
+    snapshot: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -217,6 +218,7 @@ class Stage:
                 row["reason"],
                 row["value"] or "",
                 row["limit_value"] or "",
+                row["snapshot"],
             )
             for row in rows
             if str(row["ft_order_id"]) in self.signals.values()

@@ -5,8 +5,10 @@ The world in which they come about is staged once, for all tests and for all pro
 
 import asyncio
 import fcntl
+import itertools
 import json
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -17,6 +19,9 @@ from tests.reasons.stage import BESIDE_INVALID, Seen, play_everything
 from worker.orders.numbers import exact_decimal
 from worker.orders.passing import Sense, passing
 from worker.orders.reasons import SkipReason
+from worker.orders.states import STATES
+from worker.verbs.explain import Pair
+from worker.verbs.words import laid_out
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("reasons")]
 
@@ -60,6 +65,39 @@ def test_every_reason_is_met_in_the_daemon_with_the_number_that_failed(
     if situation.told is Told.NUMBERS:
         assert all(one.limit for one in met), met
     assert all(_failed(one) for one in met), met
+
+
+@pytest.mark.parametrize("reason", list(SkipReason))
+def test_explain_prints_the_number_that_failed_in_the_daemon_and_the_one_that_would_have_passed(
+    seen: Sequence[Seen], reason: SkipReason
+) -> None:
+    """What is no number is listed in STATES, with the state that would have passed."""
+    situation = BY_REASON[reason]
+    (one, *_) = [each for each in seen if each.strategy_id == situation.strategy_id and each.reason == reason]
+    pair = Pair.of({**asdict(one), "mode": "live", "history": [], "timeline": [], "attempts": []})
+    printed = [line.plain for line in laid_out(pair.lines())]
+    rows = {label: _row(printed, label) for label in ("failed", "would pass")}
+    assert all(rows.values()), printed
+    assert pair.passing is not None
+    assert _one_line(pair.passing.number) in rows["failed"]
+    assert rows["would pass"] == _one_line(pair.passing.would_pass)
+    if reason in STATES:
+        assert rows["would pass"] == STATES[reason].passes or situation.told is Told.NUMBERS
+    else:
+        assert re.search(r"\d", rows["failed"])
+        assert re.search(r"\d", rows["would pass"])
+
+
+def _row(printed: Sequence[str], label: str) -> str:
+    """What stands beside the label, and under it where that is more than a line."""
+    begins = next((n for n, text in enumerate(printed) if text.startswith(f"  {label:<12}")), len(printed))
+    beside = [text for n, text in enumerate(printed) if n == begins]
+    under = itertools.takewhile(lambda text: text.startswith(" " * 14), printed[begins + 1 :])
+    return " ".join(text[14:] for text in (*beside, *under))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def test_an_invalid_strategy_beside_a_good_one_stops_itself_alone(seen: Sequence[Seen]) -> None:

@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from worker.orders.reasons import SkipReason, Stage
+from worker.orders.states import STATES
 
 
 @dataclass(frozen=True, slots=True)
 class No:
-    """`would_pass` '': no number is involved. `advice`: words of what would have let it through."""
+    """`failed`, `would_pass`: words of what must be told of it. `advice`: of what would have let it through."""
 
     value: str = ""
     limit: str = ""
     would_pass: str = ""
     advice: str = ""
     snapshot: Mapping[str, str] = field(default_factory=dict)
+    failed: str = ""  # where it is not the value
 
 
 R = SkipReason
@@ -23,16 +25,8 @@ _STALE = {"base_price": "0.50", "slippage": "0.03"}
 _SMALL = {"raise_to_usd": "2.60", "raise_refused": "max_position_size 2.00"}
 
 NUMBERED: Final[Mapping[SkipReason, No]] = {
-    R.UNKNOWN_SIDE: No("HOLD", "BUY or SELL", "BUY or SELL"),
     R.BAD_PRICE: No("1", "above 0, below 1", "above 0, below 1"),
     R.BAD_SIZE: No("0", "above 0 USD", "above 0 USD"),
-    R.FT_NOT_OPEN: No("WON", "OPEN", "OPEN"),
-    R.TOKEN_LABEL_MISMATCH: No("Perhaps", "Yes | No", "Yes | No", "token_label"),
-    R.WALLET_MISMATCH: No("0xaa", "0xbb", "0xbb"),
-    R.SIGNAL_CHANGED: No(
-        '{"entry_price": "0.6"}', '{"entry_price": "0.5"}', '{"entry_price": "0.5"}', "anew"
-    ),
-    R.STRATEGY_CHANGED: No('{"order_type": "FOK"}', '{"order_type": "FAK"}', '{"order_type": "FAK"}', "anew"),
     R.BREAKER_ACTIVE: No("21.5", "20.00", "below 20.00 %", "arm --strategy"),
     R.SIGNAL_TOO_OLD: No("90000 s", "86400 s", "at most 86400 s", "signal.max_age_s at least 90000 s"),
     R.SIGNAL_STALE: No(
@@ -71,21 +65,53 @@ NUMBERED: Final[Mapping[SkipReason, No]] = {
     R.WALLET_BALANCE_UNKNOWN: No("2026-11-23T00:00:00+00:00", "60", "a balance seen at most 60 s before"),
 }
 
-NUMBERLESS: Final[Mapping[SkipReason, No]] = {
-    R.KILL_SWITCH: No("global", "wrong prices", "", "polycopy-worker arm"),
-    R.STRATEGY_PAUSED: No("global", "upgrade", "", "polycopy-worker resume"),
-    R.STRATEGY_INVALID: No("order_type is 'MARKET'", "", "", "polycopy-worker check"),
-    R.INPUT_MISSING: No("trader_win_rate", "KELLY", "", "its trader_win_rate"),
-    R.EDGE_UNKNOWN: No("trader_win_rate", "0.02", "", "unknown_edge"),
-    R.LEASE_LOST: No("worker-b 3", "2026-11-23T00:00:00+00:00", "", "worker that holds the wallet"),
+STATED: Final[Mapping[SkipReason, No]] = {
+    R.UNKNOWN_SIDE: No("HOLD", "BUY or SELL", "BUY or SELL"),
+    R.FT_NOT_OPEN: No("WON", "OPEN", "OPEN"),
+    R.TOKEN_LABEL_MISMATCH: No("Perhaps", "Yes | No", "Yes | No", "token_label"),
+    R.WALLET_MISMATCH: No("0xaa", "0xbb", "0xbb"),
+    R.SIGNAL_CHANGED: No(
+        '{"entry_price": "0.6"}',
+        '{"size": "5", "entry_price": "0.5"}',
+        "entry_price 0.5",
+        "anew",
+        failed="entry_price 0.6",
+    ),
+    R.STRATEGY_CHANGED: No(
+        '{"order_type": "FOK"}', '{"order_type": "FAK"}', "order_type FAK", "anew", failed="order_type FOK"
+    ),
+    R.KILL_SWITCH: No(
+        "global", "wrong prices", "not latched", "polycopy-worker arm", failed="latched global (wrong prices)"
+    ),
+    R.STRATEGY_PAUSED: No(
+        "global", "upgrade", "none", "polycopy-worker resume", failed="set global (upgrade)"
+    ),
+    R.STRATEGY_INVALID: No(
+        "order_type is 'MARKET'", "", "settings that can be traded by", "polycopy-worker check"
+    ),
+    R.INPUT_MISSING: No("trader_win_rate", "KELLY", "a number there", "its trader_win_rate"),
+    R.EDGE_UNKNOWN: No("trader_win_rate", "0.02", "leaves 0.02 USD a share", "unknown_edge"),
+    R.LEASE_LOST: No(
+        "worker-b 3", "2026-11-23T00:00:00+00:00", "the worker that decides", "worker that holds the wallet"
+    ),
+    R.MARKET_CLOSED: No("0x77", "", "open", failed="closed: 0x77"),
+    R.EXCHANGE_RESTARTING: No(
+        "service not ready",
+        "",
+        "open to orders",
+        "The exchange has to open",
+        failed="closed to orders: service",
+    ),
 }
 
 
 def no_of(reason: SkipReason) -> No:
     """What the ledger holds of the reason; one without a row here comes without numbers."""
-    no = NUMBERED.get(reason) or NUMBERLESS.get(reason)
+    no = NUMBERED.get(reason) or STATED.get(reason)
     return no or No(
-        advice="The exchange has to open" if reason.stage is Stage.VENUE and reason not in _MENDED else ""
+        failed=STATES[reason].met.partition(" {")[0].rstrip(":"),
+        would_pass=STATES[reason].passes,
+        advice="The exchange has to open" if reason.stage is Stage.VENUE and reason not in _MENDED else "",
     )
 
 

@@ -2,9 +2,10 @@
 
 A skip tells its reason, the number and the limit that it met. From these, and from what the decision saw, follows which
 number would have been let through, and which setting would have let this one through. A reason without a number is told
-as such, with what would have to change.
+by the state that was met, and the one that would have passed.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,8 +14,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from worker.orders.advice import advice_for
 from worker.orders.numbers import ceil_to, exact_decimal, plain
-from worker.orders.reasons import SkipReason, Stage
+from worker.orders.reasons import SkipReason
+from worker.orders.states import STATES, State
 
 R = SkipReason
 
@@ -50,20 +53,21 @@ _TURNED: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """`measured` '': no number is involved. `would_pass`: what would have been let through in place of `number`.
-    `advice`: what would have let the signal through as it was.
+    """`measured`: what it is about. `would_pass`: what would have been let through in place of `number`. `advice`: what
+    would have let the signal through as it was. `is_number` False: what failed is a state (`states.py`).
     """
 
-    measured: str = ""
-    number: str = ""
-    limit: str = ""
-    would_pass: str = ""
+    measured: str
+    number: str
+    limit: str
+    would_pass: str
     advice: str = ""
+    is_number: bool = True
 
     def sentence(self) -> str:
-        if not self.measured:
-            return "No number is involved."
-        return f"{self.measured}: {self.number or 'unknown'} failed, {self.would_pass} would have passed."
+        if not self.is_number:
+            return f"{self.measured} was {self.number}; {self.would_pass} would have passed."
+        return f"{self.measured}: {self.number} failed, {self.would_pass} would have passed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class _Bound:
 
 
 _COST: Final = "worst-case cost of the order"
+MISSING: Final = "missing"
 SET_BY_THE_PLATFORM: Final = "set by the platform"  # as lt_breaker_refusal says it
 
 _BOUNDS: Final[Mapping[SkipReason, _Bound]] = MappingProxyType(
@@ -117,60 +122,14 @@ _BOUNDS: Final[Mapping[SkipReason, _Bound]] = MappingProxyType(
     }
 )
 
-# What is not compared but has to be one of some, or inside something: the limit says what passes.
-_EXPECTED: Final[Mapping[SkipReason, tuple[str, str]]] = MappingProxyType(
+# Numbers that are not compared with one bound: the limit says what passes.
+_INSIDE: Final[Mapping[SkipReason, tuple[str, str]]] = MappingProxyType(
     {
-        R.UNKNOWN_SIDE: ("side", "BUY or SELL"),
         R.BAD_PRICE: ("entry_price", "above 0, below 1"),
         R.BAD_SIZE: ("size", "above 0 USD"),
         R.PRICE_OUT_OF_BAND: ("the trader's price", "a price on the market's grid"),
-        R.FT_NOT_OPEN: ("outcome of the paper order", "OPEN"),
-        R.TOKEN_LABEL_MISMATCH: ("token_label", "an outcome of the market"),
-        R.WALLET_MISMATCH: ("wallet of the order", "the strategy's own"),
-        R.SIGNAL_CHANGED: ("the signal in its table", "what was decided on"),
-        R.STRATEGY_CHANGED: ("the settings in their tables", "what was decided by"),
     }
 )
-
-_ADVICE: Final[Mapping[SkipReason, str]] = MappingProxyType(
-    {
-        R.MISSING_WALLET: "The row needs its wallet_id.",
-        R.MISSING_MARKET: "The row needs its condition_id.",
-        R.MISSING_LABEL: "The row needs its token_label.",
-        R.UNKNOWN_SIDE: "The row needs a side that can be traded.",
-        R.BAD_PRICE: "The row needs the price that the trader paid, with the paper markup.",
-        R.BAD_SIZE: "The row needs the dollars of the paper trade.",
-        R.BAD_TIME: "The row needs created_at and order_time.",
-        R.FT_NOT_OPEN: "Only what the paper side still holds open is traded.",
-        R.STRATEGY_INVALID: "Mend the setting of the strategy that is named; `polycopy-worker check` shows it.",
-        R.UNKNOWN_WALLET: "Point the strategy's ft_wallet_id at a row of ft_wallets.",
-        R.KILL_SWITCH: "`polycopy-worker arm` for the scope that was killed; signals of before stay skipped.",
-        R.STRATEGY_PAUSED: "`polycopy-worker resume` for the scope that was paused; signals of before stay skipped.",
-        R.STRATEGY_INACTIVE: "Activate the strategy (is_active = true).",
-        R.SHADOW_MODE: "Take shadow_mode from the strategy: what is inserted from then on is traded.",
-        R.BREAKER_ACTIVE: "`polycopy-worker arm --strategy ID`, once you have seen what was lost.",
-        R.SIGNAL_STALE: "A fresh signal (`signal.fresh_for_s`) is sent without a look at the book.",
-        R.EDGE_UNKNOWN: 'The signal needs its trader_win_rate, or set price.unknown_edge = "trade".',
-        R.MARKET_NOT_FOUND: "The exchange has to list the market while the signal is fresh.",
-        R.MARKET_CLOSED: "Nothing: a closed market takes no orders.",
-        R.MARKET_NOT_READY: "The exchange has to accept orders while the signal is fresh.",
-        R.TOKEN_LABEL_MISMATCH: "The signal's token_label has to be one of the market's outcomes.",
-        R.PRICE_OUT_OF_BAND: "The row's entry_price has to be one that the market can have.",
-        R.MAX_CONSECUTIVE_LOSSES: "`polycopy-worker arm --strategy ID --forget-losses` counts anew.",
-        R.DRAWDOWN_BREAKER: "`polycopy-worker arm --strategy ID` counts from what is left.",
-        R.WALLET_NOT_CONFIGURED: "Add a [[wallets]] block with the strategy's wallet and its key.",
-        R.WALLET_MISMATCH: "It is decided for the strategy's own wallet the next time.",
-        R.WALLET_BALANCE_UNKNOWN: "The exchange has to tell the wallet's balance again; see the worker's log.",
-        R.ALREADY_EXECUTED: "Nothing: it is executed once.",
-        R.DUPLICATE_SIGNAL: "Nothing: the trade was executed under its other id.",
-        R.SIGNAL_CHANGED: "It is decided anew on what the table says.",
-        R.STRATEGY_CHANGED: "It is decided anew by the settings of now.",
-        R.LEASE_LOST: "The worker that holds the wallet decides it.",
-        R.CREDENTIALS_REFUSED: "Mend the wallet's key or its allowance, then start the worker anew.",
-        R.GEOBLOCKED: "Run the worker where the exchange allows trading.",
-    }
-)
-_DOOR: Final = "The exchange has to open before the signal expires; it is asked again by itself."
 
 
 def passing(reason: SkipReason, value: str, limit: str, snapshot: Mapping[str, str]) -> Passing:
@@ -179,28 +138,30 @@ def passing(reason: SkipReason, value: str, limit: str, snapshot: Mapping[str, s
         return special(reason, value, limit, snapshot)
     if (bound := _BOUNDS.get(reason)) is not None:
         return _compared(bound, reason, value, limit)
-    if (expected := _EXPECTED.get(reason)) is not None:
-        measured, else_limit = expected
+    if (inside := _INSIDE.get(reason)) is not None:
+        measured, else_limit = inside
         would_pass = limit.replace("..", " to ") or else_limit
-        return Passing(measured, value, limit or else_limit, would_pass, _advice(reason))
-    return Passing("", value, limit, "", _advice(reason))
+        return Passing(measured, value or MISSING, limit or else_limit, would_pass, advice_for(reason))
+    return _stopped(STATES[reason], value, limit, advice_for(reason))
 
 
-def _advice(reason: SkipReason) -> str:
-    return _ADVICE.get(reason, _DOOR if reason.stage is Stage.VENUE else "")
+def _stopped(state: State, value: str, limit: str, advice: str) -> Passing:
+    return Passing(
+        state.thing, state.met_with(value, limit), limit, state.passes_with(limit), advice, is_number=False
+    )
 
 
 def _compared(bound: _Bound, reason: SkipReason, value: str, limit: str) -> Passing:
     number, unit = _quantity(value)
     passes, limit_unit = _quantity(limit)
     unit = bound.unit or unit or limit_unit
-    advice = _advice(reason)
+    advice = advice_for(reason)
     if number is not None and bound.lever:
         lever = f"{bound.lever} {bound.sense.turned} {_with(number, bound.unit or unit)}"
         advice = f"{lever}. {advice}".strip() if advice else f"{lever}."
     return Passing(
         bound.measured,
-        _with(number, unit) if number is not None else value,
+        _with(number, unit) if number is not None else value or MISSING,
         _with(passes, unit) if passes is not None else limit,
         f"{bound.sense} {_with(passes, unit) if passes is not None else limit or 'its limit'}",
         advice,
@@ -213,10 +174,11 @@ def _held(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> P
     if limit and _quantity(limit)[0] is not None and (_quantity(value)[0] or 0) > 0:
         return replace(told, advice="Only what this strategy bought and holds is sold.")
     if limit:
+        number = told.number if (_quantity(value)[0] or 0) > 0 else "above 0 shares"
         return replace(
             told,
-            measured="shares to be sold",
-            would_pass="the same once no purchase is open",  # noqa: S106 - no password
+            measured=f"settled shares to be sold, where {limit}",
+            would_pass=f"{number}, and no purchase open",
             advice="It is decided again once the purchase is over.",
         )
     held = "settled shares held" if reason is R.POSITION_UNSETTLED else "shares held"
@@ -233,10 +195,11 @@ def _stale(reason: SkipReason, value: str, limit: str, snapshot: Mapping[str, st
     best, cap = exact_decimal(value), exact_decimal(limit)
     base, allowed = (exact_decimal(snapshot.get(name)) for name in ("base_price", "slippage"))
     if best is None or cap is None:
-        return Passing("best price offered", value, limit, f"an offer at {limit} or better", _advice(reason))
+        offer = f"an offer at {limit or 'the cap'} or better"
+        return Passing("best price offered", value or "none", limit, offer, advice_for(reason))
     buys = best > cap
     sense = Sense.AT_MOST if buys else Sense.AT_LEAST
-    advice = _advice(reason)
+    advice = advice_for(reason)
     if base and allowed is not None:
         off = abs(best / base - 1)
         needed = ceil_to(off * _PERCENT, _PCT_STEP).normalize()
@@ -295,21 +258,45 @@ def _breaker(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -
     advice = (
         told.advice if value != SET_BY_THE_PLATFORM else "The platform has to clear circuit_breaker_active."
     )
-    armed = "a breaker that has not tripped"
-    return replace(
-        told, measured="circuit breaker", number=value or "tripped", would_pass=armed, advice=advice
-    )
+    return _stopped(STATES[reason], value, "", advice)
 
 
 def _unheard(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> Passing:
     """A balance that is not news: its time failed against an age."""
     most = f"a balance seen at most {limit or '60'} s before"
-    return Passing("balance last seen", value or "never", f"{limit or '60'} s", most, _advice(reason))
+    return Passing("balance last seen", value or "never", f"{limit or '60'} s", most, advice_for(reason))
 
 
-def _input(_: SkipReason, value: str, limit: str, __: Mapping[str, str]) -> Passing:
+def _input(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> Passing:
     advice = f"The signal needs its {value or 'input'}: the paper wallet's method {limit} rests on it."
-    return Passing("", value, limit, "", advice)
+    return _stopped(STATES[reason], value, limit, advice)
+
+
+def _edgeless(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> Passing:
+    told = _stopped(STATES[reason], value, limit, advice_for(reason))
+    return replace(told, would_pass=f"a win rate that leaves {limit} USD a share") if limit else told
+
+
+def _changed(reason: SkipReason, value: str, limit: str, _: Mapping[str, str]) -> Passing:
+    """Of all that it was decided on, only what changed."""
+    told = _stopped(STATES[reason], value, limit, advice_for(reason))
+    now, before = _columns(value), _columns(limit)
+    if not now or not before:
+        return told
+    return replace(
+        told,
+        number=", ".join(f"{name} {each}" for name, each in now.items()),
+        would_pass=", ".join(f"{name} {before.get(name, MISSING)}" for name in now),
+    )
+
+
+def _columns(text: str) -> Mapping[str, object]:
+    """Columns and their values, as the claim states them."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 _SPECIAL: Final[Mapping[SkipReason, Callable[[SkipReason, str, str, Mapping[str, str]], Passing]]] = (
@@ -324,6 +311,9 @@ _SPECIAL: Final[Mapping[SkipReason, Callable[[SkipReason, str, str, Mapping[str,
             R.BREAKER_ACTIVE: _breaker,
             R.WALLET_BALANCE_UNKNOWN: _unheard,
             R.INPUT_MISSING: _input,
+            R.EDGE_UNKNOWN: _edgeless,
+            R.SIGNAL_CHANGED: _changed,
+            R.STRATEGY_CHANGED: _changed,
         }
     )
 )

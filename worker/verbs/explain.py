@@ -108,14 +108,12 @@ class Pair:
         would = self.passing
         if would is None:
             return
-        if would.measured:
-            yield line("failed", f"{said(would.number)}: {would.measured}")
+        if would.is_number:
+            yield line("failed", f"{would.number}: {would.measured}")
             yield line("limit", said(would.limit))
-            yield line("would pass", would.would_pass)
         else:
-            yield line("number", "none is involved")
-            if would.number:
-                yield line("it saw", f"{would.number}" + (f"; {would.limit}" if would.limit else ""))
+            yield line("failed", f"{would.measured}: {would.number}")
+        yield line("would pass", would.would_pass)
         if would.advice:
             yield line("to pass", would.advice)
 
