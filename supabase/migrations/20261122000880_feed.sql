@@ -2,8 +2,36 @@
 
 create index if not exists lt_fills_booked_idx on public.lt_fills (booked_at);
 
--- {mode, which: all | open | failed, strategy_id?, since? | window_s?: 86400, limit?: 50} -> {now, orders, more}: the newest
--- first. `open`: an attempt may still trade, however old the order is. `failed`: REJECTED, CANCELLED or LOST, with why.
+-- An order as everybody is told of it: its row, and of its last attempt what it is now, its type and its limit.
+create or replace function public.lt_order_told(n public.lt_orders)
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+declare
+  last record;
+begin
+  select a.state, a.attempt_no, a.order_type, a.limit_price, a.note, a.closed_at into last
+  from public.lt_order_attempts a where a.lt_order_id = n.lt_order_id order by a.attempt_no desc limit 1;
+
+  return jsonb_build_object(
+    'lt_order_id', n.lt_order_id, 'ft_order_id', n.ft_order_id, 'strategy_id', n.strategy_id, 'order_id', n.order_id,
+    'mode', case when n.is_shadow then 'paper' else 'live' end, 'order_type', last.order_type, 'side', n.side,
+    'market_title', n.market_title, 'token_label', n.token_label, 'status', n.status, 'outcome', n.outcome,
+    'state', last.state, 'attempts', last.attempt_no, 'limit_price', public.lt_text(last.limit_price),
+    'signal_price', public.lt_text(n.signal_price), 'signal_size_usd', public.lt_text(n.signal_size_usd),
+    'executed_price', public.lt_text(n.executed_price), 'executed_size_usd', public.lt_text(n.executed_size_usd),
+    'shares_bought', public.lt_text(n.shares_bought), 'fill_rate', n.fill_rate::text, 'slippage_bps', n.slippage_bps,
+    'execution_latency_ms', n.execution_latency_ms, 'order_placed_at', n.order_placed_at,
+    'first_fill_at', n.first_fill_at, 'fully_filled_at', n.fully_filled_at, 'created_at', n.created_at,
+    'pending_s', case when last.closed_at is null and last.state is not null
+      then round(extract(epoch from clock_timestamp() - n.created_at), 1)::text end,
+    'why', coalesce(n.rejection_reason, case when n.status in ('REJECTED', 'CANCELLED', 'LOST') then last.note end),
+    'pnl', public.lt_text(n.pnl));
+end
+$$;
+
+-- {mode, which: all | open | failed, strategy_id?, since? | window_s?: 86400, limit?: 50} -> {now, since, orders, more}:
+-- the newest first. `open`: an attempt may still trade, however old the order is. `failed`: REJECTED, CANCELLED or LOST, with why.
 create or replace function public.lt_order_list(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -32,7 +60,7 @@ begin
   end if;
 
   with newest as (
-    select o.* from public.lt_orders o
+    select o as told from public.lt_orders o
     where case which when 'open' then o.lt_order_id = any (wanted) else o.created_at >= begins end
       and (which <> 'failed' or o.status in ('REJECTED', 'CANCELLED', 'LOST'))
       and (only_strategy is null or o.strategy_id = only_strategy)
@@ -40,29 +68,12 @@ begin
       and not coalesce(o.is_force_test, false)
     order by o.created_at desc, o.lt_order_id limit most + 1
   )
-  select coalesce(jsonb_agg(jsonb_build_object(
-    'lt_order_id', n.lt_order_id, 'ft_order_id', n.ft_order_id, 'strategy_id', n.strategy_id, 'order_id', n.order_id,
-    'mode', case when n.is_shadow then 'paper' else 'live' end, 'order_type', last.order_type, 'side', n.side,
-    'market_title', n.market_title, 'token_label', n.token_label, 'status', n.status, 'outcome', n.outcome,
-    'state', last.state, 'attempts', last.attempt_no, 'limit_price', public.lt_text(last.limit_price),
-    'signal_price', public.lt_text(n.signal_price), 'signal_size_usd', public.lt_text(n.signal_size_usd),
-    'executed_price', public.lt_text(n.executed_price), 'executed_size_usd', public.lt_text(n.executed_size_usd),
-    'shares_bought', public.lt_text(n.shares_bought), 'fill_rate', n.fill_rate::text, 'slippage_bps', n.slippage_bps,
-    'execution_latency_ms', n.execution_latency_ms, 'order_placed_at', n.order_placed_at,
-    'first_fill_at', n.first_fill_at, 'fully_filled_at', n.fully_filled_at, 'created_at', n.created_at,
-    'pending_s', case when last.closed_at is null and last.state is not null
-      then round(extract(epoch from clock_timestamp() - n.created_at), 1)::text end,
-    'why', coalesce(n.rejection_reason, case when n.status in ('REJECTED', 'CANCELLED', 'LOST') then last.note end),
-    'pnl', public.lt_text(n.pnl)) order by n.created_at desc, n.lt_order_id), '[]')
-  into orders
-  from newest n
-  left join lateral (
-    select a.state, a.attempt_no, a.order_type, a.limit_price, a.note, a.closed_at from public.lt_order_attempts a
-    where a.lt_order_id = n.lt_order_id order by a.attempt_no desc limit 1
-  ) last on true;
+  select coalesce(jsonb_agg(public.lt_order_told(n.told) order by (n.told).created_at desc, (n.told).lt_order_id), '[]')
+  into orders from newest n;
 
   return jsonb_build_object(
-    'now', clock_timestamp(), 'orders', case when jsonb_array_length(orders) > most then orders - most else orders end,
+    'now', clock_timestamp(), 'since', begins,
+    'orders', case when jsonb_array_length(orders) > most then orders - most else orders end,
     'more', jsonb_array_length(orders) > most);
 end
 $$;
@@ -80,8 +91,10 @@ as $$
   from (select (next::text::bigint >> 32 << 32) + row_xmin::text::bigint as id) widened
 $$;
 
--- {mode, cursor?, back_s?: 0, strategy_id?, limit?: 200} -> {now, events: [{event, at, strategy_id, ft_order_id, ...}],
--- cursor, more}: what happened since the cursor was given, each event once. Without one: since `back_s` seconds ago.
+-- {mode, cursor?, back_s?: 0, strategy_id?, limit?: 200} -> {now, events: [{event, at, key, strategy_id, ft_order_id, ...}],
+-- page, cursor, more}: what happened since the cursor was given, each event once. Without one: since `back_s` seconds ago.
+-- `page` with the `at` and `key` of one of its events as `after` is a cursor too: of whoever heard no further than that. A
+-- cursor with the `upto` and `as_of` of another one's page tells what happened until that look, and no more.
 --
 -- There is no watermark here either. A cursor holds the snapshot of the look before, and new is what that look could not
 -- see: a decision that is stamped early and committed late is told all the same. The stamps only bound what is read; a
@@ -102,11 +115,13 @@ declare
   mark    jsonb := p -> 'cursor';
   seen    pg_snapshot := (mark ->> 'seen')::pg_snapshot;      -- null: everything is new
   upto    pg_snapshot := coalesce((mark ->> 'upto')::pg_snapshot, pg_current_snapshot());
+  as_of   timestamptz := coalesce((mark ->> 'as_of')::timestamptz, clock_timestamp());   -- when `upto` was taken
   next    xid8 := pg_snapshot_xmax(pg_current_snapshot());
   begins  timestamptz := coalesce(
     (mark ->> 'from')::timestamptz,
     clock_timestamp() - make_interval(secs => coalesce((p ->> 'back_s')::numeric, 0)));
   after   jsonb := nullif(mark -> 'after', 'null');
+  bounds  jsonb := jsonb_build_object('seen', seen::text, 'upto', upto::text, 'as_of', as_of, 'from', begins);
   events  jsonb;
   last    jsonb;
 begin
@@ -147,7 +162,7 @@ begin
   )
   select
     coalesce(jsonb_agg(jsonb_build_object(
-      'event', page.event, 'at', page.at, 'strategy_id', page.strategy_id, 'mode', page.mode,
+      'event', page.event, 'at', page.at, 'key', page.key, 'strategy_id', page.strategy_id, 'mode', page.mode,
       'ft_order_id', page.ft_order_id, 'market_title', o.market_title, 'token_label', o.token_label, 'side', o.side,
       'entry_price', public.lt_text(o.entry_price)) || page.told order by page.at, page.key), '[]'),
     jsonb_agg(jsonb_build_object('at', page.at, 'key', page.key) order by page.at, page.key)
@@ -156,11 +171,11 @@ begin
 
   if jsonb_array_length(events) > most then
     return jsonb_build_object(
-      'now', clock_timestamp(), 'events', events - most, 'more', true,
-      'cursor', jsonb_build_object('seen', seen::text, 'upto', upto::text, 'from', begins, 'after', last -> (most - 1)));
+      'now', clock_timestamp(), 'events', events - most, 'more', true, 'page', bounds,
+      'cursor', bounds || jsonb_build_object('after', last -> (most - 1)));
   end if;
   return jsonb_build_object(
-    'now', clock_timestamp(), 'events', events, 'more', false,
-    'cursor', jsonb_build_object('seen', upto::text, 'from', clock_timestamp() - interval '1 minute'));
+    'now', clock_timestamp(), 'events', events, 'more', false, 'page', bounds,
+    'cursor', jsonb_build_object('seen', upto::text, 'from', as_of - interval '1 minute'));
 end
 $$;

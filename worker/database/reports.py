@@ -24,7 +24,7 @@ class OrderChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """`cursor` is for the next call, and means nothing to anybody else."""
+    """`cursor` is for the next call, and means nothing to anybody else. `page`: `after_event` makes cursors of it."""
 
     events: tuple[Row, ...]
     cursor: Row
@@ -58,13 +58,13 @@ class Reports:
 
     async def funnel(self, since: timedelta | datetime, strategy_id: StrategyId | None = None) -> Row:
         """The answer of `lt_funnel`."""
-        return await self._ask("lt_funnel", strategy_id=strategy_id, **_begins(since))
+        return await self._ask("lt_funnel", strategy_id=strategy_id, **begins(since))
 
     async def metrics(
         self, since: timedelta | datetime, strategy_id: StrategyId | None = None, *, buckets: int = 48
     ) -> Row:
         """The answer of `lt_metrics`: the funnel, and beside it the same figures over time."""
-        return await self._ask("lt_metrics", strategy_id=strategy_id, buckets=buckets, **_begins(since))
+        return await self._ask("lt_metrics", strategy_id=strategy_id, buckets=buckets, **begins(since))
 
     async def status(self) -> Row:
         """The answer of `lt_status`."""
@@ -93,7 +93,7 @@ class Reports:
     ) -> Row:
         """The answer of `lt_order_list`."""
         return await self._ask(
-            "lt_order_list", which=which, strategy_id=strategy_id, limit=limit, **_begins(since)
+            "lt_order_list", which=which, strategy_id=strategy_id, limit=limit, **begins(since)
         )
 
     async def feed(
@@ -108,7 +108,12 @@ class Reports:
         answer = await self._ask(
             "lt_feed", cursor=cursor, back_s=_seconds(back), strategy_id=strategy_id, limit=limit
         )
-        return FeedPage(tuple(rows_of(answer, "events")), row_of(answer, "cursor"), flag_of(answer, "more"))
+        return FeedPage(
+            tuple(rows_of(answer, "events")),
+            row_of(answer, "cursor"),
+            flag_of(answer, "more"),
+            row_of(answer, "page"),
+        )
 
     # --- the switches
 
@@ -129,7 +134,7 @@ class Reports:
         return await self.database.rpc(function, {"p": {"mode": self.mode, **params}})
 
 
-def _begins(since: timedelta | datetime) -> Mapping[str, str | None]:
+def begins(since: timedelta | datetime) -> Mapping[str, str | None]:
     if isinstance(since, datetime):
         return {"since": moment_text(since)}
     return {"window_s": _seconds(since)}

@@ -4,7 +4,13 @@ It looks at the database alone, as the command does, and acts by the same contro
 nothing of a running worker. Every error is `{"error": "<a sentence with the fix>"}`, and no secret passes.
 """
 
-from fastapi import FastAPI
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,7 +20,11 @@ from worker.database.reports import Reports
 from worker.errors import DatabaseUnreachable, UsageError, WorkerError
 from worker.observe.log import hide, redact
 from worker.settings import Settings
-from worker.web.door import Door, Threshold, Unauthorised
+from worker.web import audit, diagnostic, feed, orders, sweep, switches
+from worker.web.door import Door, Threshold, Unauthorised, may_act, may_read
+from worker.web.hub import FeedHub
+
+PREFIX: Final = "/api/lt"
 
 
 def create_app(settings: Settings, reports: Reports) -> FastAPI:
@@ -25,11 +35,47 @@ def create_app(settings: Settings, reports: Reports) -> FastAPI:
     door = Door.of(settings)
     if door.token is not None:
         hide(door.token)
-    app = FastAPI(title="polycopy-worker", docs_url=None, redoc_url=None)
-    app.state.door, app.state.reports, app.state.settings = door, reports, settings
+    hub = FeedHub(reports, every_s=settings.web.feed_every_s)
+    app = FastAPI(
+        title="polycopy-worker",
+        version=version("polycopy-worker"),
+        summary="What trades, what does not, and why; and the switches that stop it.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_living(hub),
+    )
+    app.state.door, app.state.reports, app.state.settings, app.state.feed = door, reports, settings, hub
     app.add_middleware(Threshold, door=door)
+    _add_routes(app)
     _tell_errors(app)
     return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    reading, acting = APIRouter(dependencies=[Depends(may_read)]), APIRouter(dependencies=[Depends(may_act)])
+    for noun in (audit, diagnostic, orders, feed):
+        reading.include_router(noun.router, prefix=PREFIX, tags=["reads"])
+    for noun in (sweep, switches):
+        acting.include_router(noun.router, prefix=PREFIX, tags=["acts"])
+
+    @reading.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> dict[str, Any]:
+        return app.openapi()
+
+    app.include_router(reading)
+    app.include_router(acting)
+
+
+def _living(hub: FeedHub) -> Any:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(hub.run(), name="feed")
+            yield
+            looking.cancel()
+
+    return lifespan
 
 
 def _tell_errors(app: FastAPI) -> None:

@@ -2,9 +2,11 @@
 
 import socket
 from collections.abc import Callable
+from typing import Self
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from worker.database.reports import Reports
 from worker.errors import ConfigError
@@ -14,42 +16,63 @@ from worker.web.app import create_app
 
 log = structlog.get_logger(__name__)
 
-_GRACE_S = 5  # whoever still listens then is cut off; a browser comes back by itself
+_GRACE_S = 5  # whoever is still being answered then is cut off
 
 
-async def serve(settings: Settings, reports: Reports, *, on_ready: Callable[[str], None]) -> None:
-    """Answer until a signal ends it. `on_ready` hears the address. Raises `ConfigError` where it cannot listen there."""
-    app = create_app(settings, reports)
-    with _listening(settings.web.host, settings.web.port) as listener:
-        address = _address(listener)
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=_GRACE_S,
-            ),
-            ready=lambda: _tell(address, on_ready),
+class Server(uvicorn.Server):
+    """An application and the socket that it listens on. `should_exit` ends it, as a signal does."""
+
+    def __init__(self, app: FastAPI, listener: socket.socket, *, on_ready: Callable[[str], None]) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
         )
-        await server.serve(sockets=[listener])
-
-
-def _tell(address: str, on_ready: Callable[[str], None]) -> None:
-    log.info("web.ready", address=address)
-    ServiceManager().ready(f"listening on {address}")
-    on_ready(address)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, *, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._app = app
+        self._listener = listener
+        self._on_ready = on_ready
+
+    @classmethod
+    def of(cls, settings: Settings, reports: Reports, *, on_ready: Callable[[str], None]) -> Self:
+        """Listens at once. Raises `CredentialError`, and `ConfigError` where it cannot listen there."""
+        app = create_app(settings, reports)
+        return cls(app, _listening(settings.web.host, settings.web.port), on_ready=on_ready)
+
+    @property
+    def address(self) -> str:
+        host, port, *_ = self._listener.getsockname()
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def run_here(self) -> None:
+        """Answer until the end, and close the socket."""
+        with self._listener:
+            await self.serve(sockets=[self._listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
-            self._ready()
+            self._on_ready(self.address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams are ended first: to wait for them would be to wait for ever."""
+        self._app.state.feed.close()
+        await super().shutdown(sockets)
+
+
+async def serve(settings: Settings, reports: Reports, *, on_ready: Callable[[str], None]) -> None:
+    """Answer until SIGTERM or SIGINT. `on_ready` hears the address. Raises what `Server.of` raises."""
+    service = ServiceManager()
+
+    def tell(address: str) -> None:
+        log.info("web.ready", address=address)
+        service.ready(f"listening on {address}")
+        on_ready(address)
+
+    await Server.of(settings, reports, on_ready=tell).run_here()
+    service.stopping("ended")
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -60,8 +83,3 @@ def _listening(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"{host}:{port} cannot be listened on ({error.strerror or error}): set web.host and web.port."
         ) from error
-
-
-def _address(listener: socket.socket) -> str:
-    host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

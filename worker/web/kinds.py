@@ -1,0 +1,76 @@
+"""What the answers of the API are made of: kinds of values, the error that every route may give, and what a route asks for.
+
+As in `--json`: amounts, prices and shares of a whole are texts with exact digits, counts are numbers, times are ISO-8601
+in UTC, and what is not known is null.
+"""
+
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.database.platform import PlatformReports
+from worker.orders.terms import StrategyId
+
+Moment = Annotated[
+    str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T04:05:06+00:00"])
+]
+Amount = Annotated[str, Field(examples=["12.50"])]  # exact digits
+Share = Annotated[str, Field(examples=["0.2500"])]  # of a whole: 25 %
+Ms = Annotated[str, Field(examples=["17.4"])]
+
+# PostgreSQL stores no NUL, and no name is that long.
+StrategyName = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$", examples=["LT_VALUE"])
+]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Trouble(Answer):
+    error: Annotated[str, Field(examples=["Acting needs the token: send `Authorization: Bearer <token>`."])]
+
+
+class Window(Answer):
+    """What the figures are about: signals by their insert time, orders by the time they were placed."""
+
+    since: Moment
+    seconds: int
+
+
+def troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For `responses=`: these, and those that any route may give."""
+    return {
+        status: {"model": Trouble, "description": _TROUBLES[status]} for status in (*statuses, *_ANYWHERE)
+    }
+
+
+_ANYWHERE: Final = (400, 401, 403, 422, 502, 503)
+_TROUBLES: Final = {
+    400: "What was asked for cannot be meant",
+    401: "The token is missing, or another one",
+    403: "Asked by a name that is not this server's, or by a page that may not ask",
+    404: "There is no such strategy, or signal",
+    422: "A parameter is not what it may be",
+    502: "The database refused, or answered what was not expected",
+    503: "The database does not answer, or nobody trades",
+}
+
+
+def platform_reports(request: Request) -> PlatformReports:
+    reports = request.app.state.reports
+    return PlatformReports(reports.database, reports.mode)
+
+
+Asked = Annotated[PlatformReports, Depends(platform_reports)]
+WindowSeconds = Annotated[
+    int,
+    Query(ge=1, le=90 * 86400, description="How far back the figures look, in seconds.", examples=[86400]),
+]
+OnlyStrategy = Annotated[StrategyName | None, Query(description="Of this strategy alone.")]
+
+
+def strategy_of(name: str | None) -> StrategyId | None:
+    return None if name is None else StrategyId(name)
