@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults soak backlog idle sweep claim-cost capital rules mutants check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost capital rules mutants check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -42,6 +42,9 @@ chaos-controls: $(READY) ## planted bugs, each of which must make a chaos run fa
 
 feed-faults: $(READY) ## everything that can happen to the feed: make feed-faults ARGS="--rate 10 --json", or ARGS="--mixed 60"
 	@$(BIN)/python -m tests.feed.run $(ARGS)
+
+reprice: $(READY) ## resting orders that their market leaves behind: make reprice ARGS="--orders 200 --json"
+	@$(BIN)/python -m tests.resting.run $(ARGS)
 
 soak: $(READY) ## the worker's memory over very many signals: make soak ARGS="--signals 100000 --json"
 	@$(BIN)/python -m tests.feed.soak $(ARGS)

@@ -1,30 +1,18 @@
-"""Orders that the market left behind come off the book, and are priced anew or closed: each within its limit, none twice."""
+"""Orders come off the book when a switch or a sale says so, or their market: what came of each is told by look-ups alone."""
 
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from itertools import pairwise
-from time import monotonic
 
 import pytest
 
 from tests.support.aftercare import RESTING, aftercare
 from tests.support.eventually import eventually
-from tests.support.pending_desk import QUICK, booked, locked_usd, traded
+from tests.support.pending_desk import booked, locked_usd, traded
 from tests.support.trading_room import TradingRoom, open_room
-from worker.handlers.remainders import RemainderTiming
-from worker.orders.lifecycle import AttemptState
 from worker.orders.reprice import CallOff
 from worker.sandbox.supabase import SupabaseSandbox
 
-D = Decimal
-ORDERS = 40
-# What was called off is looked at at once: for the rest, no more often than the lane has places for forty.
-SELDOM = replace(QUICK, first_s=0.5, most_s=4.0)
-CHANNEL_FIRST = RemainderTiming(first_s=0.5, most_s=4.0, refresh_every_s=0.3)
-EVERY_SECOND = replace(RESTING, look_every_s=1.0)
 OLD = replace(RESTING, max_age_s=1000)  # nothing of a test is
 
 
@@ -36,44 +24,6 @@ async def room(supabase: SupabaseSandbox) -> AsyncIterator[TradingRoom]:
         await room.desk.execute("update public.lt_strategies set order_type = 'GTC'")
         await room.desk.execute("update public.ft_wallets set bet_size = 6")
         yield room
-
-
-@pytest.mark.timeout(120)
-async def test_forty_orders_that_a_moving_market_left_behind_are_each_repriced_or_closed_and_none_twice(
-    room: TradingRoom,
-) -> None:
-    plans = [await room.plan() for _ in range(ORDERS)]
-    assert {plan.limit_price for plan in plans} == {D("0.51")}
-    began_s, looked_up = monotonic(), _lookups(room)
-    async with aftercare(room, rests=EVERY_SECOND, looks=SELDOM, timing=CHANNEL_FIRST):
-        for plan in plans:
-            assert (await room.executed(plan)).state is AttemptState.LIVE
-        room.floor.offer("0.60", "5000")
-        # Half of them find what they want within their next price, and one of these finds not all of it there.
-        room.floor.offer("0.53", "225")
-        await eventually(lambda: _nobody_offers(room, "0.53"), within_s=60, every_s=0.25)
-        await eventually(lambda: _all_are_over(room), within_s=60, every_s=0.25)
-    looked_up, seconds = _lookups(room) - looked_up, monotonic() - began_s
-    assert looked_up <= room.floor.settings.lookups_per_s * (seconds + 1)
-
-    attempts = await room.attempts()
-    by_order = defaultdict(list)
-    for attempt in attempts:
-        by_order[attempt["lt_order_id"]].append(attempt)
-    assert len(by_order) == ORDERS
-    assert {len(one) for one in by_order.values()} <= {1, 2, 3}
-    assert sum(len(one) > 1 for one in by_order.values()) >= ORDERS // 2
-    assert {attempt["limit_price"] for attempt in attempts} <= {D("0.51"), D("0.53"), D("0.55")}
-    assert len(room.accepted()) == room.posts() == len(attempts)
-    for one in by_order.values():
-        _lived_one_after_the_other(room, [attempt["exchange_order_id"] for attempt in one])
-        filled = sum([await _booked_of(room, attempt["exchange_order_id"]) for attempt in one], D(0))
-        assert filled <= one[0]["shares"]
-    assert await booked(room) == traded(room)
-    assert sum(traded(room).values()) == 225
-    assert await locked_usd(room) == 0
-    rows = await room.desk.rows("select distinct status from public.lt_orders")
-    assert {row["status"] for row in rows} <= {"FILLED", "PARTIAL", "CANCELLED"}
 
 
 async def test_a_kill_takes_everything_off_the_book_and_a_pause_only_where_it_is_set_to(
@@ -141,30 +91,8 @@ async def test_one_that_is_filled_before_the_cancellation_arrives_is_booked_as_f
     assert await locked_usd(room) == 0
 
 
-def _lookups(room: TradingRoom) -> int:
-    """Questions after orders and trades that the exchange was asked."""
-    counts = room.floor.venue.journal.counts
-    return sum(number for (_, path), number in counts.items() if path.startswith("/data/"))
-
-
-def _lived_one_after_the_other(room: TradingRoom, order_ids: list[str]) -> None:
-    orders = [room.floor.venue.engine.orders[order_id] for order_id in order_ids]  # type: ignore[index]
-    for before, after in pairwise(orders):
-        assert before.ended_ns is not None
-        assert before.ended_ns < after.created_ns
-
-
-async def _nobody_offers(room: TradingRoom, price: str) -> bool:
-    book = await room.exchange.book(room.floor.yes)
-    return all(level.price != D(price) for level in book.asks)
-
-
 async def _all_are_over(room: TradingRoom) -> bool:
     return all(attempt["closed_at"] for attempt in await room.attempts())
-
-
-async def _booked_of(room: TradingRoom, order_id: str) -> Decimal:
-    return (await booked(room)).get(order_id, D(0))
 
 
 async def _states(room: TradingRoom) -> list[str]:
