@@ -16,9 +16,10 @@ from worker.orders.reasons import SkipReason
 from worker.orders.terms import StrategyId
 from worker.verbs.looking import known_strategy
 from worker.verbs.standing import elsewhere_lines
-from worker.verbs.words import Part, columns, line, minutes, moment, percent, said, since, took, usd
+from worker.verbs.words import NOTHING, Part, columns, line, minutes, moment, percent, said, since, took, usd
 
-_STAGES = (
+# Each stage that `latency_ms` may tell of, and what it is called.
+STAGES = (
     ("insert_to_sent", "insert to wire"),
     ("insert_to_sent_late", "  once put off"),
     ("inserted", "trade to insert"),
@@ -70,6 +71,7 @@ class Audit:
         yield Text()
         yield from self._reasons()
         yield from self._orders()
+        yield from self._by_order_type()
         yield from self._latency()
         if len(self.strategies) > 1:
             yield from self._by_strategy()
@@ -160,12 +162,32 @@ class Audit:
                 *(took(stages[name].get(key)) for key in ("p50_ms", "p95_ms", "p99_ms", "max_ms")),
                 str(stages[name].get("count")),
             )
-            for name, title in _STAGES
+            for name, title in STAGES
             if name in stages
         ]
         if rows:
             yield columns([("latency", "p50", "p95", "p99", "max", "orders"), *rows], right=(1, 2, 3, 4, 5))
             yield Text()
+
+    def _by_order_type(self) -> Iterator[Part]:
+        rows = []
+        for one in rows_of(self.answer, "order_types"):
+            orders = row_of(one, "orders")
+            shares = [percent(orders.get(name)) for name in ("filled_share", "fill_rate_usd")]
+            slippage = [said(orders.get(name)) for name in ("median_slippage_bps", "p95_slippage_bps")]
+            placed = str(count_of(orders, "placed"))
+            rows.append((text_of(one, "order_type"), placed, *shares, *slippage, self.markout(one)))
+        if rows:
+            heading = ("order type", "orders", "filled", "of dollars", "slip p50", "p95, bps", "mark-out")
+            yield columns([heading, *rows], right=range(1, 6))
+            yield Text()
+
+    def markout(self, order_type: Row) -> str:
+        """`12.0 bps after 60 s, -3.0 bps after 300 s`; a dash where nobody has looked at the book since."""
+        word = order_type.get("order_type")
+        marks = [one for one in rows_of(self.answer, "markout") if one.get("order_type") == word]
+        told = [f"{said(one.get('median_bps'))} bps after {one.get('after_s')} s" for one in marks]
+        return ", ".join(told) or NOTHING
 
     def _by_strategy(self) -> Iterator[Part]:
         heading = (
