@@ -239,7 +239,8 @@ async def _print_feed(
     settings: Settings, back: timedelta, strategy: StrategyId | None, every_s: float | None, *, as_json: bool
 ) -> None:
     from worker.verbs.feed import event_line, follow  # noqa: PLC0415 - as in `explain`
-    from worker.verbs.looking import known_strategy, open_reports  # noqa: PLC0415
+    from worker.verbs.looking import open_reports  # noqa: PLC0415
+    from worker.verbs.names import known_strategy  # noqa: PLC0415
 
     async with open_reports(settings) as reports:
         only = await known_strategy(reports, strategy)

@@ -3,22 +3,19 @@
 Widening the scope is the operator's decision, written down as such. It moves no watermark, because there is none.
 """
 
-import difflib
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from worker.errors import UsageError
 from worker.handlers.strategies import Strategies
+from worker.orders.names import unknown_strategy
 from worker.orders.ports import Clock
 from worker.orders.terms import StrategyId
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN: Final = re.compile(r"(\d{1,4})([smhdw])")
-_NAMED_MOST: Final = 20
-_ALIKE: Final = 0.7  # names differ by a word, and begin alike
 _HOW: Final = "say how far back (90m, 12h, 7d) or from when (2026-11-20T00:00:00Z)"
 
 
@@ -85,15 +82,3 @@ def refuse_future(since: datetime, now: datetime, *, said: str) -> None:
     """Raises `UsageError` for a time that has not come yet."""
     if since > now:
         raise UsageError(f"--since {said} has not come yet: {_HOW}.")
-
-
-def unknown_strategy(asked: str, known: Collection[str], kind: str = "strategy") -> UsageError:
-    """What is wrong with `--strategy`: the nearest names, and those that there are."""
-    alike = {name.casefold(): name for name in known}
-    near = [alike[one] for one in difflib.get_close_matches(asked.casefold(), alike, n=3, cutoff=_ALIKE)]
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
-    there_are = ", ".join(sorted(known)[:_NAMED_MOST]) or "none"
-    more = f" and {len(known) - _NAMED_MOST} more" if len(known) > _NAMED_MOST else ""
-    return UsageError(
-        f"--strategy {asked} is no {kind} of lt_strategies: {meant}There are {there_are}{more}."
-    )

@@ -14,7 +14,7 @@ from worker.database.reports import Reports
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import StrategyId
-from worker.verbs.looking import known_strategy
+from worker.verbs.names import known_strategy
 from worker.verbs.standing import elsewhere_lines
 from worker.verbs.words import NOTHING, Part, columns, line, minutes, moment, percent, said, since, took, usd
 

@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from worker.adapters import open_database
 from worker.database.reports import Reports
 from worker.errors import DatabaseUnreachable
-from worker.handlers.lookback import unknown_strategy
-from worker.orders.terms import StrategyId
 from worker.settings import Settings
 
 
@@ -22,10 +20,3 @@ async def open_reports(settings: Settings) -> AsyncIterator[Reports]:
             raise DatabaseUnreachable(
                 f"Supabase at {access.url} does not answer: check SUPABASE_URL and the network ({inner})."
             ) from error
-
-
-async def known_strategy(reports: Reports, strategy_id: StrategyId | None) -> StrategyId | None:
-    """The same, if there is or was such a strategy: a misspelt one would get an all-clear. Raises `UsageError`."""
-    if strategy_id is not None and strategy_id not in (names := await reports.strategy_names()):
-        raise unknown_strategy(strategy_id, names)
-    return strategy_id

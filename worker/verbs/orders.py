@@ -10,7 +10,7 @@ from rich.text import Text
 from worker.database.reports import OrderChoice, Reports
 from worker.database.values import Row, flag_of, rows_of, text_of
 from worker.orders.terms import Mode, StrategyId
-from worker.verbs.looking import known_strategy
+from worker.verbs.names import known_strategy
 from worker.verbs.words import Part, clock_time, columns, line, said, seconds, usd
 
 _TITLE_MOST = 32

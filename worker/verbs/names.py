@@ -1,0 +1,12 @@
+"""Names that an operator gives, checked against those that there are."""
+
+from worker.database.reports import Reports
+from worker.orders.names import unknown_strategy
+from worker.orders.terms import StrategyId
+
+
+async def known_strategy(reports: Reports, strategy_id: StrategyId | None) -> StrategyId | None:
+    """The same, if there is or was such a strategy: a misspelt one would get an all-clear. Raises `UsageError`."""
+    if strategy_id is not None and strategy_id not in (names := await reports.strategy_names()):
+        raise unknown_strategy(strategy_id, names)
+    return strategy_id
