@@ -264,7 +264,7 @@ declare
   needs      jsonb;
   held       integer;
   elsewhere  jsonb := public.lt_traded_elsewhere(in_mode);
-  canary_at  timestamptz := (select max(c.sent_at) from public.lt_canary c);
+  canary_at  timestamptz := (select max(c.sent_at) from public.lt_canary c where c.worker <> 'sweep');
   decided_at timestamptz := (select max(d.updated_at) from public.lt_decisions d);
 begin
   select

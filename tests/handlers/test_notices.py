@@ -10,7 +10,7 @@ from tests.support.eventually import eventually
 from tests.support.trading_room import TradingRoom
 from worker.handlers.backfill import Sweep, SweepTiming
 from worker.handlers.intake import Bounds, Intake, Item
-from worker.handlers.notices import Notices
+from worker.handlers.notices import SWEEP_ASKED, Notices
 from worker.observe.health import Health
 from worker.orders.terms import FtOrderId
 
@@ -69,6 +69,14 @@ async def test_a_signal_is_queued_with_the_strategies_that_owe_it_a_decision(
         "notice",
         {"LT_ONE", "LT_TWO"},
     )
+
+
+async def test_whoever_asks_for_a_sweep_gets_one(room: TradingRoom, ear: Ear) -> None:
+    async with ear.at_work():
+        signal = FtOrderId(await room.signal())
+        ear.notices.heard(FtOrderId(SWEEP_ASKED))
+        await eventually(lambda: [item.ft_order_id for item in ear.swept] == [signal])
+    assert ear.brought == []
 
 
 async def test_what_is_decided_or_no_signal_at_all_is_passed_over(room: TradingRoom, ear: Ear) -> None:

@@ -15,6 +15,7 @@ from worker.feed.canary import CANARY_TABLE, Canary
 from worker.feed.watch import FeedWatch
 from worker.handlers.backfill import Sweep
 from worker.handlers.intake import Intake, Item, insert_time
+from worker.handlers.notices import SWEEP_ASKED
 from worker.handlers.strategies import Strategies
 from worker.observe.metrics import Metrics
 from worker.orders.ports import Clock
@@ -59,6 +60,8 @@ class Wakeups:
     def on_change(self, table: str, row: Mapping[str, Any]) -> None:
         if table == CANARY_TABLE:
             self._canary.heard(row)
+            if row.get("worker") == SWEEP_ASKED:
+                self._sweep.ask()
         else:
             log.debug("strategies.changed", table=table)
             self._strategies.changed()

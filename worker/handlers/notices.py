@@ -5,6 +5,7 @@ Notices only hurry: one that cannot be read, or finds no place here, is left to 
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -16,7 +17,9 @@ from worker.orders.terms import FtOrderId
 
 log = structlog.get_logger(__name__)
 
-_WAITING_MOST = 256
+# In place of a signal's id, and as the sender of a canary: somebody asks for a sweep (`lt_ask_sweep`).
+SWEEP_ASKED: Final = "sweep"
+_WAITING_MOST: Final = 256
 
 
 class Notices:
@@ -34,6 +37,9 @@ class Notices:
         self._waiting: asyncio.Queue[FtOrderId] = asyncio.Queue(_WAITING_MOST)
 
     def heard(self, ft_order_id: FtOrderId) -> None:
+        if ft_order_id == SWEEP_ASKED:
+            self._sweep.ask()
+            return
         try:
             self._waiting.put_nowait(ft_order_id)
         except asyncio.QueueFull:

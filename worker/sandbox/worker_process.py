@@ -1,4 +1,4 @@
-"""The production worker as a child process, pointed at a sandbox by its environment: `polycopy-worker run --live`.
+"""The production worker as a child process, pointed at a sandbox by its environment: `polycopy-worker run --live`, or `web`.
 
 It says that it is ready as it says it to systemd, and it is killed with whoever started it.
 """
@@ -36,14 +36,14 @@ class WorkerProcess:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, environment: Mapping[str, str], *arguments: str, ready: bool = True
+        cls, environment: Mapping[str, str], *arguments: str, verb: str = "run", ready: bool = True
     ) -> AsyncIterator["WorkerProcess"]:
-        """Starts `run` with these arguments; with `ready`, waits until it serves. Stops it at exit."""
+        """Starts the verb with these arguments; with `ready`, waits until it serves. Stops it at exit."""
         with workspace() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
             address = folder / "notify"
             notices.bind(str(address))
             notices.setblocking(False)
-            worker = cls(_spawn(environment, address, arguments), notices)
+            worker = cls(_spawn(environment, address, verb, arguments), notices)
             loop = asyncio.get_running_loop()
             loop.add_reader(notices, worker._listen)
             try:
@@ -99,10 +99,12 @@ class WorkerProcess:
         return self._child.exit_code
 
 
-def _spawn(environment: Mapping[str, str], address: Path, arguments: tuple[str, ...]) -> ChildProcess:
+def _spawn(
+    environment: Mapping[str, str], address: Path, verb: str, arguments: tuple[str, ...]
+) -> ChildProcess:
     return ChildProcess.start(
-        [sys.executable, "-m", "worker", "run", *arguments],
-        name="the worker",
+        [sys.executable, "-m", "worker", verb, *arguments],
+        name="the worker" if verb == "run" else f"the worker's {verb}",
         # Should we die, the kernel kills it: a drain would wait for a database that has died with us.
         environment={**environment, "NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"},
     )
