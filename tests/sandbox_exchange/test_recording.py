@@ -1,7 +1,5 @@
 """A recorded market rebuilds the books it was recorded from, and its liquidity can be traded with."""
 
-import gzip
-import json
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.exchange_clients import Trader
+from tests.support.recordings import NO, SHARED, YES, write_recording
 from worker.sandbox.exchange.engine import Exchange
 from worker.sandbox.exchange.orders import OrderStatus, Side
 from worker.sandbox.exchange.recording import LevelChange, Print, Recording, Replay
@@ -16,25 +15,9 @@ from worker.sandbox.exchange.units import MICRO, PRICE_ONE
 from worker.sandbox.exchange.venue import Venue
 from worker.sandbox.exchange.wire import levels_of
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "book_nhl_20260607"
-HEADER = "ms,token,side,price,size,best_bid,best_ask,type"
-YES, NO = "1" + "0" * 40, "2" + "0" * 40
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    tokens = [
-        {"i": 0, "asset_id": YES, "complement": 1, "tick": 0.01},
-        {"i": 1, "asset_id": NO, "complement": 0, "tick": 0.01},
-    ]
-    (tmp_path / "tokens.json").write_text(json.dumps({"tokens": tokens}))
-    return tmp_path
-
 
 def recorded(folder: Path, rows: Iterable[str]) -> tuple[Replay, Venue]:
-    with gzip.open(folder / "events.csv.gz", "wt") as lines:
-        lines.write("\n".join([HEADER, *rows]) + "\n")
-    recording = Recording.load(folder)
+    recording = Recording.load(write_recording(folder, rows))
     venue = Venue(Exchange(recording.markets))
     return Replay(recording, venue.house), venue
 
@@ -48,9 +31,9 @@ def touch(venue: Venue, token: str) -> tuple[int | None, int | None]:
     return bids[-1][0] if bids else None, asks[-1][0] if asks else None
 
 
-def test_rows_are_replayed_in_order_of_time_and_mirrored(folder: Path) -> None:
+def test_rows_are_replayed_in_order_of_time_and_mirrored(tmp_path: Path) -> None:
     replay, venue = recorded(
-        folder,
+        tmp_path,
         [
             "2000,0,A,0.55,0,0.4,0.6,P",
             "1000,0,A,0.55,10,0.4,0.55,P",
@@ -64,15 +47,15 @@ def test_rows_are_replayed_in_order_of_time_and_mirrored(folder: Path) -> None:
     assert touch(venue, NO) == (4000, 6000)
 
 
-def test_a_level_inside_the_stated_touch_is_stale_and_removed(folder: Path) -> None:
-    replay, venue = recorded(folder, ["1000,0,A,0.5,10,0.4,0.5,P", "2000,0,A,0.6,10,0.4,0.6,P"])
+def test_a_level_inside_the_stated_touch_is_stale_and_removed(tmp_path: Path) -> None:
+    replay, venue = recorded(tmp_path, ["1000,0,A,0.5,10,0.4,0.5,P", "2000,0,A,0.6,10,0.4,0.6,P"])
     list(replay.steps())
     assert touch(venue, YES) == (None, 6000)
 
 
-def test_what_was_taken_stays_taken_until_the_recording_mentions_the_level_again(folder: Path) -> None:
+def test_what_was_taken_stays_taken_until_the_recording_mentions_the_level_again(tmp_path: Path) -> None:
     replay, venue = recorded(
-        folder,
+        tmp_path,
         [
             "1000,0,A,0.5,10,0.4,0.5,P",
             "2000,0,A,0.6,10,0.4,0.5,P",
@@ -90,8 +73,8 @@ def test_what_was_taken_stays_taken_until_the_recording_mentions_the_level_again
     assert venue.house.size_at(YES, Side.SELL, 5000) == 9 * MICRO
 
 
-def test_a_print_fills_users_at_better_prices_but_not_at_its_own(folder: Path) -> None:
-    replay, venue = recorded(folder, ["1000,0,B,0.3,5,0.3,0.7,P", "2000,0,A,0.4,30,0,0,T"])
+def test_a_print_fills_users_at_better_prices_but_not_at_its_own(tmp_path: Path) -> None:
+    replay, venue = recorded(tmp_path, ["1000,0,B,0.3,5,0.3,0.7,P", "2000,0,A,0.4,30,0,0,T"])
     trader = Trader(venue)
     steps = replay.steps()
     next(steps)
@@ -103,9 +86,9 @@ def test_a_print_fills_users_at_better_prices_but_not_at_its_own(folder: Path) -
     assert (better.status, same.filled_shares) == (OrderStatus.MATCHED, 0)
 
 
-async def test_prints_come_when_their_moment_comes(folder: Path) -> None:
+async def test_prints_come_when_their_moment_comes(tmp_path: Path) -> None:
     replay, _ = recorded(
-        folder, ["1000,0,B,0.3,5,0.3,0.7,P", "1100,0,A,0.4,30,0,0,T", "1200,1,B,0.6,30,0,0,T"]
+        tmp_path, ["1000,0,B,0.3,5,0.3,0.7,P", "1100,0,A,0.4,30,0,0,T", "1200,1,B,0.6,30,0,0,T"]
     )
     prints = [printed.ms async for printed in replay.run(speed=4)]
     assert prints == [1100, 1200]
