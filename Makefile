@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost capital rules mutants check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost fill-rate capital rules mutants check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -66,6 +66,9 @@ mutants: $(READY) ## would the tests notice? the rules of money, changed bit by 
 
 claim-cost: $(READY) ## what a claim costs behind very many past orders: make claim-cost ARGS="--orders 1000 100000 --json"
 	@$(BIN)/python -m benchmarks.claim_cost $(ARGS)
+
+fill-rate: $(READY) ## what copies of recorded prints would have filled, and at what cost: make fill-rate ARGS="--sizes 100 --tolerances 3 --json"
+	@$(BIN)/python -m benchmarks.fill_rate.run $(ARGS)
 
 capital: $(READY) ## capital under random walks, beside an independent model: make capital ARGS="--walks 20 --steps 1000 --json"
 	@$(BIN)/python -m tests.database.capital_run $(ARGS)

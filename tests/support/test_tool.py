@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import claim_cost, idle, sweep
+from benchmarks.fill_rate import run as fill_rate
 from tests.backlog import run as backlog
 from tests.chaos import controls
 from tests.chaos import run as chaos
@@ -33,6 +34,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "idle": idle.main,
     "sweep": sweep.main,
     "claim-cost": claim_cost.main,
+    "fill-rate": fill_rate.main,
     "capital": capital_run.main,
 }
 A_PROGRAM = """
@@ -91,6 +93,11 @@ def _ended(verb: str, *arguments: str) -> int | str | None:
         ("sweep", "--signals", "100", "5000 or more"),
         ("sweep", "--signals", "5000", "two different numbers"),
         ("claim-cost", "--orders", "1000", "two different numbers"),
+        ("fill-rate", "--sizes", "0", "dollars above 0"),
+        ("fill-rate", "--tolerances", "-1", "percent, 0 or more"),
+        ("fill-rate", "--retakes", "11", "from 0 to 10"),
+        ("fill-rate", "--delay-s", "0", "seconds above 0"),
+        ("fill-rate", "--sample", "0", "1 or more"),
         ("capital", "--steps", "0", "1 or more"),
     ],
 )
