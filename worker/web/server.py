@@ -13,6 +13,7 @@ from worker.errors import ConfigError
 from worker.observe.notify import ServiceManager
 from worker.settings import Settings
 from worker.web.app import create_app
+from worker.web.dashboard.mount import mount_dashboard
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=_GRACE_S,
         )
         super().__init__(config)
-        self._app = app
+        self.app = app
         self._listener = listener
         self._on_ready = on_ready
 
@@ -58,7 +59,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Streams are ended first: to wait for them would be to wait for ever."""
-        self._app.state.feed.close()
+        self.app.state.feed.close()
         await super().shutdown(sockets)
 
 
@@ -71,7 +72,9 @@ async def serve(settings: Settings, reports: Reports, *, on_ready: Callable[[str
         service.ready(f"listening on {address}")
         on_ready(address)
 
-    await Server.of(settings, reports, on_ready=tell).run_here()
+    server = Server.of(settings, reports, on_ready=tell)
+    mount_dashboard(server.app)
+    await server.run_here()
     service.stopping("ended")
 
 

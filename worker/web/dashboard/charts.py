@@ -1,0 +1,187 @@
+"""The charts' options, for ECharts, out of the figures. Exact texts become numbers here, and only to be drawn."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from worker.database.values import Row, row_of
+from worker.orders.numbers import exact_decimal
+
+Options = dict[str, Any]
+
+GREEN: Final = "#16a34a"
+TEAL: Final = "#14b8a6"
+AMBER: Final = "#d97706"
+INDIGO: Final = "#6366f1"
+BLUE: Final = "#3b82f6"
+GREY: Final = "#94a3b8"
+RED: Final = "#dc2626"
+
+_INK: Final = "#8490a3"  # reads on white and on dark blue
+_GRID: Final = {"left": 8, "right": 8, "top": 40, "bottom": 4, "containLabel": True}
+REASONS_MOST: Final = 10
+_LINE: Final = {"lineStyle": {"color": "rgba(148,163,184,.22)"}}
+
+
+def number(value: object) -> float | None:
+    """A point of a drawing; None leaves a gap."""
+    known = exact_decimal(value)
+    return None if known is None else float(known)
+
+
+def _base(series: Sequence[Options], **more: Any) -> Options:
+    return {
+        "useUTC": True,
+        "animation": False,
+        "textStyle": {"color": _INK, "fontFamily": "inherit"},
+        "grid": _GRID,
+        "legend": {"top": 0, "left": 0, "itemWidth": 12, "itemHeight": 8, "textStyle": {"color": _INK}},
+        "tooltip": {"trigger": "axis", "confine": True, "axisPointer": {"type": "shadow"}},
+        "series": list(series),
+    } | more
+
+
+def _axis(name: str = "", **more: Any) -> Options:
+    return {
+        "type": "value",
+        "name": name,
+        "nameTextStyle": {"color": _INK, "align": "left"},
+        "axisLabel": {"color": _INK},
+        "splitLine": _LINE,
+        "min": 0,
+    } | more
+
+
+def _share_axis() -> Options:
+    return _axis(max=100, splitLine={"show": False}, axisLabel={"color": _INK, "formatter": "{value} %"})
+
+
+def _time_axis() -> Options:
+    return {
+        "type": "time",
+        "axisLabel": {"color": _INK, "hideOverlap": True},
+        "axisLine": _LINE,
+        "splitLine": {"show": False},
+    }
+
+
+def _points(series: Iterable[Row], values: Iterable[float | None]) -> list[list[Any]]:
+    return [[one["at"], value] for one, value in zip(series, values, strict=True)]
+
+
+def _bars(name: str, tint: str, points: list[list[Any]], **more: Any) -> Options:
+    return {"name": name, "type": "bar", "color": tint, "data": points, "barCategoryGap": "20%"} | more
+
+
+def _line(name: str, tint: str, points: list[list[Any]], **more: Any) -> Options:
+    return {
+        "name": name, "type": "line", "color": tint, "data": points, "symbol": "circle", "symbolSize": 4, "connectNulls": True,
+        "lineStyle": {"width": 2},
+    } | more  # fmt: skip
+
+
+def _hundred(share: object) -> float | None:
+    known = exact_decimal(share)
+    return None if known is None else float(known * 100)
+
+
+def execution_over_time(series: Sequence[Row]) -> Options:
+    """What became of the signals of each bucket, and the share that was executed."""
+    bars = [
+        _bars(name, tint, _points(series, (number(one[name]) for one in series)), stack="signals")
+        for name, tint in (("executed", GREEN), ("skipped", AMBER), ("deferred", INDIGO))
+    ]
+    rate = _line(
+        "execution rate",
+        BLUE,
+        _points(series, (_hundred(one["executed_share"]) for one in series)),
+        yAxisIndex=1,
+    )
+    return _base([*bars, rate], xAxis=_time_axis(), yAxis=[_axis(minInterval=1), _share_axis()])
+
+
+def fills_over_time(series: Sequence[Row]) -> Options:
+    """The dollars that were bet and filled in each bucket, and their share."""
+    orders = [row_of(one, "orders") for one in series]
+    shares = [_hundred(one.get("fill_rate_usd")) for one in orders]
+    return _base(
+        [
+            _bars("bet, $", GREY, _points(series, (number(one.get("bet_usd")) or 0 for one in orders))),
+            _bars(
+                "filled, $",
+                GREEN,
+                _points(series, (number(one.get("filled_usd")) or 0 for one in orders)),
+                barGap="-100%",
+            ),
+            _line("fill rate", BLUE, _points(series, shares), yAxisIndex=1),
+        ],
+        xAxis=_time_axis(),
+        yAxis=[_axis(axisLabel={"color": _INK, "formatter": "${value}"}), _share_axis()],
+    )
+
+
+def wire_over_time(series: Sequence[Row]) -> Options:
+    """From insert to wire, in each bucket."""
+    lines = [
+        _line(name, tint, _points(series, (number(one[key]) for one in series)))
+        for name, tint, key in (("p50", GREEN, "sent_p50_ms"), ("p99", RED, "sent_p99_ms"))
+    ]
+    axis = _axis(type="log", min=None, axisLabel={"color": _INK, "formatter": "{value} ms"})
+    return _base(lines, xAxis=_time_axis(), yAxis=axis)
+
+
+def reasons(told: Sequence[Row]) -> Options:
+    """Why signals were skipped, the commonest on top."""
+    shown = list(reversed(told[:REASONS_MOST]))
+    bars = _bars("skipped", AMBER, [number(one["count"]) for one in shown])  # type: ignore[misc]
+    labels = {"show": True, "position": "right", "color": _INK}
+    return _base(
+        [bars | {"label": labels, "barMaxWidth": 18}],
+        legend={"show": False},
+        grid=_GRID | {"top": 4, "right": 48},
+        xAxis=_axis(minInterval=1),
+        yAxis={
+            "type": "category",
+            "data": [one["reason"] for one in shown],
+            "axisLabel": {"color": _INK},
+            "axisLine": _LINE,
+        },
+    )
+
+
+def stages(latency: Mapping[str, Row], titles: Sequence[tuple[str, str]]) -> Options:
+    """How long each of these stages took: the middle, and the slow end, on one scale."""
+    known = list(reversed(titles))
+    bars = [
+        _bars(name, tint, [number(latency[stage][key]) for stage, _ in known], barGap="10%")  # type: ignore[misc]
+        for name, tint, key in (("p99", RED, "p99_ms"), ("p95", AMBER, "p95_ms"), ("p50", GREEN, "p50_ms"))
+    ]
+    return _base(
+        bars,
+        xAxis=_axis(type="log", min=None, axisLabel={"color": _INK, "formatter": "{value} ms"}),
+        yAxis={
+            "type": "category",
+            "data": [title for _, title in known],
+            "axisLabel": {"color": _INK},
+            "axisLine": _LINE,
+        },
+    )
+
+
+def capital(strategies: Sequence[Row]) -> Options:
+    """Where the money of each strategy is."""
+    names = [f"{one['strategy_id']} ({one['mode']})" for one in reversed(strategies)]
+    purses = [row_of(one, "capital") for one in reversed(strategies)]
+    bars = [
+        _bars(name, tint, [number(purse.get(key)) for purse in purses], stack="capital", barMaxWidth=26)  # type: ignore[misc]
+        for name, tint, key in (
+            ("available", GREEN, "available_usd"),
+            ("locked", BLUE, "locked_usd"),
+            ("cooling down", INDIGO, "cooldown_usd"),
+            ("awaiting redemption", TEAL, "awaiting_redeem_usd"),
+        )
+    ]
+    return _base(
+        bars,
+        xAxis=_axis(axisLabel={"color": _INK, "formatter": "${value}"}),
+        yAxis={"type": "category", "data": names, "axisLabel": {"color": _INK}, "axisLine": _LINE},
+    )

@@ -1,0 +1,64 @@
+"""What every page and every panel stands in: colours, the header, a card with its title and the time it is about."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from nicegui import ui
+
+from worker.web.dashboard.words import colour
+
+# One place for what Tailwind has no word for. Numbers stand under each other; a table scrolls by itself on a phone.
+_STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font-feature-settings: "tnum" 1; background: #f1f5f9; }
+body.body--dark { background: #0b1120; }
+.body--dark .q-card { background: #151e31; }
+.body--dark .q-table__card { background: transparent; }
+.q-card.panel { border-radius: 12px; box-shadow: none; border: 1px solid rgb(148 163 184 / .25); }
+.q-table__card { box-shadow: none; }
+.q-table th { font-weight: 600; opacity: .65; }
+.q-table tbody td { font-size: 13px; }
+.q-table--dense .q-table th, .q-table--dense .q-table td { padding: 4px 8px; }
+.nicegui-content { padding: 0; gap: 0; }
+.muted { opacity: .62; }
+.q-badge { font-weight: 600; letter-spacing: .02em; }
+a.plain { color: inherit; text-decoration: none; }
+a.plain:hover { text-decoration: underline; }
+"""
+
+
+def dress() -> ui.dark_mode:
+    """The page's colours and fonts; returns the switch of light and dark, which begins as the viewer's system has it."""
+    ui.colors(primary="#2563eb", positive="#15803d", negative="#b91c1c", warning="#b45309", info="#1d4ed8")
+    ui.add_css(_STYLE)
+    return ui.dark_mode(None)
+
+
+@contextmanager
+def column() -> Iterator[None]:
+    """The page's middle, as wide as it is useful."""
+    with ui.column().classes("w-full max-w-screen-2xl mx-auto p-2 sm:p-4 gap-2 sm:gap-4"):
+        yield
+
+
+@contextmanager
+def panel(title: str, *, about: str = "", marker: str = "") -> Iterator[ui.label]:
+    """A card; yields the label that says which time, or which choice, its figures are about."""
+    with ui.card().classes("panel w-full p-3 sm:p-4 gap-2 no-wrap") as card:
+        if marker:
+            card.mark(marker)
+        with ui.row().classes("w-full items-baseline justify-between gap-x-3 gap-y-0"):
+            ui.label(title).classes("text-base font-semibold").props("role=heading aria-level=2")
+            label = ui.label(about).classes("text-xs muted")
+        yield label
+
+
+def badge(word: str) -> ui.badge:
+    """A status, a state or a standing in its colour."""
+    return ui.badge(word).props(f"color={colour(word)}")
+
+
+def hint(text: str) -> ui.label:
+    """What stands where there is nothing to show: what would be here, and what to do about it."""
+    return ui.label(text).classes("muted text-sm py-4")

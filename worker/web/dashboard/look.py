@@ -1,0 +1,133 @@
+"""What the pages show, read once for all who look: how trading stands, and the figures of a window.
+
+A page asks whenever it likes; the database is asked again only for what is older than a few seconds, and by one of them
+at a time. Where it does not answer, what was read last stays, and the error says since when.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import Final, Generic, TypeVar
+from urllib.parse import urlencode
+
+from worker.database.reports import Reports
+from worker.database.values import Row, row_of
+from worker.errors import WorkerError
+from worker.orders.terms import StrategyId
+from worker.verbs.audit import Audit
+from worker.verbs.standing import Standing, read_standing
+
+STANDING_TTL_S: Final = 2.0
+FIGURES_TTL_S: Final = 5.0
+_KEPT: Final = 32  # choices of window and strategy whose figures are kept
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far back the figures reach. `buckets`: into how many parts a series cuts it; `word`: in an address."""
+
+    word: str
+    label: str
+    span: timedelta
+    buckets: int
+
+
+WINDOWS: Final = (
+    Window("1h", "last hour", timedelta(hours=1), 60),
+    Window("6h", "last 6 hours", timedelta(hours=6), 72),
+    Window("24h", "last 24 hours", timedelta(hours=24), 48),
+    Window("7d", "last 7 days", timedelta(days=7), 84),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a viewer has chosen to see; `strategy_id` None: all of them."""
+
+    window: Window = WINDOWS[2]
+    strategy_id: StrategyId | None = None
+
+    @classmethod
+    def of(cls, window: str, strategy: str) -> "Choice":
+        """As an address says it; what it does not say, or says wrong, is the default."""
+        windows = {one.word: one for one in WINDOWS}
+        return cls(windows.get(window, cls().window), StrategyId(strategy) if strategy else None)
+
+    @property
+    def address(self) -> str:
+        said = {"window": self.window.word} | ({"strategy": self.strategy_id} if self.strategy_id else {})
+        return "/?" + urlencode(said)
+
+    @property
+    def label(self) -> str:
+        return self.window.label if self.strategy_id is None else f"{self.window.label}, {self.strategy_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """`audit`: of the choice, as `polycopy-worker audit` tells it; `series`: the same, bucket by bucket."""
+
+    choice: Choice
+    metrics: Row
+    audit: Audit
+
+    @property
+    def series(self) -> list[Row]:
+        return list(self.metrics["series"])
+
+
+class _Kept(Generic[_T]):
+    """One answer, and when it was read."""
+
+    __slots__ = ("_lock", "_read_at_s", "_value")
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._value: _T | None = None
+        self._read_at_s = 0.0
+
+    async def get(self, ttl_s: float, read: Callable[[], Awaitable[_T]]) -> _T:
+        async with self._lock:
+            if self._value is None or monotonic() - self._read_at_s > ttl_s:
+                self._value = await read()
+                self._read_at_s = monotonic()
+            return self._value
+
+
+@dataclass(slots=True)
+class Look:
+    """One for a process. Every read raises what `Reports` raises."""
+
+    reports: Reports
+    _standing: _Kept[Standing] = field(default_factory=_Kept)
+    _figures: OrderedDict[Choice, _Kept[Figures]] = field(default_factory=OrderedDict)
+
+    async def standing(self) -> Standing:
+        return await self._standing.get(STANDING_TTL_S, lambda: read_standing(self.reports))
+
+    async def figures(self, choice: Choice) -> Figures:
+        kept = self._figures.setdefault(choice, _Kept())
+        self._figures.move_to_end(choice)
+        while len(self._figures) > _KEPT:
+            self._figures.popitem(last=False)
+
+        async def read() -> Figures:
+            window = choice.window
+            metrics = await self.reports.metrics(window.span, choice.strategy_id, buckets=window.buckets)
+            return Figures(choice, metrics, Audit.of(row_of(metrics, "funnel")))
+
+        return await kept.get(FIGURES_TTL_S, read)
+
+    def forget(self) -> None:
+        """After something was changed: the next look reads how it stands then."""
+        self._standing = _Kept()
+
+
+def complaint(error: WorkerError) -> str:
+    """What a page says while it cannot read."""
+    return f"The figures cannot be read at the moment, and what stands here is older: {error}"

@@ -1,0 +1,37 @@
+"""What the pages of one process share, and what one visitor may do on them."""
+
+from dataclasses import dataclass
+from time import time
+
+from fastapi import Request
+
+from worker.database.reports import Reports
+from worker.web.dashboard import session
+from worker.web.dashboard.look import Look
+from worker.web.dashboard.tape import Tape
+from worker.web.door import Door
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """`may_act`: he has shown the token. `may_sign_in`: there is one to show."""
+
+    may_read: bool
+    may_act: bool
+    may_sign_in: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    reports: Reports
+    look: Look
+    tape: Tape
+    door: Door
+
+    def visitor(self, request: Request) -> Visitor:
+        known = session.holds(request.cookies.get(session.COOKIE), self.door.token, int(time()))
+        return Visitor(
+            may_read=known or not self.door.reads_need_token,
+            may_act=known,
+            may_sign_in=self.door.token is not None,
+        )
