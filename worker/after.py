@@ -1,15 +1,22 @@
-"""The parts that go on with orders whose attempt is over, or rests for too long; made from the settings, as `parts` are."""
+"""The parts that go on with orders whose attempt is over, or rests for too long, and those that look back on what became
+of them; made from the settings, as `parts` are.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
+from worker.database.upkeep import SupabaseUpkeep
 from worker.execution.submit import Submitter
 from worker.execution.wallets import Wallets
+from worker.handlers.marks import Marking, MarkTiming
+from worker.handlers.patterns import Patterns
+from worker.handlers.pruning import Pruning, PruningTiming
 from worker.handlers.remainders import Bench, Remainders, RemainderTiming
 from worker.handlers.resting import RestingOrders, RestingPolicy
 from worker.handlers.settlement import Settlement, SettlementPace
 from worker.handlers.strategies import Strategies
+from worker.orders.patterns import Thresholds
 from worker.orders.retake import RemainderPolicy
 from worker.orders.terms import OrderId
 from worker.parts import Ground, make_judges
@@ -105,4 +112,47 @@ def make_settlement(ground: Ground, *, wallets: Wallets) -> Settlement:
             most_s=settlement.most_s,
             markets_per_minute=settlement.markets_per_minute,
         ),
+    )
+
+
+def make_marking(ground: Ground, *, wallets: Wallets) -> Marking:
+    adapters, marks = ground.adapters, ground.settings.marks
+    return Marking(
+        SupabaseUpkeep(adapters.database, ground.settings.mode),
+        exchange=adapters.exchange,
+        wallets=wallets,
+        take=adapters.lanes.background.take,
+        clock=adapters.clock,
+        metrics=ground.metrics,
+        timing=MarkTiming(every_s=marks.every_s, least_s=marks.least_s, tokens=marks.tokens),
+    )
+
+
+def make_pruning(ground: Ground) -> Pruning:
+    pruning = ground.settings.pruning
+    return Pruning(
+        SupabaseUpkeep(ground.adapters.database, ground.settings.mode),
+        metrics=ground.metrics,
+        timing=PruningTiming(every_s=pruning.every_s, batch=pruning.batch, pause_s=pruning.pause_s),
+    )
+
+
+def make_patterns(ground: Ground, *, feed_silent_since_s: Callable[[], float | None]) -> Patterns:
+    patterns = ground.settings.patterns
+    return Patterns(
+        Thresholds(
+            one_reason_share=patterns.one_reason_share,
+            one_reason_least=patterns.one_reason_least,
+            killed_in_a_row=patterns.killed_in_a_row,
+            paper_ahead_share=patterns.paper_ahead_share,
+            paper_ahead_least=patterns.paper_ahead_least,
+            feed_silent_s=patterns.feed_silent_s,
+            feed_silent_least=patterns.feed_silent_least,
+        ),
+        window_s=patterns.window_s,
+        every_s=patterns.every_s,
+        feed_silent_since_s=feed_silent_since_s,
+        clock=ground.adapters.clock,
+        health=ground.health,
+        metrics=ground.metrics,
     )

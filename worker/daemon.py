@@ -7,15 +7,19 @@ feed live or declared degraded. Trading begins before that, with the first signa
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 from typing import Any
 
 import structlog
 
 from worker import parts
 from worker.adapters import Adapters, open_adapters
+from worker.after import make_patterns
 from worker.execution.steps import Observer
 from worker.handlers.lookback import Lookback
+from worker.observe.endpoints import Endpoints
 from worker.observe.notify import ServiceManager
+from worker.observe.vitals import Phase, Vitals
 from worker.settings import Settings
 from worker.supervision import Stopping, essential, restartable
 from worker.trading import Trading
@@ -36,7 +40,12 @@ class Daemon:
         self._backfill = backfill
         self.metrics = ground.metrics
         self.health = ground.health
-        self._trading = Trading(ground, on_due=lambda: self._hearing.sweep.ask())  # noqa: PLW0108 - made below
+        self._patterns = make_patterns(ground, feed_silent_since_s=lambda: self._hearing.watch.silent_since_s)
+        self._trading = Trading(
+            ground,
+            on_decided=self._patterns.decided,
+            on_due=lambda: self._hearing.sweep.ask(),  # noqa: PLW0108 - made below
+        )
         self._hearing = parts.make_hearing(
             ground,
             intake=self._trading.intake,
@@ -49,12 +58,17 @@ class Daemon:
             sender=self._trading.sender,
             feed_watch=self._hearing.watch,
         )
+        self._vitals = Vitals(
+            self.health, self.metrics, still=ground.pulse.still, loop_ages=ground.pulse.ages
+        )
+        self.metrics.build_info.labels(version("polycopy-worker"), settings.mode).set(1)
 
     async def run(self, lookback: Lookback, stopping: Stopping) -> None:
         """Start, serve until a stop is asked for, then drain: also what a start that is cut off or fails has begun.
 
         A failed essential task ends it with that task's error. Raises `WorkerError` where it cannot start.
         """
+        seen = self._see()
         try:
             async with stopping.cuts_off():
                 await self._start(lookback)
@@ -64,6 +78,15 @@ class Daemon:
                 await self._serve(stopping)
         finally:
             await self._trading.stop(stopping.hurry)
+            for task in seen:
+                task.cancel()
+
+    def _see(self) -> list[asyncio.Task[None]]:
+        """From the start to the last order of a drain a monitor is told how it stands."""
+        if (port := self._settings.endpoints.port) is None:
+            return []
+        work = restartable("endpoints", Endpoints(port, self._vitals).run, self.metrics)
+        return [asyncio.create_task(work, name="endpoints")]
 
     async def _start(self, lookback: Lookback) -> None:
         """Everything that must be true before the first signal is served."""
@@ -80,6 +103,7 @@ class Daemon:
             tasks = [group.create_task(work, name=name) for name, work in self._tasks().items()]
             await stopping.asked.wait()
             self._service.stopping("draining")
+            self._vitals.phase = Phase.DRAINING
             self._trading.intake.close()
             for task in tasks:
                 task.cancel()
@@ -90,6 +114,8 @@ class Daemon:
         tasks["watch"] = essential("watch", self._watch.run())
         tasks["exchange-health"] = restartable("exchange-health", self._watch.run_exchange, self.metrics)
         tasks["ready"] = self._start_serving()
+        if self._settings.patterns.enabled:
+            tasks["patterns"] = restartable("patterns", self._patterns.run, self.metrics)
         if self._settings.feed.enabled:
             tasks["feed"] = restartable("feed", self._hearing.feed.run, self.metrics)
             tasks["canary"] = restartable("canary", self._hearing.canary.run, self.metrics)
@@ -101,6 +127,7 @@ class Daemon:
     async def _start_serving(self) -> None:
         await self._hearing.sweep.begun.wait()
         await self._watch.announce_ready()
+        self._vitals.phase = Phase.SERVING
 
 
 async def serve(

@@ -28,6 +28,7 @@ from pydantic_settings import (
 from worker.configuration import mistakes
 from worker.configuration.feed import CanarySettings, FeedSettings, SweepSettings
 from worker.configuration.kinds import Address, Group, OffIsNone, PositiveSeconds, Url
+from worker.configuration.observing import EndpointSettings, MarkSettings, PatternSettings, PruningSettings
 from worker.configuration.web import WebSettings
 from worker.errors import ConfigError, CredentialError, WorkerError
 from worker.orders.terms import Mode
@@ -203,6 +204,10 @@ class Settings(BaseSettings):
     capital: CapitalSettings = CapitalSettings()
     settlement: SettlementSettings = SettlementSettings()
     paper: PaperSettings = PaperSettings()
+    endpoints: EndpointSettings = EndpointSettings()
+    patterns: PatternSettings = PatternSettings()
+    marks: MarkSettings = MarkSettings()
+    pruning: PruningSettings = PruningSettings()
     log: LogSettings = LogSettings()
     web: WebSettings = WebSettings()
 

@@ -32,6 +32,11 @@ class Pulse:
     def beat(self, name: str) -> None:
         self._beats[name] = self._now_s()
 
+    def ages(self) -> dict[str, float]:
+        """How many seconds ago each loop that has begun turned."""
+        now_s = self._now_s()
+        return {name: now_s - beat_s for name, beat_s in self._beats.items()}
+
     def still(self) -> list[str]:
         """Loops that have begun and have not turned for too long."""
         since_s = self._now_s() - self._still_after_s

@@ -78,6 +78,8 @@ class Trading:
         self._resting = after.make_resting(ground, wallets=self.wallets, on_called_off=self._pending.wake)
         self._settlement = after.make_settlement(ground, wallets=self.wallets)
         self._bookkeeping = parts.make_bookkeeping(ground)
+        self._marking = after.make_marking(ground, wallets=self.wallets)
+        self._pruning = after.make_pruning(ground)
         self._writer = DecisionWriter(adapters.ledger)
         self._started = False
         self._handler = SignalHandler(
@@ -138,6 +140,10 @@ class Trading:
         tasks["exchange-warmth"] = restartable("exchange-warmth", self._adapters.exchange.keep_warm, metrics)
         tasks["bookkeeping"] = restartable("bookkeeping", self._bookkeeping.run, metrics)
         tasks["reopening"] = restartable("reopening", self._reopening.run, metrics)
+        if self._settings.marks.enabled:
+            tasks["marking"] = restartable("marking", self._marking.run, metrics)
+        if self._settings.pruning.enabled:
+            tasks["pruning"] = restartable("pruning", self._pruning.run, metrics)
         tasks["settlement"] = restartable("settlement", self._settlement.run, metrics)
         tasks["database-warmth"] = restartable("database-warmth", self._keep_database_warm, metrics)
         tasks["market-events"] = restartable("market-events", self._follow_markets, metrics)

@@ -69,7 +69,9 @@ class Watch:
                 told = sentence
             if not self._watched.pulse.still():
                 self._service.alive()
+            asleep_s = self._loop_s()
             await asyncio.sleep(_JUDGE_EVERY_S)
+            self._metrics.event_loop_lag_s.observe(max(self._loop_s() - asleep_s - _JUDGE_EVERY_S, 0))
 
     async def run_exchange(self) -> None:
         while True:
@@ -85,6 +87,10 @@ class Watch:
         level = Level.FAILING if problems else Level.OK
         if self._health.report("exchange", level, problems) and problems:
             log.error("exchange.unusable", problem=problems)
+
+    @staticmethod
+    def _loop_s() -> float:
+        return asyncio.get_running_loop().time()
 
     def _judge(self) -> None:
         self._watched.feed.judge()

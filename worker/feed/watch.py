@@ -67,6 +67,7 @@ class FeedWatch:
         self._brought: OrderedDict[FtOrderId, None] = OrderedDict()
         self._missed: OrderedDict[FtOrderId, None] = OrderedDict()
         self._newest_brought: datetime | None = None
+        self._brought_s = clock.monotonic()
         self._missed_in_a_row: deque[float] = deque(maxlen=settings.missed_most)  # when, monotonic
         self._deaf_since_s: float | None = None
         self._deaf_why = ""
@@ -83,6 +84,11 @@ class FeedWatch:
     def flows(self) -> bool:
         """Signals come by themselves, as far as anybody can tell."""
         return self._state is FeedState.LIVE and self._deaf_since_s is None
+
+    @property
+    def silent_since_s(self) -> float | None:
+        """When it last brought a signal, monotonic; or began to listen. None: it is switched off."""
+        return self._brought_s if self._settings.enabled else None
 
     # --- what happened
 
@@ -104,6 +110,7 @@ class FeedWatch:
 
     def brought(self, ft_order_id: FtOrderId, inserted_at: datetime | None) -> None:
         """A signal came over the feed."""
+        self._brought_s = self._clock.monotonic()
         _remember(self._brought, ft_order_id)
         self._awaited.pop(ft_order_id, None)
         if inserted_at is not None:

@@ -31,7 +31,7 @@ from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal, parse_signal
 from worker.orders.skips import Skip
 from worker.orders.strategy import InvalidStrategy, Strategy
-from worker.orders.terms import Mode, OrderId, WalletAddress
+from worker.orders.terms import Mode, OrderId, OrderType, WalletAddress
 
 log = structlog.get_logger(__name__)
 
@@ -58,11 +58,14 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a pair came to, this time."""
+    """What a pair came to, this time. `state` and `order_type`: of its first attempt."""
 
     pair: Pair
     outcome: Outcome
     reason: SkipReason | None = None
+    mode: Mode | None = None  # None: only looked at
+    state: AttemptState | None = None
+    order_type: OrderType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ class SignalHandler:
         stages = Stages(received_at=pair.item.received.at, decided_at=now)
         await self._desk.writer.write(Decision(pair.strategy_id, pair.item.ft_order_id, skip, stages, mode))
         outcome = Outcome.DEFERRED if skip.deferred else Outcome.SKIPPED
-        self._say(Decided(pair, outcome, skip.reason), mode=mode, value=skip.value, limit=skip.limit)
+        self._say(Decided(pair, outcome, skip.reason, mode), value=skip.value, limit=skip.limit)
         if not skip.deferred:
             self._settle(pair.key, mode)
         return End.DECIDED
@@ -226,23 +229,22 @@ class SignalHandler:
     def _concluded(self, pair: Pair, mode: Mode, plan: Plan, result: Executed | Refused | NotSent) -> End:
         match result:
             case Executed():
-                abandoned = result.state is AttemptState.ABANDONED
+                outcome = Outcome.ABANDONED if result.state is AttemptState.ABANDONED else Outcome.EXECUTED
                 self._say(
-                    Decided(pair, Outcome.ABANDONED if abandoned else Outcome.EXECUTED),
-                    mode=mode,
+                    Decided(pair, outcome, None, mode, result.state, plan.order_type),
                     order_id=result.envelope.order_id,
                     answer=result.answer,
                     state=result.state,
                     limit_price=plan.limit_price,
                     bet_usd=plan.bet_usd,
                 )
+                self._time(pair)
                 self._settle(pair.key, mode)
                 self._desk.on_answered(result.envelope.order_id)
                 return End.DECIDED
             case Refused():
                 self._say(
-                    Decided(pair, Outcome.SKIPPED, result.reason),
-                    mode=mode,
+                    Decided(pair, Outcome.SKIPPED, result.reason, mode),
                     value=result.value,
                     limit=result.limit,
                 )
@@ -256,6 +258,12 @@ class SignalHandler:
                     why=result.why,
                 )
                 return End.LEFT
+
+    def _time(self, pair: Pair) -> None:
+        inserted = insert_time(pair.item.row)
+        if pair.lane is LaneName.FRESH and inserted is not None:
+            took_s = (self._desk.clock.now() - inserted).total_seconds()
+            self._desk.metrics.insert_to_answer_s.observe(max(took_s, 0))
 
     def _settle(self, pair: PairKey, mode: Mode) -> None:
         self._settled.pop((pair, mode), None)
@@ -281,6 +289,7 @@ class SignalHandler:
             "order.decided",
             outcome=decided.outcome,
             **({"reason": word} if word else {}),
+            mode=decided.mode,
             ft_order_id=pair.item.ft_order_id,
             strategy_id=pair.strategy_id,
             source=pair.item.source,

@@ -76,6 +76,13 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
     root.setLevel(max(level, logging.WARNING))
 
 
+def silent_logger() -> logging.Logger:
+    """For a library that would tell of every stranger's malformed request."""
+    silent = logging.getLogger("worker.silent")
+    silent.disabled = True
+    return silent
+
+
 def _plain_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {key: _plain(value) for key, value in event.items()}
 

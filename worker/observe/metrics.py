@@ -32,6 +32,12 @@ class Metrics:
             buckets=_LATENCY_S,
             registry=self.registry,
         )
+        self.insert_to_answer_s = Histogram(
+            "polycopy_insert_to_answer_seconds",
+            "From the insert of a fresh signal until the exchange answered its order.",
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
         self.doors_shut = Gauge(
             "polycopy_doors_shut",
             "Wallets whose orders the exchange does not take now, by why.",
@@ -105,4 +111,59 @@ class Metrics:
         )
         self.task_failures = Counter(
             "polycopy_task_failures", "Failures of a background task.", ["task"], registry=self.registry
+        )
+        self.patterns = Gauge(
+            "polycopy_patterns",
+            "Systematic faults that hold now: one_reason, killed_in_a_row, paper_ahead, feed_silent.",
+            ["pattern"],
+            registry=self.registry,
+        )
+        self.marks = Counter(
+            "polycopy_marks",
+            "Books looked at some time after a trade, by what came of it: taken, failed.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.pruned = Counter(
+            "polycopy_pruned_rows",
+            "Old rows that were forgotten: decisions, marks.",
+            ["what"],
+            registry=self.registry,
+        )
+        self._add_vitals()
+
+    def _add_vitals(self) -> None:
+        """What `vitals` reads when it is asked, and the lag that the watch measures."""
+        self.build_info = Gauge(
+            "polycopy_build_info",
+            "1, of the version and the mode.",
+            ["version", "mode"],
+            registry=self.registry,
+        )
+        self.ready = Gauge(
+            "polycopy_ready", "1 while it can trade: what /readyz says.", registry=self.registry
+        )
+        self.check_level = Gauge(
+            "polycopy_check_level",
+            "How each part does: 0 ok, 1 degraded, 2 failing.",
+            ["check"],
+            registry=self.registry,
+        )
+        self.loop_age_s = Gauge(
+            "polycopy_loop_age_seconds",
+            "Since an essential loop last turned.",
+            ["loop"],
+            registry=self.registry,
+        )
+        self.event_loop_lag_s = Histogram(
+            "polycopy_event_loop_lag_seconds",
+            "How late the event loop wakes who asked for a second's sleep.",
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        self.memory_bytes = Gauge(
+            "polycopy_memory_bytes", "Resident memory of the process.", registry=self.registry
+        )
+        self.cpu_s = Counter(
+            "polycopy_cpu_seconds", "Processor time that the process has used.", registry=self.registry
         )

@@ -69,6 +69,7 @@ class World:
             "SUPABASE_URL": self.supabase.url,
             "SUPABASE_SERVICE_ROLE_KEY": self.supabase.service_role_key,
             "POLYCOPY_MODE": "live",
+            "POLYCOPY_ENDPOINTS__PORT": "off",  # several workers, and several worlds, share this machine
             "POLYCOPY_WALLETS": json.dumps(named),
             **{f"WALLET_KEY_{number}": wallet.key for number, wallet in enumerate(self.wallets)},
             "POLYCOPY_EXCHANGE__CLOB_URL": self.exchange.http_url,
