@@ -18,7 +18,7 @@ _NO_TIMES: Final = "No order was executed in this time, so nothing was timed."
 _NO_STRATEGIES: Final = "No strategy has signals in this time."
 _AXIS_PX: Final = 30
 _LEGEND_PX: Final = 70
-_STAGE_PX: Final = 40
+_STAGE_PX: Final = 32
 _REASON_PX: Final = 28
 
 
@@ -76,7 +76,7 @@ class LatencyPanel:
     def show(self, figures: Figures) -> None:
         self._about.set_text(f"{figures.choice.label}; each from the stage before")
         latency = row_of(figures.audit.answer, "latency_ms")
-        known = [(name, title) for name, title in STAGES if name in latency]
+        known = [(name, title) for name, title in _titled() if name in latency]
         drawn = charts.stages(latency, known) if known else {}
         self._chart.show(drawn, _LEGEND_PX + _STAGE_PX * len(known))
         rows = []
@@ -141,6 +141,18 @@ class OrderTypesPanel:
                 for one in rows_of(audit.answer, "order_types")
             ]
         )
+
+
+def _titled() -> list[tuple[str, str]]:
+    """Every stage with a name of its own: what was put off is named after its stage, and not only set in under it."""
+    plain = dict(STAGES)
+    return [
+        (
+            name,
+            title if not name.endswith("_late") else f"{plain[name.removesuffix('_late')]}, {title.strip()}",
+        )
+        for name, title in STAGES
+    ]
 
 
 def _quality(one: Row, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ GREY: Final = "#94a3b8"
 RED: Final = "#dc2626"
 
 _INK: Final = "#8490a3"  # reads on white and on dark blue
-_GRID: Final = {"left": 8, "right": 8, "top": 40, "bottom": 4, "containLabel": True}
+_GRID: Final = {"left": 8, "right": 24, "top": 40, "bottom": 4, "containLabel": True}
 REASONS_MOST: Final = 10
 _LINE: Final = {"lineStyle": {"color": "rgba(148,163,184,.22)"}}
 
@@ -62,6 +62,10 @@ def _time_axis() -> Options:
         "axisLine": _LINE,
         "splitLine": {"show": False},
     }
+
+
+def _names(names: list[str]) -> Options:
+    return {"type": "category", "data": names, "axisLabel": {"color": _INK}, "axisLine": _LINE}
 
 
 def _points(series: Iterable[Row], values: Iterable[float | None]) -> list[list[Any]]:
@@ -139,31 +143,27 @@ def reasons(told: Sequence[Row]) -> Options:
         legend={"show": False},
         grid=_GRID | {"top": 4, "right": 48},
         xAxis=_axis(minInterval=1),
-        yAxis={
-            "type": "category",
-            "data": [one["reason"] for one in shown],
-            "axisLabel": {"color": _INK},
-            "axisLine": _LINE,
-        },
+        yAxis=_names([one["reason"] for one in shown]),
     )
 
 
 def stages(latency: Mapping[str, Row], titles: Sequence[tuple[str, str]]) -> Options:
-    """How long each of these stages took: the middle, and the slow end, on one scale."""
-    known = list(reversed(titles))
-    bars = [
-        _bars(name, tint, [number(latency[stage][key]) for stage, _ in known], barGap="10%")  # type: ignore[misc]
-        for name, tint, key in (("p99", RED, "p99_ms"), ("p95", AMBER, "p95_ms"), ("p50", GREEN, "p50_ms"))
-    ]
+    """How long each of these stages took: the middle and the slow end, as dots on one scale."""
+    order = list(reversed(titles))
+    dots = [
+        {
+            "name": name, "type": "scatter", "color": tint, "symbol": symbol, "symbolSize": 11,
+            "data": [[number(latency[stage][key]), title] for stage, title in order],
+        }
+        for name, tint, symbol, key in (
+            ("p50", GREEN, "circle", "p50_ms"), ("p95", AMBER, "rect", "p95_ms"), ("p99", RED, "diamond", "p99_ms"),
+        )
+    ]  # fmt: skip
     return _base(
-        bars,
+        dots,
+        tooltip={"trigger": "item", "confine": True, "formatter": "{a}: {c}"},
         xAxis=_axis(type="log", min=None, axisLabel={"color": _INK, "formatter": "{value} ms"}),
-        yAxis={
-            "type": "category",
-            "data": [title for _, title in known],
-            "axisLabel": {"color": _INK},
-            "axisLine": _LINE,
-        },
+        yAxis=_names([title for _, title in order]) | {"splitLine": _LINE | {"show": True}},
     )
 
 
@@ -182,6 +182,6 @@ def capital(strategies: Sequence[Row]) -> Options:
     ]
     return _base(
         bars,
-        xAxis=_axis(axisLabel={"color": _INK, "formatter": "${value}"}),
-        yAxis={"type": "category", "data": names, "axisLabel": {"color": _INK}, "axisLine": _LINE},
+        xAxis=_axis(splitNumber=3, axisLabel={"color": _INK, "formatter": "${value}", "hideOverlap": True}),
+        yAxis=_names(names),
     )

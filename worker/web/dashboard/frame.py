@@ -21,6 +21,8 @@ body.body--dark { background: #0b1120; }
 .q-table tbody td { font-size: 13px; }
 .q-table--dense .q-table th, .q-table--dense .q-table td { padding: 4px 8px; }
 .nicegui-content { padding: 0; gap: 0; }
+.body--dark .q-btn--outline.text-primary { color: #8ab4ff !important; }
+.body--dark .q-btn--outline.text-negative, .body--dark .text-negative { color: #fb8080 !important; }
 .muted { opacity: .62; }
 .q-badge { font-weight: 600; letter-spacing: .02em; }
 a.plain { color: inherit; text-decoration: none; }

@@ -1,6 +1,7 @@
 """The bar on top: what this is, how it stands, what is chosen, a signal to look up, light and dark, who is signed in."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 from urllib.parse import quote
 
 from nicegui import ui
@@ -12,8 +13,9 @@ from worker.web.dashboard.look import WINDOWS, Choice
 from worker.web.dashboard.office import Visitor
 from worker.web.dashboard.words import colour
 
-_ALL = ""
-_DARK_JS = "document.body.classList.contains('body--dark')"
+_ALL: Final = ""
+_EVERY: Final = {_ALL: "all strategies"}
+_DARK_JS: Final = "document.body.classList.contains('body--dark')"
 
 
 class Header:
@@ -29,19 +31,23 @@ class Header:
         self._chosen = chosen
         self._window: ui.select | None = None
         self._strategies: ui.select | None = None
-        with ui.header().classes("items-center gap-x-3 gap-y-1 px-2 sm:px-4 py-1 bg-slate-800 text-white"):
+        with (
+            ui.header()
+            .props("reveal")
+            .classes("items-center gap-x-3 gap-y-1 px-2 sm:px-4 py-1 bg-slate-800 text-white")
+        ):
             ui.link("polycopy", "/").classes("text-white font-semibold text-lg no-underline")
             self._mode = ui.badge("").props("outline color=white")
             self._standing = ui.badge("").mark("standing")
             ui.space()
-            if choice is not None:
-                windows = {one.word: one.label for one in WINDOWS}
-                self._window = self._select(windows, choice.window.word, "Window")
-                names = {_ALL: "all strategies"} | (
-                    {choice.strategy_id: choice.strategy_id} if choice.strategy_id else {}
-                )
-                self._strategies = self._select(names, choice.strategy_id or _ALL, "Strategy")
-            self._search()
+            # On a phone the choices go under the name, all in one row.
+            with ui.row().classes("w-full sm:w-auto max-sm:order-last items-center gap-2 no-wrap"):
+                if choice is not None:
+                    windows = {one.word: one.label for one in WINDOWS}
+                    own = {choice.strategy_id: choice.strategy_id} if choice.strategy_id else {}
+                    self._window = self._select(windows, choice.window.word, "Window")
+                    self._strategies = self._select(_EVERY | own, choice.strategy_id or _ALL, "Strategy")
+                self._search()
             ui.button(icon="contrast", on_click=self._turn_light).props(
                 'flat round dense color=white aria-label="Light or dark"'
             )
@@ -59,11 +65,7 @@ class Header:
         self._standing.set_visibility(True)
         if self._strategies is not None:
             chosen = self._strategies.value
-            names = {
-                _ALL: "all strategies",
-                **{one: one for one in strategies},
-                chosen: chosen or "all strategies",
-            }
+            names = {**_EVERY, **{one: one for one in strategies}, chosen: chosen or _EVERY[_ALL]}
             if self._strategies.options != names:
                 self._strategies.set_options(names)
 
@@ -75,15 +77,15 @@ class Header:
         return (
             ui.select(dict(options), value=value, on_change=changed)
             .props(f'dense options-dense dark outlined aria-label="{label}"')
-            .classes("min-w-36")
+            .classes("max-sm:grow max-sm:basis-0 min-w-0 sm:min-w-36")
             .mark(label.lower())
         )
 
     def _search(self) -> None:
         asked = (
-            ui.input(placeholder="explain a signal: its id")
+            ui.input(placeholder="explain: id")
             .props('dense dark outlined aria-label="Explain a signal"')
-            .classes("w-44")
+            .classes("max-sm:grow max-sm:basis-0 min-w-0 sm:w-40")
         )
 
         def go() -> None:

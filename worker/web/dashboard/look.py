@@ -29,19 +29,24 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far back the figures reach. `buckets`: into how many parts a series cuts it; `word`: in an address."""
+    """How far back the figures reach, and the steps in which they are drawn over time. `word`: as an address says it."""
 
     word: str
     label: str
     span: timedelta
-    buckets: int
+    step: timedelta
+    step_label: str
+
+    @property
+    def buckets(self) -> int:
+        return self.span // self.step
 
 
 WINDOWS: Final = (
-    Window("1h", "last hour", timedelta(hours=1), 60),
-    Window("6h", "last 6 hours", timedelta(hours=6), 72),
-    Window("24h", "last 24 hours", timedelta(hours=24), 48),
-    Window("7d", "last 7 days", timedelta(days=7), 84),
+    Window("1h", "last hour", timedelta(hours=1), timedelta(minutes=1), "1 min"),
+    Window("6h", "last 6 hours", timedelta(hours=6), timedelta(minutes=5), "5 min"),
+    Window("24h", "last 24 hours", timedelta(hours=24), timedelta(minutes=30), "30 min"),
+    Window("7d", "last 7 days", timedelta(days=7), timedelta(hours=2), "2 h"),
 )
 
 

@@ -97,7 +97,9 @@ def _add_pages(office: Office) -> None:
             if wrong:
                 ui.label("That is not the token.").classes("text-negative text-sm").mark("wrong")
             with ui.element("form").props("method=post action=/login").classes("w-full flex flex-col gap-3"):
-                ui.input("Token").props("type=password name=token outlined dense autofocus").classes("w-full")
+                ui.input("Token").props(
+                    "type=password name=token outlined dense autofocus autocomplete=current-password"
+                ).classes("w-full")
                 ui.button("Sign in").props("type=submit no-caps")
 
 

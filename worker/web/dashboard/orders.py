@@ -14,7 +14,7 @@ from worker.web.dashboard.tape import Tape
 from worker.web.dashboard.words import fill_sentence, no_row, order_row
 
 _SHOWN: Final = 60
-_TOASTS_MOST: Final = 3  # at a time
+_TOASTS_MOST: Final = 2  # at a time
 _TOAST_S: Final = 5.0
 _EVERYTHING: Final = "everything"
 _KINDS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
@@ -40,7 +40,7 @@ _MARKET: Final = """
 <q-td :props="props">
   <a class="plain" :href="props.row.href">{{ props.value }}</a>
   <div class="text-xs muted md:hidden">{{ props.row.strategy }}, {{ props.row.what }}</div>
-  <div class="text-xs muted">{{ props.row.detail }}</div>
+  <div class="text-xs muted line-clamp-2 break-words">{{ props.row.detail }}</div>
 </q-td>
 """
 _EMPTY: Final = (
@@ -73,7 +73,7 @@ class OrdersPanel:
                 )
             self._table = (
                 ui.table(rows=[], columns=_COLUMNS, row_key="key")
-                .classes("w-full max-h-[34rem]")
+                .classes("w-full max-h-[34rem] xl:max-h-none xl:h-0 xl:min-h-[30rem] xl:grow")
                 .props(f'dense flat wrap-cells virtual-scroll-sticky-size-start=28 no-data-label="{_EMPTY}"')
             )
             self._table.add_slot("body-cell-status", _STATUS)

@@ -6,7 +6,6 @@ from typing import Final
 from nicegui import ui
 
 from worker.database.values import Row, count_of, row_of
-from worker.verbs.words import seconds
 from worker.web.dashboard import charts
 from worker.web.dashboard.frame import hint, panel
 from worker.web.dashboard.look import Figures
@@ -32,7 +31,8 @@ class Series:
             self._chart = ui.echart({}).classes("w-full h-64")
 
     def show(self, figures: Figures) -> None:
-        self._about.set_text(f"{figures.choice.label}, by {seconds(figures.metrics.get('bucket_s'))}")
+        choice = figures.choice
+        self._about.set_text(f"{choice.label}, in steps of {choice.window.step_label}, UTC")
         known = any(self._counts(one) for one in figures.series)
         self._empty.set_visibility(not known)
         self._chart.set_visibility(known)

@@ -27,7 +27,8 @@ def colour(word: object) -> str:
 def order_row(order: Row) -> dict[str, Any]:
     """An order as a line of the tape."""
     status = said(order.get("status"))
-    bet = f"{said(order.get('side'))} {usd(order.get('signal_size_usd'))}"
+    bet = "" if order.get("side") == "SELL" else f" {usd(order.get('signal_size_usd'))}"
+    what = f"{said(order.get('order_type'))} {said(order.get('side'))}{bet}"
     if order.get("executed_price") is None:
         detail = said(order.get("why")) if order.get("why") else f"limit {said(order.get('limit_price'))}"
     else:
@@ -41,7 +42,7 @@ def order_row(order: Row) -> dict[str, Any]:
         order,
         status,
         at=order.get("created_at"),
-        what=f"{said(order.get('order_type'))} {bet}",
+        what=what,
         detail=detail,
     ) | {"latency": NOTHING if (ms := order.get("execution_latency_ms")) is None else f"{ms} ms"}
 
