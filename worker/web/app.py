@@ -13,6 +13,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -46,7 +47,14 @@ def create_app(settings: Settings, reports: Reports) -> FastAPI:
         lifespan=_living(hub),
     )
     app.state.door, app.state.reports, app.state.settings, app.state.feed = door, reports, settings, hub
-    app.add_middleware(Threshold, door=door)
+    if door.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[*door.origins],
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+        )
+    app.add_middleware(Threshold, door=door)  # the last one added is the first to be asked
     _add_routes(app)
     _tell_errors(app)
     return app

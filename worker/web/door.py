@@ -12,9 +12,9 @@ from typing import Annotated, Final, Self
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from worker.configuration.web import WebSettings, is_loopback
@@ -22,6 +22,8 @@ from worker.errors import CredentialError
 from worker.settings import Settings
 
 TOKEN_LEAST: Final = 32
+# Answers tell of money: they are kept by nobody, stand in nobody's frame, and are what they say they are.
+_USE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _MAKE_ONE: Final = "make one with `openssl rand -hex 32` and set POLYCOPY_WEB_TOKEN"
 
@@ -46,7 +48,8 @@ class Door:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Raises `CredentialError` for a token that can be guessed, or for none where even reads need it."""
-        token = None if settings.web_token is None else settings.web_token.get_secret_value().strip()
+        told = settings.web_token
+        token = (told.get_secret_value().strip() or None) if told is not None else None
         if token is not None and len(token) < TOKEN_LEAST:
             raise CredentialError(
                 f"POLYCOPY_WEB_TOKEN has {len(token)} characters, and {TOKEN_LEAST} are the least: {_MAKE_ONE}."
@@ -79,7 +82,7 @@ def _names(web: WebSettings) -> frozenset[str]:
 
 
 class Threshold:
-    """ASGI middleware before everything else: pages, streams and sockets too."""
+    """ASGI middleware before everything else: pages, streams and sockets too. It also says how answers may be used."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app = app
@@ -96,11 +99,19 @@ class Threshold:
             refusal = (
                 WebSocketClose(reason=str(error))
                 if scope["type"] == "websocket"
-                else JSONResponse({"error": str(error)}, status_code=403)
+                else JSONResponse({"error": str(error)}, status_code=403, headers=_USE)
             )
             await refusal(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+
+        async def send_with_use(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _USE.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_use)
 
 
 _bearer = HTTPBearer(auto_error=False, description="The value of POLYCOPY_WEB_TOKEN.")

@@ -1,8 +1,11 @@
 """The process of `polycopy-worker web`: one socket, one application, until SIGTERM or Ctrl-C."""
 
+import asyncio
+import signal
 import socket
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Self
 
 import structlog
 import uvicorn
@@ -17,7 +20,8 @@ from worker.web.dashboard.mount import mount_dashboard
 
 log = structlog.get_logger(__name__)
 
-_GRACE_S = 5  # whoever is still being answered then is cut off
+_GRACE_S: Final = 5  # whoever is still being answered then is cut off
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Server(uvicorn.Server):
@@ -51,6 +55,18 @@ class Server(uvicorn.Server):
         """Answer until the end, and close the socket."""
         with self._listener:
             await self.serve(sockets=[self._listener])
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but that an end which was asked for is none by a signal: the exit code is 0."""
+        loop = asyncio.get_running_loop()
+        for number in _ENDING:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _ENDING:
+                loop.remove_signal_handler(number)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
