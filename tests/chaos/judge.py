@@ -98,16 +98,8 @@ async def judge(world: World, limits: Limits) -> Verdict:
     doubled = list(duplicates(evidence))
     excused, unexcused = await _missing(world, evidence, limits)
     fills = list(_fill_differences(evidence))
-    in_flux = [
-        f"order {_short(row)} is still {row['state']}"
-        for row in evidence.attempts
-        if row["state"] in _IN_FLUX
-    ]
-    capital = [
-        *_kept_reservations(evidence),
-        *_money_differences(evidence),
-        *_unlike_their_markets(evidence),
-    ]
+    in_flux = list(_in_flux(evidence))
+    capital = list(_capital_differences(evidence))
     total = evidence.equation
     missed = total["undecided"] + abs(
         total["seen"] - total["executed"] - total["skipped"] - total["deferred"] - total["undecided"]
@@ -134,6 +126,28 @@ async def judge(world: World, limits: Limits) -> Verdict:
         complaints=(*doubled, *unexcused, *untraded, *fills, *in_flux, *capital),
         excused=excused,
     )
+
+
+def disagreements(evidence: Evidence) -> list[str]:
+    """One line for everything on which the exchange's journal and books and the database do not agree, or not yet."""
+    return [
+        *duplicates(evidence),
+        *_fill_differences(evidence),
+        *_in_flux(evidence),
+        *_capital_differences(evidence),
+    ]
+
+
+def _in_flux(evidence: Evidence) -> Iterable[str]:
+    for row in evidence.attempts:
+        if row["state"] in _IN_FLUX:
+            yield f"order {_short(row)} is still {row['state']}"
+
+
+def _capital_differences(evidence: Evidence) -> Iterable[str]:
+    yield from _kept_reservations(evidence)
+    yield from _money_differences(evidence)
+    yield from _unlike_their_markets(evidence)
 
 
 def _short(row: Row) -> str:

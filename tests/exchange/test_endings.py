@@ -129,6 +129,11 @@ async def test_a_market_is_recognised_by_its_token_whichever_form_its_id_has() -
     assert paths[-1] == f"/markets/{short}00"
 
 
+async def test_a_market_of_protocol_v2_is_listed_by_its_positions() -> None:
+    listed = {key: value for key, value in LISTED.items() if key != "clobTokenIds"}
+    assert await endings([listed | {"version": "v2", "positionIds": [YES, NO]}], BOOKED) == WON
+
+
 @pytest.fixture
 async def floor_reader() -> AsyncIterator[tuple[Any, MarketData]]:
     async with open_floor() as floor:

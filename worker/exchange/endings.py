@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 import structlog
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from worker.errors import ExchangeError, ExchangeMalformed
 from worker.exchange.lanes import Lane
@@ -28,10 +28,10 @@ Read: TypeAlias = Callable[[str, Sequence[tuple[str, str]]], Awaitable[Any]]
 
 
 class _WireListed(Wire):
-    """GET gamma/markets: lists are JSON inside strings."""
+    """GET gamma/markets: lists are JSON inside strings. Markets of protocol V2 list positions in place of tokens."""
 
     closed: bool
-    tokens: tuple[str, ...] = Field(validation_alias="clobTokenIds")
+    tokens: tuple[str, ...] = Field(validation_alias=AliasChoices("clobTokenIds", "positionIds"))
     prices: tuple[Decimal, ...] = Field(validation_alias="outcomePrices")
     statuses: tuple[str, ...] = Field(default=(), validation_alias="umaResolutionStatuses")
     status: str | None = Field(default=None, validation_alias="umaResolutionStatus")

@@ -55,6 +55,8 @@ class AdminApi:
             "restart": self._faults.restart,
             "rate-limit": self._faults.rate_limit,
             "visibility": self._faults.visibility,
+            "clock": self._faults.clock,
+            "hang-up": self._faults.hang_up,
             "fates": self._faults.fates,
             "crowd": self._faults.crowd,
             "stream-noise": self._faults.stream_noise,
@@ -67,6 +69,7 @@ class AdminApi:
             web.get(f"{self._prefix}journal", self.journal),
             web.get(f"{self._prefix}accepted", self.accepted),
             web.get(f"{self._prefix}orders", self.orders),
+            web.get(f"{self._prefix}balances", self.balances),
             web.get(f"{self._prefix}arrivals", self.arrivals),
             web.get(f"{self._prefix}prints", self.prints),
             *(web.post(f"{self._prefix}{name}", _handler(verb)) for name, verb in verbs.items()),
@@ -112,9 +115,11 @@ class AdminApi:
         engine = self._venue.engine
         fills: defaultdict[str, list[Json]] = defaultdict(list)
         for trade in engine.trades.values():
-            fills[trade.taker.id].append(_fill_json(trade, "TAKER", trade.price, trade.shares, trade.fee))
+            whole = (trade.price, trade.shares, trade.usd, trade.fee)
+            fills[trade.taker.id].append(_fill_json(trade, "TAKER", *whole))
             for fill in trade.fills:
-                fills[fill.maker.id].append(_fill_json(trade, "MAKER", fill.maker.limit, fill.shares, 0))
+                part = (fill.maker.limit, fill.shares, fill.maker_usd, 0)
+                fills[fill.maker.id].append(_fill_json(trade, "MAKER", *part))
         return answer(
             [
                 {
@@ -132,6 +137,15 @@ class AdminApi:
                 if not order.house
             ]
         )
+
+    async def balances(self, request: web.Request) -> web.Response:
+        """What `address` owns on the ledger, dollars as `USD` and shares by their token; held back or not."""
+        engine, address = self._venue.engine, request.query["address"]
+        tokens = (token for market in engine.markets.values() for token in market.tokens)
+        held = {
+            asset: engine.accounts.holding(address, asset).balance for asset in (USD, *map(asset_of, tokens))
+        }
+        return answer({asset: amount_text(amount) for asset, amount in held.items() if amount})
 
     async def prints(self, request: web.Request) -> web.Response:
         """Prints of a replay from number `since` on."""
@@ -192,6 +206,7 @@ class AdminApi:
             neg_risk=body.get("neg_risk", False),
             seconds_delay=body.get("seconds_delay", 0.0),
             taker_hold_s=body.get("taker_hold_s", 0.0),
+            protocol_v2=body.get("protocol_v2", False),
         )
         self._venue.engine.list_market(market)
         return _market_json(market)
@@ -250,6 +265,7 @@ def _handler(verb: Verb) -> Callable[[web.Request], Awaitable[web.Response]]:
 def _market_json(market: Market) -> Json:
     return {
         "condition": market.condition,
+        "listed_as": market.listed_as,
         "tokens": list(market.tokens),
         "outcomes": list(market.outcomes),
         "question": market.question,
@@ -261,12 +277,14 @@ def _market_json(market: Market) -> Json:
     }
 
 
-def _fill_json(trade: Trade, role: str, price: Price, shares: Micro, fee: Micro) -> Json:
+def _fill_json(trade: Trade, role: str, price: Price, shares: Micro, usd: Micro, fee: Micro) -> Json:
+    """`usd`: what changes hands for the shares, whole millionths of a dollar."""
     return {
         "trade": trade.id,
         "role": role,
         "price": price_text(price),
         "shares": amount_text(shares),
+        "usd": amount_text(usd),
         "fee_usd": amount_text(fee),
         "status": trade.status.value,
     }

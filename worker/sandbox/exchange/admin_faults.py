@@ -66,12 +66,22 @@ class FaultDesk:
         return {}
 
     def visibility(self, body: Json) -> Json:
-        """How late look-ups see orders and trades, and whether a missing order is `null`; the rest stays."""
+        """How late look-ups see orders and trades, whether a missing order is `null`, and how long a page is; the rest stays."""
         sight = self._venue.engine.sight
         sight.orders_delay_s = float(body.get("orders_delay_s", sight.orders_delay_s))
         sight.trades_delay_s = float(body.get("trades_delay_s", sight.trades_delay_s))
         sight.missing_as_null = bool(body.get("missing_as_null", sight.missing_as_null))
+        sight.page_size = int(body.get("page_size", sight.page_size))
         return {}
+
+    def clock(self, body: Json) -> Json:
+        """The venue's clock is `offset_s` ahead, on /time and for whoever signs in."""
+        self._venue.engine.keys.offset_s = int(body["offset_s"])
+        return {}
+
+    def hang_up(self, _body: Json) -> Json:
+        """Every connection that nobody uses just now is closed, as idle ones are sooner or later."""
+        return {"closed": self._venue.hang_up()}
 
     def fates(self, body: Json) -> Json:
         """Probabilities by fate; what is left of them settles. `seed` makes the draw repeatable."""

@@ -35,6 +35,7 @@ class KeyRing:
     def __init__(self, clock: Clock, rules: Rules) -> None:
         self._clock = clock
         self._rules = rules
+        self.offset_s = rules.time_offset_s
         self._keys: dict[ApiKey, Credentials] = {}
         self._closed_only: set[Address] = set()
         self._banned: set[Address] = set()
@@ -123,7 +124,7 @@ class KeyRing:
         return address in self._banned
 
     def server_time_s(self) -> int:
-        return self._clock.now_ns() // NANOSECONDS + self._rules.time_offset_s
+        return self._clock.now_ns() // NANOSECONDS + self.offset_s
 
     def _is_fresh(self, timestamp: str) -> bool:
         return abs(int(timestamp) - self.server_time_s()) <= self._rules.auth_skew_s

@@ -116,7 +116,7 @@ class MarketApi:
         found = [
             market
             for market in self._exchange.markets.values()
-            if (not conditions or market.condition in conditions)
+            if (not conditions or not conditions.isdisjoint({market.condition, market.listed_as}))
             and (not tokens or not tokens.isdisjoint(market.tokens))
             and request.query.get("closed", str(market.closed).lower()) == str(market.closed).lower()
         ]
@@ -224,11 +224,15 @@ def gamma_market_json(market: Market, exchange: Exchange) -> Json:
     return {
         "id": str(int(market.condition[2:10], 16)),
         "question": market.question,
-        "conditionId": market.condition,
+        "conditionId": market.listed_as,
         "slug": market.slug,
         "outcomes": json.dumps(list(market.outcomes)),
         "outcomePrices": json.dumps([str(mark) for mark in marks]),
-        "clobTokenIds": json.dumps(list(market.tokens)),
+        **(
+            {"version": "v2", "positionIds": list(market.tokens)}
+            if market.is_position
+            else {"clobTokenIds": json.dumps(list(market.tokens))}
+        ),
         "active": True,
         "closed": market.closed,
         "archived": False,

@@ -5,10 +5,12 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from eth_hash.auto import keccak
 
+from worker.sandbox.exchange.hashing import is_position_id
 from worker.sandbox.exchange.orders import ConditionId, Side, TokenId
 from worker.sandbox.exchange.units import MICRO, PRICE_ONE, Micro, Price, price_of
 
 TICKS = ("0.1", "0.01", "0.005", "0.0025", "0.001", "0.0001")
+_RESERVED_TO = 104  # bits of an asset id: those from 40 on are clear where it is a position
 _FEE_STEP = Decimal("0.00001")
 _DECIMALS = {1000: (1, 3), 100: (2, 4), 50: (3, 5), 25: (4, 6), 10: (3, 5), 1: (4, 6)}
 
@@ -74,6 +76,16 @@ class Market:
         return book_price if token == self.tokens[0] else PRICE_ONE - book_price
 
     @property
+    def is_position(self) -> bool:
+        """Of protocol V2: its tokens are positions, which trade on Exchange V3."""
+        return is_position_id(self.tokens[0])
+
+    @property
+    def listed_as(self) -> str:
+        """What Gamma calls it: one byte shorter than the order book does, where it is of protocol V2."""
+        return self.condition[:-2] if self.is_position else self.condition
+
+    @property
     def trading(self) -> bool:
         return self.accepting_orders and not self.closed
 
@@ -97,6 +109,11 @@ class Market:
         self.accepting_orders = False
 
 
+def _token(condition: bytes, index: int, *, is_position: bool) -> str:
+    token = int.from_bytes(keccak(condition + bytes([index])), "big")
+    return str(token >> _RESERVED_TO << _RESERVED_TO | index if is_position else token)
+
+
 def synthetic_market(
     name: str,
     *,
@@ -108,12 +125,18 @@ def synthetic_market(
     seconds_delay: float = 0.0,
     taker_hold_s: float = 0.0,
     tokens: tuple[str, str] | None = None,
+    protocol_v2: bool = False,
 ) -> Market:
-    """A market whose ids are a function of its name. `tokens` overrides the two asset ids."""
+    """A market whose ids are a function of its name. `tokens` overrides the two asset ids.
+
+    `protocol_v2`: its condition has 31 bytes and one of padding, its tokens are positions.
+    """
     condition = keccak(b"condition:" + name.encode())
+    if protocol_v2:
+        condition = b"\x01" + condition[:30] + b"\x00"
     primary, secondary = tokens or (
-        str(int.from_bytes(keccak(condition + b"\x00"), "big")),
-        str(int.from_bytes(keccak(condition + b"\x01"), "big")),
+        _token(condition, 0, is_position=protocol_v2),
+        _token(condition, 1, is_position=protocol_v2),
     )
     return Market(
         condition=ConditionId("0x" + condition.hex()),

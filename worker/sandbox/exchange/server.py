@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
@@ -59,6 +60,7 @@ class SimulatedExchange(Venue):
             exchange.application(), access_log=None, shutdown_timeout=1.0, keepalive_timeout=keepalive_s
         )
         await runner.setup()
+        exchange.hang_up = partial(_hang_up, runner)
         try:
             site = web.TCPSite(runner, "127.0.0.1", port)
             await site.start()
@@ -128,3 +130,12 @@ class SimulatedExchange(Venue):
             response = answer({"error": "not found"}, 404)
         response.headers.update(request.get(RATE_HEADERS, {}))
         return response
+
+
+def _hang_up(runner: web.AppRunner) -> int:
+    connections = runner.server.connections if runner.server is not None else []
+    idle = [one for one in connections if one._current_request is None]  # noqa: SLF001 - aiohttp tells in no other way
+    for connection in idle:
+        if connection.transport is not None:
+            connection.transport.close()
+    return len(idle)

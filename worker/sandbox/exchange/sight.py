@@ -1,4 +1,4 @@
-"""What REST look-ups see: an order or a trade that exists may stay out of sight for a while.
+"""What REST look-ups see: an order or a trade that exists may stay out of sight for a while, and lists come in pages.
 
 Every order and trade after the venue's own delay, single orders longer when they were hidden. The streams, cancels
 and the matching itself are not affected.
@@ -19,6 +19,7 @@ class Sight:
         self.orders_delay_s = rules.visibility_delay_s
         self.trades_delay_s = rules.trades_visibility_delay_s
         self.missing_as_null = rules.missing_order_as_null
+        self.page_size = rules.page_size
         self._orders_hidden_until_ns: dict[OrderId, int] = {}
         self._trades_hidden_until_ns: dict[OrderId, int] = {}
 

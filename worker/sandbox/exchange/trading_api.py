@@ -289,7 +289,7 @@ class TradingApi:
     def _page(
         self, request: web.Request, found: Sequence[_Item], render: Callable[[_Item], Json]
     ) -> web.Response:
-        size = self._exchange.rules.page_size
+        size = self._exchange.sight.page_size
         start = _offset(request.query.get("next_cursor", FIRST_CURSOR))
         page = found[start : start + size]
         more = start + size < len(found)

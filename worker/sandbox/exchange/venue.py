@@ -1,5 +1,6 @@
 """Every part of the simulated venue, put together but not yet listening."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from worker.sandbox.exchange.auth import Credentials
@@ -25,6 +26,8 @@ class Venue:
         self.faults = FaultScript(seed)
         self.streams = Streams(engine, seed=seed)
         self.tape = Tape()
+        self.hang_up: Callable[[], int] = lambda: 0
+        """Closes idle connections, where there are any, and answers how many there were."""
 
     def fund(self, address: str, usd: Decimal | int | str) -> Credentials:
         """Deposits collateral and makes sure the address has an API key."""
