@@ -20,9 +20,11 @@ on conflict (key) do update set value = excluded.value where lt_config.key = 'sc
 
 create or replace function public.lt_setting(setting text)
 returns text
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
-  select value from public.lt_config where key = setting
+begin
+  return (select c.value from public.lt_config c where c.key = setting);
+end
 $$;
 
 -- Which signals a strategy answers for: intervals over ft_orders.created_at. The wallet is part of the row

@@ -6,20 +6,26 @@
 -- Numbers with a fraction as text, the rest as it is: JSON floats lose money, integers are exact.
 create or replace function public.lt_exact(r jsonb)
 returns jsonb
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select jsonb_object_agg(
-    key,
-    case when jsonb_typeof(value) = 'number' and value::text like '%.%' then to_jsonb(value::text) else value end)
-  from jsonb_each(r)
+begin
+  return (
+    select jsonb_object_agg(
+      key,
+      case when jsonb_typeof(value) = 'number' and value::text like '%.%' then to_jsonb(value::text) else value end)
+    from jsonb_each(r)
+  );
+end
 $$;
 
 -- A numeric column's value must be text even where it has no fraction (100, not 100.00).
 create or replace function public.lt_text(n numeric)
 returns text
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select case when n = trunc(n, 2) then n::numeric(38,2) else trim_scale(n) end::text
+begin
+  return case when n = trunc(n, 2) then n::numeric(38,2) else trim_scale(n) end::text;
+end
 $$;
 
 -- Every attempt with the sum of its fills that stand. `usd` is what moved with fees: paid for a BUY,
@@ -177,9 +183,10 @@ from (
 -- The numbers of an answer, after `spend_usd` more has been reserved. A strategy that is gone owns nothing.
 create or replace function public.lt_capital_json(capital public.lt_capital_now, spend_usd numeric default 0)
 returns jsonb
-language sql volatile security invoker set search_path = ''
+language plpgsql volatile security invoker set search_path = ''
 as $$
-  select jsonb_build_object(
+begin
+  return jsonb_build_object(
     'as_of', clock_timestamp(),   -- the younger one of two that are told is the one to believe
     'initial_usd', public.lt_text(coalesce(capital.initial_usd, 0)),
     'realised_usd', public.lt_text(coalesce(capital.realised_usd, 0)),
@@ -189,7 +196,8 @@ as $$
     'available_usd', public.lt_text(coalesce(capital.available_usd, 0) - spend_usd),
     'exposure_usd', public.lt_text(coalesce(capital.exposure_usd, 0) + spend_usd),
     'peak_equity_usd', public.lt_text(coalesce(capital.peak_equity_usd, 0)),
-    'realised_today_usd', public.lt_text(coalesce(capital.realised_today_usd, 0)))
+    'realised_today_usd', public.lt_text(coalesce(capital.realised_today_usd, 0)));
+end
 $$;
 
 -- In plpgsql, here and in whatever else a claim calls: it keeps its plan for the session, where a SQL function

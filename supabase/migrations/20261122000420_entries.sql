@@ -66,9 +66,11 @@ where not coalesce(o.is_force_test, false);
 -- place that nobody is writing before.
 create or replace function public.lt_entries_key(of_strategy_id text)
 returns bigint
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select pg_catalog.hashtextextended('lt_entries ' || of_strategy_id, 0)
+begin
+  return pg_catalog.hashtextextended('lt_entries ' || of_strategy_id, 0);
+end
 $$;
 
 -- What the peak loses (nought or less) when an order takes back `gained_usd` that it had entered: the peak is what it

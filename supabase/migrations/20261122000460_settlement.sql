@@ -21,12 +21,16 @@ create or replace trigger lt_orders_resolved_once before update of outcome, reso
 -- What an order made, to the cent, if its token pays so much a share.
 create or replace function public.lt_pnl(o public.lt_orders, payout numeric)
 returns numeric
-language sql stable security invoker set search_path = ''
+language plpgsql stable security invoker set search_path = ''
 as $$
-  select round(case
-    when count(*) = 0 then coalesce(o.shares_bought, 0) * payout - coalesce(o.executed_size_usd, o.signal_size_usd)
-    else sum(case a.side when 'BUY' then a.shares * payout - a.usd else a.usd - a.shares * payout end) end, 2)
-  from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
+begin
+  return (
+    select round(case
+      when count(*) = 0 then coalesce(o.shares_bought, 0) * payout - coalesce(o.executed_size_usd, o.signal_size_usd)
+      else sum(case a.side when 'BUY' then a.shares * payout - a.usd else a.usd - a.shares * payout end) end, 2)
+    from public.lt_attempt_totals a where a.lt_order_id = o.lt_order_id
+  );
+end
 $$;
 
 -- The platform's word for the end of an order whose token pays so much a share: of a market that nobody won, whether
@@ -126,10 +130,11 @@ create index if not exists lt_orders_unsettled_market_idx on public.lt_orders (c
 -- `token_id`: any of them. `ends_at`: what one of the signals says, null if it does not.
 create or replace function public.lt_unsettled_markets(p jsonb)
 returns jsonb
-language sql stable security invoker set search_path = '' set timezone = 'UTC'
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
-  select jsonb_build_object('now', clock_timestamp(), 'markets', coalesce((
+begin
+  return jsonb_build_object('now', clock_timestamp(), 'markets', coalesce((
     select jsonb_agg(jsonb_build_object(
         'condition_id', m.condition_id, 'token_id', m.token_id, 'orders', m.orders, 'ends_at', (
           select f.market_end_time
@@ -151,7 +156,8 @@ as $$
       group by o.condition_id
       order by o.condition_id
       limit least(greatest(coalesce((p ->> 'limit')::integer, 200), 1), 1000)
-    ) m), '[]'))
+    ) m), '[]'));
+end
 $$;
 
 -- {mode, condition_id, winning_token_id, winning_label, payout, limit}

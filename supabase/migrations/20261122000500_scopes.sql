@@ -56,10 +56,12 @@ $$;
 -- purse.
 create or replace function public.lt_is_without(without jsonb, for_strategy_id text, pair_mode text)
 returns boolean
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select without ? for_strategy_id
-    or without @> jsonb_build_array(jsonb_build_object('strategy_id', for_strategy_id, 'mode', pair_mode))
+begin
+  return without ? for_strategy_id
+    or without @> jsonb_build_array(jsonb_build_object('strategy_id', for_strategy_id, 'mode', pair_mode));
+end
 $$;
 
 -- {strategy_id | null for all active, since, reason} -> {now, opened}

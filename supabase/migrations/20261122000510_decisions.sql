@@ -3,9 +3,11 @@
 -- Anything may come in as an id; what is no uuid is nobody's signal, and must not fail a whole batch.
 create or replace function public.lt_uuid(id text)
 returns uuid
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select case when id ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' then id::uuid end
+begin
+  return case when id ~* '^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$' then id::uuid end;
+end
 $$;
 
 -- {mode, decisions: [{mode?, ...}]} -> {now, written, ignored: unknown, in no scope, or decided in the wrong mode}

@@ -13,9 +13,11 @@ create index if not exists lt_orders_open_sales_idx
 
 create or replace function public.lt_today()
 returns timestamptz
-language sql stable security invoker set search_path = '' set timezone = 'UTC'
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
-  select date_trunc('day', clock_timestamp())
+begin
+  return date_trunc('day', clock_timestamp());
+end
 $$;
 
 -- What entries have cost today, fees included, and what those that are open may still cost. An order that rests over
@@ -157,10 +159,12 @@ $$;
 -- A limit that a smaller order might keep.
 create or replace function public.lt_too_much(reason text, usd numeric, limit_usd numeric)
 returns jsonb
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select jsonb_build_object('reason', reason, 'value', public.lt_text(usd), 'limit', public.lt_text(limit_usd),
-                            'final', true, 'money', true)
+begin
+  return jsonb_build_object('reason', reason, 'value', public.lt_text(usd), 'limit', public.lt_text(limit_usd),
+                            'final', true, 'money', true);
+end
 $$;
 
 -- Why an entry would go beyond a limit, or null. Called with the strategy's row locked; as lt_claim_refusal.

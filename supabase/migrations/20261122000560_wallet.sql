@@ -65,9 +65,11 @@ $$;
 -- shadows. A purse shows that it is one, `mode` is the worker's own (worker/orders/paper.py).
 create or replace function public.lt_mode_of(wallet text, in_mode text)
 returns text
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select case when starts_with(wallet, '0x7061706572') then 'paper' else in_mode end
+begin
+  return case when starts_with(wallet, '0x7061706572') then 'paper' else in_mode end;
+end
 $$;
 
 create or replace function public.lt_wallets_asked(p jsonb)

@@ -10,22 +10,26 @@
 -- What the strategy has lost of its highest equity, in percent (the platform's current_drawdown_pct is a fraction).
 create or replace function public.lt_drawdown_pct(capital public.lt_capital_now)
 returns numeric
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
-  select case when capital.peak_equity_usd > 0
+begin
+  return case when capital.peak_equity_usd > 0
     then (capital.peak_equity_usd - capital.initial_usd - capital.realised_usd) * 100 / capital.peak_equity_usd
-    else 0 end
+    else 0 end;
+end
 $$;
 
 create or replace function public.lt_breaker_is_due(strategy public.lt_strategies, capital public.lt_capital_now)
 returns boolean
-language sql immutable security invoker set search_path = ''
+language plpgsql immutable security invoker set search_path = ''
 as $$
+begin
   -- Multiplied, not divided: a third of the capital is reached exactly.
-  select coalesce(
+  return coalesce(
     capital.peak_equity_usd > 0
     and (capital.peak_equity_usd - capital.initial_usd - capital.realised_usd) * 100
-        >= strategy.circuit_breaker_loss_pct * capital.peak_equity_usd, false)
+        >= strategy.circuit_breaker_loss_pct * capital.peak_equity_usd, false);
+end
 $$;
 
 -- Called with the strategy's row locked, by whoever finds that it is due.

@@ -3,61 +3,65 @@
 -- {now, schema_version, role, problems: [{thing, problem, fix}]}: what must be right before money moves.
 create or replace function public.lt_worker_check(p_mode text)
 returns jsonb
-language sql stable security invoker set search_path = '' set timezone = 'UTC'
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
-  with watched (name) as (
-    values ('ft_orders'), ('ft_wallets'), ('lt_strategies'), ('lt_controls'), ('lt_canary')
-  ), ours as (
-    select c.oid, c.relname as name, c.relowner, c.relacl, c.relrowsecurity
-    from pg_catalog.pg_class c
-    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-      and (c.relname like 'lt\_%' or c.relname in ('ft_orders', 'ft_wallets'))
-  ), problems (thing, problem, fix) as (
-    select w.name, 'is not in publication supabase_realtime: its events never come',
-      format('alter publication supabase_realtime add table public.%I', w.name)
-    from watched w
-    where not exists (
-      select from pg_catalog.pg_publication_tables t
-      where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = w.name)
-    union all
-    select w.name, 'has no primary key: Realtime drops its events', format('add a primary key to public.%I', w.name)
-    from watched w
-    where not exists (
-      select from pg_catalog.pg_index i where i.indrelid = to_regclass('public.' || w.name) and i.indisprimary)
-    union all
-    select o.name, format('role %s may not %s it', current_user, wanted.privilege),
-      format('grant %s on public.%I to service_role', wanted.privilege, o.name)
-    from ours o cross join (values ('select'), ('insert'), ('update')) wanted (privilege)
-    where not pg_catalog.has_table_privilege(o.oid, wanted.privilege)
-    union all
-    select o.name, 'has row security switched off', format('alter table public.%I enable row level security', o.name)
-    from ours o where not o.relrowsecurity
-    union all
-    select o.name, format('role %s may %s it, and a row there moves money', who.rolname, given.privilege_type),
-      format('revoke all on public.%I from %I', o.name, who.rolname)
-    from ours o
-    cross join lateral pg_catalog.aclexplode(o.relacl) given
-    join (select oid, rolname from pg_catalog.pg_roles where not rolsuper and not rolbypassrls
-          union all select 0, 'public') who on who.oid = given.grantee
-    where given.privilege_type <> 'SELECT' and given.grantee <> o.relowner
-    union all
-    select i.relname, 'is an index that was not finished: it is not used',
-      format('drop index concurrently public.%I, then apply the migrations again', i.relname)
-    from pg_catalog.pg_index x
-    join pg_catalog.pg_class i on i.oid = x.indexrelid
-    where x.indrelid in (select oid from ours) and not x.indisvalid
-    union all
-    select 'ft_orders', 'has no index on (wallet_id, created_at, order_id): each sweep reads all of it',
-      'create index concurrently ft_orders_wallet_created_idx on public.ft_orders (wallet_id, created_at, order_id)'
-    where to_regclass('public.ft_orders_wallet_created_idx') is null
-  )
-  select jsonb_build_object(
-    'now', clock_timestamp(),
-    'schema_version', public.lt_setting('schema_version'),
-    'role', current_user,
-    'problems', coalesce((
-      select jsonb_agg(jsonb_build_object('thing', thing, 'problem', problem, 'fix', fix) order by thing, problem)
-      from problems), '[]'))
+begin
+  return (
+    with watched (name) as (
+      values ('ft_orders'), ('ft_wallets'), ('lt_strategies'), ('lt_controls'), ('lt_canary')
+    ), ours as (
+      select c.oid, c.relname as name, c.relowner, c.relacl, c.relrowsecurity
+      from pg_catalog.pg_class c
+      where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+        and (c.relname like 'lt\_%' or c.relname in ('ft_orders', 'ft_wallets'))
+    ), problems (thing, problem, fix) as (
+      select w.name, 'is not in publication supabase_realtime: its events never come',
+        format('alter publication supabase_realtime add table public.%I', w.name)
+      from watched w
+      where not exists (
+        select from pg_catalog.pg_publication_tables t
+        where t.pubname = 'supabase_realtime' and t.schemaname = 'public' and t.tablename = w.name)
+      union all
+      select w.name, 'has no primary key: Realtime drops its events', format('add a primary key to public.%I', w.name)
+      from watched w
+      where not exists (
+        select from pg_catalog.pg_index i where i.indrelid = to_regclass('public.' || w.name) and i.indisprimary)
+      union all
+      select o.name, format('role %s may not %s it', current_user, wanted.privilege),
+        format('grant %s on public.%I to service_role', wanted.privilege, o.name)
+      from ours o cross join (values ('select'), ('insert'), ('update')) wanted (privilege)
+      where not pg_catalog.has_table_privilege(o.oid, wanted.privilege)
+      union all
+      select o.name, 'has row security switched off', format('alter table public.%I enable row level security', o.name)
+      from ours o where not o.relrowsecurity
+      union all
+      select o.name, format('role %s may %s it, and a row there moves money', who.rolname, given.privilege_type),
+        format('revoke all on public.%I from %I', o.name, who.rolname)
+      from ours o
+      cross join lateral pg_catalog.aclexplode(o.relacl) given
+      join (select oid, rolname from pg_catalog.pg_roles where not rolsuper and not rolbypassrls
+            union all select 0, 'public') who on who.oid = given.grantee
+      where given.privilege_type <> 'SELECT' and given.grantee <> o.relowner
+      union all
+      select i.relname, 'is an index that was not finished: it is not used',
+        format('drop index concurrently public.%I, then apply the migrations again', i.relname)
+      from pg_catalog.pg_index x
+      join pg_catalog.pg_class i on i.oid = x.indexrelid
+      where x.indrelid in (select oid from ours) and not x.indisvalid
+      union all
+      select 'ft_orders', 'has no index on (wallet_id, created_at, order_id): each sweep reads all of it',
+        'create index concurrently ft_orders_wallet_created_idx on public.ft_orders (wallet_id, created_at, order_id)'
+      where to_regclass('public.ft_orders_wallet_created_idx') is null
+    )
+    select jsonb_build_object(
+      'now', clock_timestamp(),
+      'schema_version', public.lt_setting('schema_version'),
+      'role', current_user,
+      'problems', coalesce((
+        select jsonb_agg(jsonb_build_object('thing', thing, 'problem', problem, 'fix', fix) order by thing, problem)
+        from problems), '[]'))
+  );
+end
 $$;
 
 -- {worker} -> {now, canary_id}. The rows of the last hour are enough.
