@@ -105,3 +105,10 @@ class UsageError(WorkerError):
 
 class ForeignWriter(WorkerError):
     exit_code = ExitCode.NEEDS_HUMAN
+
+
+def innermost(error: Exception) -> Exception:
+    """The error that a group of tasks ended by, where all of it is errors of ours: one sentence, and not a list of tasks."""
+    while isinstance(error, ExceptionGroup) and error.split(WorkerError)[1] is None:
+        error = error.exceptions[0]
+    return error

@@ -120,13 +120,13 @@ async def test_a_week_of_signals_is_decided_as_far_back_as_was_asked_for_and_nev
     scopes_before = await scopes(town)
     looked = await report(town, "--since", "7d", "--strategy", "LT_WEEK", "--dry-run")
     assert (looked["dry_run"], looked["found"], looked["decided"]) == (True, 85, 85)
-    assert looked["too_old"] == {"count": 85, "share": 1.0}
+    assert looked["too_old"] == {"count": 85, "share": "1.0000"}
     assert await decided(town) == lately
     assert await scopes(town) == scopes_before
 
     told = await report(town, "--since", "7d", "--strategy", "LT_WEEK")
     assert (told["found"], told["decided"], told["left"], told["interrupted"]) == (85, 85, {}, False)
-    assert told["too_old"] == {"count": 85, "share": 1.0}
+    assert told["too_old"] == {"count": 85, "share": "1.0000"}
     assert told["skipped"] == {"signal_too_old": 85}
     assert await decided(town) == lately | {"signal_too_old": 85}
     assert (await town.equation())["undecided"] == 0

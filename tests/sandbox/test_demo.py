@@ -4,12 +4,14 @@ import asyncio
 import gzip
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,7 +23,8 @@ from worker.sandbox.demo_table import Line, Progress, picture_of
 
 pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
-ENDLESS = ("--signals", "0", "--rate", "5", "--json")
+CONTRACT = Path(__file__).parents[2] / "docs" / "cli-json.md"
+ENDLESS = ("--signals", "0", "--rate", "5")
 
 
 @asynccontextmanager
@@ -54,6 +57,22 @@ async def streaming(process: asyncio.subprocess.Process) -> list[int]:
     return children
 
 
+async def waiting_for_fills(process: asyncio.subprocess.Process) -> None:
+    assert process.stderr is not None
+    async with asyncio.timeout(90):
+        async for line in process.stderr:
+            if b"waiting for fills" in line:
+                return
+
+
+def undocumented(report: dict[str, Any]) -> set[str]:
+    """Keys of the object that docs/cli-json.md does not name."""
+    (section,) = re.findall(
+        r"^## demo$(.*?)(?=^## |\Z)", CONTRACT.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    return {name for name in report if f"`{name}`" not in section}
+
+
 def descendants(parent: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -80,29 +99,41 @@ def is_running(pid: int) -> bool:
         return False
 
 
-async def test_an_interrupt_ends_the_stream_and_the_report_follows() -> None:
+async def test_an_interrupt_ends_the_stream_and_the_summary_of_what_came_of_it_is_what_stdout_holds() -> None:
     async with demo(*ENDLESS) as process:
         children = await streaming(process)
         os.killpg(process.pid, signal.SIGINT)
         async with asyncio.timeout(90):
             stdout, stderr = await process.communicate()
     assert b"Traceback" not in stderr, stderr.decode()
-    report = json.loads(stdout)
-    assert process.returncode == 0, report
-    assert report["signals"] > 0
-    assert (report["missed"], report["duplicates"], report["undecided"]) == (0, 0, 0)
+    assert process.returncode == 130, stderr.decode()
+    summary = stdout.decode()
+    assert summary.startswith("The run, as far as it came, as the database and the exchange saw it\n")
+    assert re.search(r"^missed / duplicates +0 / 0 *$", summary, flags=re.MULTILINE)
+    assert re.search(r"^signals +[1-9]", summary, flags=re.MULTILINE)
     assert gone(children)
+
+
+async def test_an_interrupt_of_the_wait_for_fills_ends_the_wait_and_the_report_follows() -> None:
+    async with demo("--signals", "20", "--rate", "10", "--json") as process:
+        await waiting_for_fills(process)
+        os.killpg(process.pid, signal.SIGINT)
+        async with asyncio.timeout(90):
+            stdout, stderr = await process.communicate()
+    assert b"Traceback" not in stderr, stderr.decode()
+    assert process.returncode == 130, stderr.decode()
+    report = json.loads(stdout, parse_float=pytest.fail)  # amounts, shares and times are texts
+    assert (report["interrupted"], report["signals"]) == (True, 20)
+    assert report["duplicates"] == 0
+    assert undocumented(report) == set()
 
 
 async def test_a_sigterm_ends_the_stream_too_and_a_second_interrupt_everything_without_a_report() -> None:
     async with demo(*ENDLESS) as process:
         children = await streaming(process)
         os.killpg(process.pid, signal.SIGTERM)
-        assert process.stderr is not None
+        await waiting_for_fills(process)
         async with asyncio.timeout(90):
-            async for line in process.stderr:
-                if b"waiting for fills" in line:
-                    break
             os.killpg(process.pid, signal.SIGINT)
             stdout, stderr = await process.communicate()
     assert (process.returncode, stdout) == (130, b"")

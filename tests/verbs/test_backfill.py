@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import pytest
@@ -15,12 +15,15 @@ from tests.support.trading_room import TradingRoom, open_room
 from worker import parts
 from worker.adapters import Adapters
 from worker.database.ledger import SupabaseLedger
+from worker.errors import DatabaseUnreachable, ExchangeUnreachable, ExitCode
 from worker.exchange.paper import PaperExchange
 from worker.exchange.split import SplitExchange
 from worker.handlers.lookback import Lookback
 from worker.observe.notify import ServiceManager
 from worker.orders.ports import WorkBatch
+from worker.orders.reasons import SkipReason
 from worker.orders.terms import Mode, WorkerId
+from worker.sandbox.exchange.faults import Action, Fault
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.settings import load_settings
 from worker.supervision import Stopping
@@ -39,8 +42,9 @@ class Backlog:
     ground: parts.Ground
     stopping: Stopping = field(default_factory=Stopping)
 
-    def begin(self) -> "asyncio.Task[Report]":
-        return asyncio.create_task(carry_out(self.ground, Errand(Lookback()), Tally(), self.stopping))
+    def begin(self, *, dry_run: bool = False) -> "asyncio.Task[Report]":
+        errand = Errand(Lookback(), dry_run=dry_run)
+        return asyncio.create_task(carry_out(self.ground, errand, Tally(), self.stopping))
 
     async def is_called(self, function: str) -> None:
         """A call of this function is on the line that was not there before."""
@@ -104,10 +108,30 @@ async def test_the_first_stop_cuts_no_drain_and_hides_no_failure(backlog: Backlo
     line.cut = False
     recording.set()
     report = await working
-    assert isinstance(report.failure, ExceptionGroup)
+    assert isinstance(report.failure, DatabaseUnreachable)
     (attempt,) = await backlog.room.attempts()
     assert attempt["state"] == "matched"
     assert not await backlog.holds_the_wallet()
+
+
+async def test_a_dry_run_ends_with_an_exchange_that_is_silent_and_bears_with_a_single_market(
+    backlog: Backlog,
+) -> None:
+    faults = backlog.room.floor.venue.faults
+    for _ in range(3):
+        await backlog.room.signal()
+    silent = Fault(action=Action.DROP_BEFORE, method="GET", path="/clob-markets", times=None)
+    faults.add(silent)
+    told = await backlog.begin(dry_run=True)
+    assert (told.failure, told.tally.deferred) == (None, {SkipReason.EXCHANGE_UNREACHABLE: 3})
+    for path in ("/version", "/time"):
+        faults.add(replace(silent, path=path))
+    told = await backlog.begin(dry_run=True)
+    assert isinstance(told.failure, ExchangeUnreachable)
+    assert "check the setting `exchange.clob_url`" in str(told.failure)
+    assert told.failure.exit_code is ExitCode.UPSTREAM_UNREACHABLE
+    assert told.as_json()["failure"] == str(told.failure)
+    assert await backlog.room.attempts() == []
 
 
 async def test_a_stop_during_the_start_ends_it_and_hands_back_what_it_took(backlog: Backlog) -> None:

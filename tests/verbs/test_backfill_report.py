@@ -54,7 +54,7 @@ def test_each_pair_counts_once_as_what_it_came_to_last() -> None:
     assert (said["found"], said["decided"], said["executed"]) == (5, 4, 1)
     assert said["skipped"] == {"signal_too_old": 1, "price_moved": 1}
     assert said["deferred"] == {"exchange_unreachable": 1}
-    assert said["too_old"] == {"count": 1, "share": 0.25}
+    assert said["too_old"] == {"count": 1, "share": "0.2500"}
 
 
 def test_deferrals_are_counted_however_many_and_remembered_as_far_as_there_is_room() -> None:
@@ -75,18 +75,24 @@ def test_what_another_worker_decides_is_not_left_undone() -> None:
 
 def test_the_table_and_its_sentences_tell_outcomes_reasons_and_the_share_of_the_too_old() -> None:
     out = Console(file=io.StringIO(), width=160)
-    report = a_report(dry_run=True, interrupted=True, left={ONE: 2})
+    report = a_report(interrupted=True, left={ONE: 2})
     out.print(report.as_table())
     told = f"{out.file.getvalue()}{' '.join(report.sentences())}"  # type: ignore[attr-defined]  # a StringIO
     for words in (
-        "would be executed",
+        "executed",
         "signal_too_old: The signal is older than any signal may be.",
         "too old: 1 of 4 (25%)",
-        "nothing was written and nothing was sent",
         "interrupted: what is decided is recorded",
         "left: 2 could not be decided",
     ):
         assert words in told
+
+
+def test_a_dry_run_that_was_cut_short_speaks_of_what_it_judged_and_of_nothing_recorded() -> None:
+    (_, _, _, cut) = a_report(dry_run=True, interrupted=True).sentences()
+    assert (
+        cut == "interrupted: of the 5 pairs that were found by then 4 were judged; run it again for the rest."
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from worker.errors import ExitCode, UsageError, WorkerError
+from worker.errors import ExitCode, UsageError, WorkerError, innermost
 from worker.observe import log
 
 if TYPE_CHECKING:
@@ -131,17 +131,11 @@ def main() -> None:
     except WorkerError as error:
         _end(error)
     except ExceptionGroup as group:
-        expected, unexpected = group.split(WorkerError)
-        if unexpected is not None or expected is None:
+        if not isinstance(inner := innermost(group), WorkerError):
             raise
-        _end(_first(expected))
+        _end(inner)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-
-
-def _first(group: ExceptionGroup[WorkerError]) -> WorkerError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
 def _end(error: WorkerError) -> None:

@@ -2,16 +2,26 @@
 
 import asyncio
 import io
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
-from worker.cli.door import INTERRUPTED, Config, Json, app, talk
+from worker.cli.door import (
+    INTERRUPTED,
+    Config,
+    Json,
+    app,
+    ask,
+    need_somebody,
+    show_json,
+    show_lines,
+    show_result,
+    talk,
+)
 from worker.errors import ConfigError, ExitCode, UsageError, WorkerError
 from worker.observe import log
 from worker.orders.lifecycle import AttemptState
@@ -129,19 +139,20 @@ def resolve(
     if decision is None:
         cases = asyncio.run(open_cases(settings, attempt))
         if as_json:
-            sys.stdout.write(json.dumps({"attempts": [case.as_json() for case in cases]}) + "\n")
+            show_json({"attempts": [case.as_json() for case in cases]})
         for case in () if as_json else cases:
-            talk.print(picture(case))
+            show_result(picture(case))
         return
     if not reason:
         raise UsageError("A decision needs its --reason: it is written down beside it.")
     if not yes:
-        typer.confirm(f"Decide that {attempt} is {decision}?", abort=True, err=True)
+        need_somebody("resolve")
+        ask(f"Decide that {attempt} is {decision}?")
     state = asyncio.run(decide_case(settings, attempt, decision, reason))
     if as_json:
-        sys.stdout.write(json.dumps({"attempt": attempt, "state": state}) + "\n")
+        show_json({"attempt": attempt, "state": state})
     else:
-        talk.print(f"{attempt} is {state} now.")
+        show_lines([Text(f"{attempt} is {state} now.")])
 
 
 @app.command()
@@ -167,7 +178,8 @@ def demo(
     """Watch copy trades happen on this machine: no account, no key, nothing leaves it.
 
     Starts a private Supabase project, a simulated exchange, three strategies and the production worker, and
-    streams signals at it. Ends with a summary that the database and the exchange's journal vouch for.
+    streams signals at it. Ends with a summary that the database and the exchange's journal vouch for. Ctrl-C ends the
+    stream and has it summed up, with exit code 130; a second one ends everything.
     """
     from worker.sandbox.demo import DemoPlan, run_demo  # noqa: PLC0415 - the sandbox is an extra
     from worker.sandbox.demo_table import summary_of  # noqa: PLC0415
@@ -182,11 +194,12 @@ def demo(
     except asyncio.CancelledError:
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        sys.stdout.write(json.dumps(report.as_json()) + "\n")
+        show_json(report.as_json())
     else:
-        talk.print(summary_of(report))
-    failed = report.missed or report.duplicates or report.undecided
-    raise typer.Exit(ExitCode.CRASH if failed else ExitCode.OK)
+        show_result(summary_of(report))
+    if report.broken:
+        raise typer.Exit(ExitCode.CRASH)
+    raise typer.Exit(INTERRUPTED if report.interrupted else ExitCode.OK)
 
 
 def _work_off(settings: Settings, lookback: "Lookback", *, dry_run: bool, as_json: bool) -> int:
@@ -199,11 +212,10 @@ def _work_off(settings: Settings, lookback: "Lookback", *, dry_run: bool, as_jso
     with shown(tally, talk):
         report = asyncio.run(work_off(settings, Errand(lookback, dry_run=dry_run), tally))
     if as_json:
-        sys.stdout.write(log.redact(json.dumps(report.as_json())) + "\n")
+        show_json(report.as_json())
     else:
-        talk.print(report.as_table())
-        for sentence in report.sentences():
-            talk.print(escape(sentence))
+        show_result(report.as_table())
+        show_lines(Text(sentence) for sentence in report.sentences())
     if report.failure is not None:
         raise report.failure
     if report.interrupted:
@@ -221,9 +233,8 @@ async def _findings(settings: Settings, *, talking: bool) -> "tuple[list[Finding
         findings.append(finding)
         code = code or finding.exit_code or ExitCode.OK
         if talking:
-            talk.print(
-                f"{marks[finding.grade]} {escape(finding.thing)}: {escape(log.redact(finding.detail))}"
-            )
+            mark = Text.from_markup(marks[finding.grade])
+            show_lines([mark.append(f" {finding.thing}: {log.redact(finding.detail)}")])
     return findings, code
 
 
@@ -235,8 +246,7 @@ def _settings_finding(error: WorkerError) -> "Finding":
 
 def _print_findings(findings: Sequence["Finding"]) -> None:
     ready = all(finding.grade != "fail" for finding in findings)
-    answer = json.dumps({"ready": ready, "findings": [one.as_json() for one in findings]})
-    sys.stdout.write(log.redact(answer) + "\n")
+    show_json({"ready": ready, "findings": [one.as_json() for one in findings]})
 
 
 def _agree_on_backfill(

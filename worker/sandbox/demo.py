@@ -1,6 +1,7 @@
 """The demo: a small world, a stream of signals, the production worker, and a picture of what happens.
 
-On a terminal a live table; otherwise the worker's own log lines. Both go to stderr: stdout is for the summary.
+On a terminal a live table; otherwise the worker's own log lines. Both go to stderr: stdout is for the summary. Whatever is
+interrupted is summed up as well, unless it is interrupted twice.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class DemoPlan:
 
 
 async def run_demo(plan: DemoPlan, console: Console) -> Report:
-    """Run the whole of it; Ctrl-C or SIGTERM ends the stream, a second one everything.
+    """Run the whole of it; Ctrl-C or SIGTERM ends the stream, or the wait for fills behind it; a second one everything.
 
     Raises `UsageError` for what is not a recording, `SandboxError` with one clear sentence if this machine cannot run
     it, CancelledError if it was interrupted before there was anything to report.
@@ -97,9 +98,12 @@ class _Run:
             self._phase = "waiting for fills to settle ..."
             if not self._console.is_terminal:
                 self._console.print(self._phase)
-            await _until_settled(self._world, self._worker)
+            settling = group.create_task(_until_settled(self._world, self._worker))
+            if not interrupts.heard:
+                interrupts.end_first(settling)
+            await asyncio.wait([settling])
             showing.cancel()
-        return await report_on(self._world)
+        return await report_on(self._world, interrupted=interrupts.heard)
 
     async def _show(self) -> None:
         if self._console.is_terminal:

@@ -159,10 +159,13 @@ def summary_of(report: Report) -> RenderableType:
         ("worker's own time", f"p50 {own.p50} ms, p99 {own.p99} ms"),
     ):
         facts.add_row(Text(name, style="bold"), value)
-    return Group(Text("\nThe run, as the database and the exchange saw it", style="bold underline"), facts)
+    cut = ", as far as it came" if report.interrupted else ""
+    return Group(
+        Text(f"The run{cut}, as the database and the exchange saw it", style="bold underline"), facts
+    )
 
 
-def _share(value: float | None) -> str:
+def _share(value: Decimal | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 

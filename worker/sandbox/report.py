@@ -52,8 +52,8 @@ class Percentiles:
 class FillRate:
     """Shares of what was ordered: by orders filled whole, and by dollars."""
 
-    by_count: float | None
-    by_usd: float | None
+    by_count: Decimal | None
+    by_usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,22 @@ class Report:
     duplicates: int
     filled: int
     fill_rate: FillRate
-    orders_per_signal: float | None
+    orders_per_signal: Decimal | None
     latency_ms: Latency
+    interrupted: bool = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was. That an interrupt left something undecided breaks none."""
+        return bool(self.duplicates or ((self.missed or self.undecided) and not self.interrupted))
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Shares, ratios and milliseconds as texts with their digits, as every command prints them."""
+        return {name: _texts(value) for name, value in asdict(self).items()}
 
 
-async def report_on(world: World) -> Report:
-    """Count everything that there is now."""
+async def report_on(world: World, *, interrupted: bool = False) -> Report:
+    """Count everything that there is now. `interrupted`: before all that was begun came to its end."""
     async with await psycopg.AsyncConnection.connect(
         world.supabase.dsn, autocommit=True, row_factory=dict_row
     ) as database:
@@ -109,7 +116,7 @@ async def report_on(world: World) -> Report:
         duplicates=duplicates_among(pairs, accepted),
         filled=sum(order["status"] == "FILLED" for order in orders),
         fill_rate=_fill_rate(orders),
-        orders_per_signal=round(len(pairs) / signals, 3) if signals else None,
+        orders_per_signal=round(Decimal(len(pairs)) / signals, 3) if signals else None,
         latency_ms=Latency(
             commit_to_wire=Percentiles.of(
                 arrivals[pair["exchange_order_id"]] - _ms(pair["committed_at"])
@@ -118,6 +125,7 @@ async def report_on(world: World) -> Report:
             ),
             own_time=Percentiles.of(float(pair["own_ms"]) for pair in pairs if pair["own_ms"]),
         ),
+        interrupted=interrupted,
     )
 
 
@@ -156,7 +164,16 @@ def _fill_rate(orders: Sequence[Mapping[str, Any]]) -> FillRate:
         return FillRate(None, None)
     filled_usd = sum((order["signal_size_usd"] * order["fill_rate"] for order in orders), Decimal(0))
     whole = sum(order["status"] == "FILLED" for order in orders)
-    return FillRate(round(whole / len(orders), 4), round(float(filled_usd / ordered_usd), 4))
+    return FillRate(round(Decimal(whole) / len(orders), 4), round(filled_usd / ordered_usd, 4))
+
+
+def _texts(value: Any) -> Any:
+    match value:
+        case float() | Decimal():
+            return str(value)
+        case Mapping():
+            return {name: _texts(inner) for name, inner in value.items()}
+    return value
 
 
 def _ms(moment: datetime) -> float:

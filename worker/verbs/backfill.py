@@ -15,6 +15,7 @@ import structlog
 
 from worker import parts
 from worker.adapters import Adapters, open_adapters
+from worker.errors import innermost
 from worker.handlers.backfill import item_of
 from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import LaneName, Pair, insert_time
@@ -23,6 +24,7 @@ from worker.handlers.lookback import Lookback
 from worker.handlers.strategies import Strategies
 from worker.observe.notify import ServiceManager
 from worker.orders.ports import Work, WorkBatch
+from worker.orders.reasons import SkipReason
 from worker.orders.signal import parse_signal
 from worker.orders.skips import Skip
 from worker.orders.terms import Mode, StrategyId, Unserved, WalletAddress
@@ -70,7 +72,7 @@ async def carry_out(ground: parts.Ground, errand: Errand, tally: Tally, stopping
     except Exception as error:  # the report tells it, and then it is raised
         if not tally.found:
             raise
-        failure = error
+        failure = innermost(error)
     return Report(
         tally,
         mode=ground.settings.mode,
@@ -184,7 +186,10 @@ class _Run:
 
 
 class _DryRun:
-    """The walk that only judges: no lease, no claim, no decision, no scope is written."""
+    """The walk that only judges: no lease, no claim, no decision, no scope is written.
+
+    It rests on the exchange alone, so it ends where that is silent: each further pair would wait for the same no.
+    """
 
     left: Mapping[StrategyId, int] = {}
     elsewhere: Collection[StrategyId] = ()
@@ -242,6 +247,8 @@ class _DryRun:
             judge, strategy = self._judges[mode], strategy.traded_in(mode)
             case = judge.first_look(parse_signal(pair.item.row), strategy, pair.deferral, now)
             verdict = case if isinstance(case, Skip) else await judge.verdict(case, now)
+            if isinstance(verdict, Skip) and verdict.reason is SkipReason.EXCHANGE_UNREACHABLE:
+                await self._adapters.exchange_health()  # a market may be silent alone
         if isinstance(verdict, Skip):
             outcome = Outcome.DEFERRED if verdict.deferred else Outcome.SKIPPED
             self._tally.note(Decided(pair, outcome, verdict.reason))

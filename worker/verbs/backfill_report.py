@@ -12,9 +12,9 @@ from time import monotonic
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import PairKey
@@ -107,14 +107,14 @@ class Report:
             "strategy_id": self.strategy_id,
             "interrupted": self.interrupted,
             "failure": "" if self.failure is None else str(self.failure),
-            "elapsed_s": round(self.elapsed_s, 3),
+            "elapsed_s": f"{self.elapsed_s:.3f}",
             "found": tally.found,
             "decided": tally.decided,
             "executed": tally.executed,
             "abandoned": tally.abandoned,
             "skipped": _by_count(tally.skipped),
             "deferred": _by_count(tally.deferred),
-            "too_old": {"count": tally.too_old, "share": self.too_old_share},
+            "too_old": {"count": tally.too_old, "share": f"{self.too_old_share:.4f}"},
             "left": dict(self.left),
             "left_to_other_workers": sorted(self.elsewhere & self.left.keys()),
         }
@@ -140,7 +140,7 @@ class Report:
                 if strategy_id in self.elsewhere
                 else "tried, and still work"
             )
-            table.add_row(str(count), "left", escape(f"{strategy_id}: {whose}"))
+            table.add_row(str(count), "left", Text(f"{strategy_id}: {whose}"))
         return table
 
     def sentences(self) -> Iterator[str]:
@@ -155,15 +155,20 @@ class Report:
             yield "deferred: asked again, ever less often, by the next `run`, until they expire."
         if self.dry_run:
             yield "dry run: nothing was written and nothing was sent; each pair was judged on the capital of now."
-        if self.interrupted:
+        if self.interrupted and self.dry_run:
+            yield (
+                f"interrupted: of the {tally.found} pairs that were found by then {tally.decided} were judged; run it again "
+                "for the rest."
+            )
+        elif self.interrupted:
             yield "interrupted: what is decided is recorded, and the rest is still work for the next start."
         if self.undone:
             yield f"left: {self.undone} could not be decided; run it again, or let `run` do it."
 
-    def _title(self) -> str:
+    def _title(self) -> Text:
         whose = self.strategy_id or "all strategies"
         since = "" if self.since is None else f" since {self.since:%Y-%m-%d %H:%M:%S}Z"
-        return escape(
+        return Text(
             f"backlog of {whose}{since} ({self.mode}): {self.tally.decided} of {self.tally.found} pairs "
             f"in {self.elapsed_s:.1f} s"
         )
