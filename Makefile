@@ -46,8 +46,8 @@ feed-faults: $(READY) ## everything that can happen to the feed: make feed-fault
 reprice: $(READY) ## resting orders that their market leaves behind: make reprice ARGS="--orders 200 --json"
 	@$(BIN)/python -m tests.resting.run $(ARGS)
 
-soak: $(READY) ## the worker's memory over very many signals: make soak ARGS="--signals 100000 --json"
-	@$(BIN)/python -m tests.feed.soak $(ARGS)
+soak: $(READY) ## the worker's memory over very many signals, or ARGS="--mixed --minutes 30": both books under everything at once
+	@$(BIN)/python -m $(if $(findstring --mixed,$(ARGS)),tests.soak.run,tests.feed.soak) $(ARGS)
 
 backlog: $(READY) ## start over a long backlog, measured: make backlog ARGS="--rows 5000 --poison 50 --json"
 	@$(BIN)/python -m tests.backlog.run $(ARGS)

@@ -15,7 +15,7 @@ Pair = tuple[str, str]
 _HALF = Decimal("0.5")
 
 _ATTEMPTS = """
-select a.exchange_order_id, a.lt_order_id, a.strategy_id, a.ft_order_id::text, a.state, a.side, a.order_type, a.token_id,
+select a.exchange_order_id, a.lt_order_id, a.strategy_id, a.ft_order_id::text, a.wallet_address, a.state, a.side, a.order_type, a.token_id,
        a.amount_usd, a.shares as target_shares,
        a.reserve_usd, a.created_at, a.closed_at, a.barred, a.sends, a.note, t.reserved_usd, t.reserved_shares,
        f.condition_id, f.token_label, f.order_time as traded_at,

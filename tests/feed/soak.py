@@ -211,6 +211,7 @@ def main(given: Sequence[str] | None = None) -> int:
         lasts="4 to 5 min with 100000 signals, 1 min with 5000 (2 cores)",
         holds="every signal was decided once and memory stood still",
         examples=("--signals 100000", "--signals 5000 --strategies 20 --json"),
+        words='make soak ARGS="--mixed --help" explains another soak: every type of order and every fault at once.',
     )
     add_count(
         options,

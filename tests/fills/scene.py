@@ -76,7 +76,7 @@ class Scene:
         self.fate(lambda _: fate)
         engine = self.room.floor.venue.engine
         for trade in engine.trades.values():
-            if trade.market.condition == self.room.floor.condition_id:
+            if trade.market.tokens[0] == str(self.room.floor.yes):
                 engine.settlement.begin(trade)
 
     def hide(self) -> None:
@@ -146,13 +146,13 @@ class Scene:
 
     async def booked(self, shares: str) -> None:
         async def so_many() -> bool:
-            return sum(fill["shares"] for fill in await self.fills()) == Decimal(shares)
+            return sum((fill["shares"] for fill in await self.fills()), Decimal(0)) == Decimal(shares)
 
         await eventually(so_many)
 
     async def is_in(self, state: str) -> None:
         async def is_so() -> bool:
-            return [attempt["state"] for attempt in await self._attempts()][-1] == state
+            return bool(await self._attempts()) and (await self._attempts())[-1]["state"] == state
 
         await eventually(is_so)
 
