@@ -20,9 +20,6 @@ from worker.web.dashboard.switches import Switches
 
 log = structlog.get_logger(__name__)
 
-_TAPE_EVERY_S = 0.25
-_LOOK_EVERY_S = 2.0
-
 
 class Board:
     """One viewer's page."""
@@ -53,8 +50,8 @@ class Board:
                 StrategyRatesPanel(),
                 OrderTypesPanel(),
             )
-        ui.timer(_TAPE_EVERY_S, self._hear)
-        ui.timer(_LOOK_EVERY_S, self._look)
+        ui.timer(office.hear_every_s, self._hear)
+        ui.timer(office.look_every_s, self._look)
 
     def _hear(self) -> None:
         version = self._office.tape.watch()

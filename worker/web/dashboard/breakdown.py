@@ -16,6 +16,7 @@ from worker.web.dashboard.look import Figures
 _NO_SKIPS: Final = "No signal was skipped in this time."
 _NO_TIMES: Final = "No order was executed in this time, so nothing was timed."
 _NO_STRATEGIES: Final = "No strategy has signals in this time."
+LATE: Final = "_late"  # ends the name of a stage of what was put off first
 _AXIS_PX: Final = 30
 _LEGEND_PX: Final = 70
 _STAGE_PX: Final = 32
@@ -76,7 +77,7 @@ class LatencyPanel:
     def show(self, figures: Figures) -> None:
         self._about.set_text(f"{figures.choice.label}; each from the stage before")
         latency = row_of(figures.audit.answer, "latency_ms")
-        known = [(name, title) for name, title in _titled() if name in latency]
+        known = [(name, title) for name, title in titled() if name in latency]
         drawn = charts.stages(latency, known) if known else {}
         self._chart.show(drawn, _LEGEND_PX + _STAGE_PX * len(known))
         rows = []
@@ -143,14 +144,11 @@ class OrderTypesPanel:
         )
 
 
-def _titled() -> list[tuple[str, str]]:
+def titled() -> list[tuple[str, str]]:
     """Every stage with a name of its own: what was put off is named after its stage, and not only set in under it."""
     plain = dict(STAGES)
     return [
-        (
-            name,
-            title if not name.endswith("_late") else f"{plain[name.removesuffix('_late')]}, {title.strip()}",
-        )
+        (name, f"{plain[name.removesuffix(LATE)]}, {title.strip()}" if name.endswith(LATE) else title)
         for name, title in STAGES
     ]
 

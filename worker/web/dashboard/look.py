@@ -20,8 +20,6 @@ from worker.orders.terms import StrategyId
 from worker.verbs.audit import Audit
 from worker.verbs.standing import Standing, read_standing
 
-STANDING_TTL_S: Final = 2.0
-FIGURES_TTL_S: Final = 5.0
 _KEPT: Final = 32  # choices of window and strategy whose figures are kept
 
 _T = TypeVar("_T")
@@ -106,14 +104,15 @@ class _Kept(Generic[_T]):
 
 @dataclass(slots=True)
 class Look:
-    """One for a process. Every read raises what `Reports` raises."""
+    """One for a process. What is older than `ttl_s` is read anew. Every read raises what `Reports` raises."""
 
     reports: Reports
+    ttl_s: float
     _standing: _Kept[Standing] = field(default_factory=_Kept)
     _figures: OrderedDict[Choice, _Kept[Figures]] = field(default_factory=OrderedDict)
 
     async def standing(self) -> Standing:
-        return await self._standing.get(STANDING_TTL_S, lambda: read_standing(self.reports))
+        return await self._standing.get(self.ttl_s, lambda: read_standing(self.reports))
 
     async def figures(self, choice: Choice) -> Figures:
         kept = self._figures.setdefault(choice, _Kept())
@@ -126,7 +125,7 @@ class Look:
             metrics = await self.reports.metrics(window.span, choice.strategy_id, buckets=window.buckets)
             return Figures(choice, metrics, Audit.of(row_of(metrics, "funnel")))
 
-        return await kept.get(FIGURES_TTL_S, read)
+        return await kept.get(2 * self.ttl_s, read)
 
     def forget(self) -> None:
         """After something was changed: the next look reads how it stands then."""

@@ -18,21 +18,20 @@ from worker.web.dashboard import session
 from worker.web.dashboard.board import Board
 from worker.web.dashboard.frame import column, panel
 from worker.web.dashboard.header import Header
-from worker.web.dashboard.look import Choice, Look
+from worker.web.dashboard.look import Choice
 from worker.web.dashboard.office import Office
 from worker.web.dashboard.story import StoryPanel
 from worker.web.dashboard.tape import Tape
 
 _TITLE: Final = "polycopy"
 _ICON: Final = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1e293b"/><path d="M6 22l7-8 5 5 8-10" fill="none" stroke="#22c55e" stroke-width="3" stroke-linecap="round" stroke-linejoin="round"/></svg>'
-_STORY_EVERY_S: Final = 2.0
 _SEE_OTHER: Final = 303
 
 
 def mount_dashboard(app: FastAPI) -> None:
-    """`app`: of `create_app`, with its door, its reports and its feed."""
-    reports = app.state.reports
-    office = Office(reports, Look(reports), Tape(reports, app.state.feed), app.state.door)
+    """`app`: of `create_app`, with its door, its reports, its feed and its settings."""
+    state = app.state
+    office = Office.of(state.reports, state.feed, state.door, state.settings.web.feed_every_s)
     _add_way_in(app, office)
     _add_pages(office)
     _live(app, office.tape)
@@ -79,7 +78,7 @@ def _add_pages(office: Office) -> None:
         with column():
             told = StoryPanel(office.reports, asked)
             await told.show()
-        ui.timer(_STORY_EVERY_S, told.show, immediate=False)
+        ui.timer(office.look_every_s, told.show, immediate=False)
         return None
 
     @ui.page("/login", title=f"Sign in - {_TITLE}")

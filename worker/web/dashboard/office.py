@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from time import time
+from typing import Self
 
 from fastapi import Request
 
@@ -10,6 +11,7 @@ from worker.web.dashboard import session
 from worker.web.dashboard.look import Look
 from worker.web.dashboard.tape import Tape
 from worker.web.door import Door
+from worker.web.hub import FeedHub
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,25 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Office:
+    """`pace_s`: how often the feed is looked at; pages hear it twice as often, and look at the figures every fourth time."""
+
     reports: Reports
     look: Look
     tape: Tape
     door: Door
+    pace_s: float
+
+    @classmethod
+    def of(cls, reports: Reports, feed: FeedHub, door: Door, pace_s: float) -> Self:
+        return cls(reports, Look(reports, ttl_s=4 * pace_s), Tape(reports, feed), door, pace_s)
+
+    @property
+    def hear_every_s(self) -> float:
+        return self.pace_s / 2
+
+    @property
+    def look_every_s(self) -> float:
+        return 4 * self.pace_s
 
     def visitor(self, request: Request) -> Visitor:
         known = session.holds(request.cookies.get(session.COOKIE), self.door.token, int(time()))

@@ -75,6 +75,7 @@ class Switches:
                 ui.input("Reason: whoever finds it later reads it")
                 .props("outlined dense autofocus")
                 .classes("w-full")
+                .mark("reason")
             )
             said.set_visibility(action in _NEED_REASON)
 

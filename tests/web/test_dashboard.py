@@ -1,0 +1,236 @@
+"""The dashboard's pages as a visitor has them, before a whole Supabase project: NiceGUI's own simulated browser."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from nicegui import Client, ui
+from nicegui.testing import User
+from nicegui.testing.general import nicegui_reset_globals
+
+from tests.support.desk import Desk, Row, fill
+from tests.support.eventually import eventually
+from tests.web.conftest import TOKEN, settings_of
+from worker.database.client import SupabaseDatabase
+from worker.database.keys import DatabaseAccess
+from worker.database.reports import Reports
+from worker.orders.terms import Mode
+from worker.sandbox.postgres import Postgres
+from worker.sandbox.supabase import SupabaseSandbox
+from worker.verbs.audit import read_audit
+from worker.verbs.words import laid_out, percent, usd
+from worker.web.app import create_app
+from worker.web.dashboard.mount import mount_dashboard
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The application as it is served, the platform's side of its database, and the reads that the command uses."""
+
+    app: FastAPI
+    desk: Desk
+    reports: Reports
+
+    async def visitor(self, path: str = "/", *, token: str | None = None) -> User:
+        """Somebody with a browser of his own, who has opened a page."""
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1", timeout=20
+        )
+        if token is not None:
+            await client.post("/login", data={"token": token})
+        user = User(client)
+        await user.open(path)
+        return user
+
+    async def purchase(self, shares: str | None = None, **signal: object) -> Row:
+        """An order of LT_ONE, filled with so many shares; None: not yet."""
+        claimed = await self.desk.claim(await self.desk.signal(**signal))
+        if shares is not None:
+            await self.filled(claimed, shares)
+        return claimed
+
+    async def filled(self, claimed: Row, shares: str) -> None:
+        now = datetime.now(UTC).isoformat()
+        fills = [fill(shares)]
+        await self.desk.record(
+            claimed["exchange_order_id"], "matched", sent_at=now, answered_at=now, closed=True, fills=fills
+        )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(cluster: Postgres, migrated_template: str) -> AsyncIterator[House]:
+    """One for all tests: on paper, with a strategy that trades, one that idles, and a few signals of the past hour."""
+    async with SupabaseSandbox.start(postgres=cluster, template=migrated_template) as supabase:
+        access = DatabaseAccess(url=supabase.url, key=supabase.service_role_key)
+        async with await SupabaseDatabase.open(access) as database:
+            reports = Reports(database, Mode.PAPER)
+            desk = await Desk.open(supabase.dsn)
+            await desk.strategy()
+            await desk.strategy("LT_IDLE", ft_wallet_id="FT_IDLE")
+            await desk.ready()
+            with nicegui_reset_globals():
+                app = create_app(settings_of(supabase), reports)
+                mount_dashboard(app)
+                async with app.router.lifespan_context(app):
+                    house = House(app, desk, reports)
+                    await house.purchase("12", market_title="Will it rain?")
+                    await house.purchase("4", market_title="Will it snow?")
+                    await desk.decide(await desk.signal(market_title="Will it hail?"))
+                    yield house
+                Client.page_routes.clear()  # or the library forgets every module that a page was written in
+            await desk.close()
+
+
+def rows(user: User, marker: str) -> list[dict[str, Any]]:
+    """The rows of the table on a panel."""
+    with user.scope(marker=marker):
+        (table,) = user.find(ui.table).elements
+    return list(table.rows)
+
+
+def words(user: User, marker: str) -> str:
+    """All that is written on a panel."""
+    with user.scope(marker=marker):
+        labels = user.find(ui.label).elements
+    return " ".join(label.text for label in sorted(labels, key=lambda one: one.id) if label.visible)
+
+
+def shows(user: User, marker: str, text: str) -> bool:
+    return text in words(user, marker)
+
+
+async def test_the_page_the_command_and_sql_tell_the_same_figures(house: House) -> None:
+    user = await house.visitor()
+    audit = await read_audit(house.reports, DAY, None)
+    total, printed = audit.total, "\n".join(line.plain for line in laid_out(audit.lines(), 200))
+    orders = total["orders"]
+    for marker, share in (
+        ("tile-executed", total["executed_share"]),
+        ("tile-filled", orders["filled_share"]),
+        ("tile-dollars", orders["fill_rate_usd"]),
+    ):
+        await eventually(partial(shows, user, marker, percent(share)))
+        assert percent(share) in printed
+    shown = {row["name"]: row for row in rows(user, "by-strategy")}
+    for one in audit.strategies:
+        row = shown[f"{one['strategy_id']} (paper)"]
+        assert (row["seen"], row["executed_share"]) == (str(one["seen"]), percent(one["executed_share"]))
+        assert row["placed"] == str(one["orders"]["placed"])
+    types = {row["name"]: row for row in rows(user, "by-order-type")}
+    assert types["FAK"]["filled_usd"] == usd(orders["filled_usd"])
+    reasons = {row["key"]: row["count"] for row in rows(user, "reasons")}
+    assert reasons == {one["reason"]: str(one["count"]) for one in total["skipped_by"]}
+    latency = {row["key"]: row["count"] for row in rows(user, "latency")}
+    assert latency == {name: str(one["count"]) for name, one in audit.answer["latency_ms"].items()}
+
+
+async def test_an_order_appears_turns_filled_and_is_told_in_a_toast(house: House) -> None:
+    user = await house.visitor()
+    await eventually(lambda: rows(user, "live"))
+    claimed = await house.purchase(market_title="Will it thunder?")
+
+    def status() -> list[str]:
+        return [row["status"] for row in rows(user, "live") if "thunder" in row["market"]]
+
+    await eventually(lambda: status() == ["PENDING"])
+    assert not any("thunder" in message for message in user.notify.messages)
+    await house.filled(claimed, "12")
+    await eventually(lambda: status() == ["FILLED"])
+    await eventually(lambda: any("12.00 Yes at 0.50 - Will it thunder?" in m for m in user.notify.messages))
+
+
+async def test_the_live_orders_can_be_narrowed_by_kind_by_word_and_by_strategy(house: House) -> None:
+    user = await house.visitor()
+    await eventually(
+        lambda: {"FILLED", "PARTIAL", "skipped"} <= {row["status"] for row in rows(user, "live")}
+    )
+    with user.scope(marker="live"):
+        (kind,) = user.find(ui.select).elements
+        (filter_,) = user.find(ui.input).elements
+    kind.set_value("not traded")
+    await eventually(lambda: {row["status"] for row in rows(user, "live")} == {"skipped"})
+    kind.set_value("everything")
+    filter_.set_value("snow")
+    await eventually(lambda: [row["market"] for row in rows(user, "live")] == ["Yes - Will it snow?"])
+    filter_.set_value("")
+    await eventually(lambda: len(rows(user, "live")) > 1)
+    (strategy,) = user.find(marker="strategy").elements
+    assert isinstance(strategy, ui.select)
+    await eventually(lambda: "LT_IDLE" in strategy.options)
+    strategy.set_value("LT_IDLE")
+    await eventually(lambda: rows(user, "live") == [])
+    await eventually(lambda: "No signal came in this time" in words(user, "execution"))
+    assert "last 24 hours, LT_IDLE" in words(user, "reasons")
+
+
+async def test_an_address_keeps_what_was_chosen(house: House) -> None:
+    user = await house.visitor("/?window=1h&strategy=LT_IDLE")
+    await eventually(lambda: "last hour, LT_IDLE" in words(user, "reasons"))
+    other = await house.visitor("/?window=nonsense")
+    await eventually(lambda: "last 24 hours" in words(other, "reasons"))
+
+
+async def test_a_signals_page_tells_the_number_that_failed_and_the_one_that_would_have_passed(
+    house: House,
+) -> None:
+    signal = await house.desk.signal(market_title="Will it freeze?")
+    await house.desk.decide(signal, reason="price_moved", value="0.61", limit="0.51")
+    user = await house.visitor(f"/signal/{signal}")
+    told = words(user, "story")
+    for word in ("failed", "0.61", "limit", "0.51", "would pass", "price_moved"):
+        assert word in told
+    assert "Will it freeze?" in words(user, "signal")
+
+
+async def test_a_signal_that_nobody_knows_is_said_to_be_unknown(house: House) -> None:
+    user = await house.visitor("/signal/00000000-0000-4000-8000-00000000dead")
+    await user.should_see("No signal, order or exchange order is known by", retries=100)
+
+
+async def test_whoever_has_shown_the_token_pauses_a_strategy_after_being_asked_back(house: House) -> None:
+    user = await house.visitor(token=TOKEN)
+    await user.should_see(marker="pause-LT_IDLE", retries=100)
+    user.find(marker="pause-LT_IDLE").click()
+    await user.should_see("Pause LT_IDLE?", retries=100)
+    user.find(marker="confirm").click()
+    await eventually(lambda: "A reason is needed." in user.notify.messages)
+    assert not await house.desk.rows("select from public.lt_controls where action = 'pause'")
+    user.find(marker="reason").type("a look at the book")
+    user.find(marker="confirm").click()
+    await user.should_see(marker="resume-LT_IDLE", retries=100)
+    held = await house.desk.row("select scope, reason from public.lt_controls where cleared_at is null")
+    assert held == {"scope": "strategy:LT_IDLE", "reason": "a look at the book"}
+    user.find(marker="resume-LT_IDLE").click()
+    await user.should_see("Resume LT_IDLE?", retries=100)
+    user.find(marker="confirm").click()
+    await user.should_see(marker="pause-LT_IDLE", retries=100)
+    assert not await house.desk.rows("select from public.lt_controls where cleared_at is null")
+
+
+async def test_whoever_has_not_shown_it_is_asked_for_it_and_turns_nothing(house: House) -> None:
+    for token in (None, "f" * len(TOKEN)):
+        user = await house.visitor(token=token)
+        await user.should_see(marker="kill-everything", retries=100)
+        user.find(marker="kill-everything").click()
+        await user.should_see("Pause, resume, kill and arm need the token", retries=100)
+        assert not await house.desk.rows("select from public.lt_controls where cleared_at is null")
+
+
+async def test_what_needs_a_human_stands_on_the_page_with_what_to_type(house: House) -> None:
+    kill = {"scope": "strategy:LT_IDLE", "reason": "wrong prices", "actor": "me"}
+    await house.desk.call("lt_control", kill | {"action": "kill"})
+    user = await house.visitor()
+    await eventually(lambda: "polycopy-worker arm --strategy LT_IDLE" in words(user, "needs"))
+    assert "wrong prices" in words(user, "needs")
+    await house.desk.call("lt_control", kill | {"action": "arm"})
+    await eventually(lambda: "wrong prices" not in words(user, "needs"))
