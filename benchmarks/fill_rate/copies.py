@@ -156,7 +156,8 @@ class Copy:
 
     def _book_fill(self, role: str, price: Decimal, shares: Decimal, fee_usd: Decimal) -> None:
         now_ms, token = self._tape.now_ms, self.given.token
-        fill = Bought(now_ms, role, price, shares, fee_usd)
+        is_later = now_ms > self.given.leader.ms + self._conditions.delay_ms
+        fill = Bought(now_ms, is_later, role, price, shares, fee_usd)
         self.fills.append(fill)
         for after_s in MARKED_AFTER_S:
 

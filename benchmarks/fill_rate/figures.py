@@ -5,6 +5,9 @@ fractions, as `fill_rate_usd` of `audit` has it. Slippage is against the leader'
 after a fill against its price; both in basis points, both weighted by the dollars of the fills.
 """
 
+import math
+import statistics
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,6 +22,8 @@ from worker.orders.terms import OrderType
 
 _BPS: Final = 10_000
 _PERCENT: Final = 100
+_BLOCK_MS: Final = 30_000
+_NORMAL_95: Final = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,12 @@ class Cell:
     any_pct: float  # of the signals: filled at all
     full_pct: float  # of the signals: but for dust
     dollars_pct: float  # of the bets
+    within_pct: float | None  # 95 % of it: see `_within`
     slippage_bps: float | None
     fee_bps: float | None
     mark_out_1m_bps: float | None
     mark_out_5m_bps: float | None
+    later_1m_bps: float | None  # of what was not filled at once
     marked_5m_pct: float | None  # of the filled dollars: those whose five minutes are recorded
 
     @property
@@ -62,12 +69,14 @@ def cell_of(stake: Stake, way: Way, copies: Sequence[Copy]) -> Cell:
         any_pct=_pct(sum(bool(copy.fills) for copy in copies), len(copies)),
         full_pct=_pct(sum(copy.is_complete for copy in copies), len(copies)),
         dollars_pct=_pct(sum(map(filled_fraction, copies), Decimal(0)), len(copies)),
+        within_pct=_within(copies),
         slippage_bps=_mean(
             (fill, fill.price / price_usd(copy.given.leader.price) - 1) for copy, fill in fills
         ),
         fee_bps=_mean((fill, fill.fee_usd / fill.usd) for _, fill in fills),
         mark_out_1m_bps=_mark_out((fill for _, fill in fills), one_minute),
         mark_out_5m_bps=_mark_out((fill for _, fill in fills), five_minutes),
+        later_1m_bps=_mark_out((fill for _, fill in fills if fill.is_later), one_minute),
         marked_5m_pct=_pct(_usd(marked), _usd(fill for _, fill in fills)) if fills else None,
     )
 
@@ -87,10 +96,12 @@ def table(cells: Iterable[Cell]) -> str:
         ("any %", lambda cell: f"{cell.any_pct:.1f}"),
         ("full %", lambda cell: f"{cell.full_pct:.1f}"),
         ("dollars %", lambda cell: f"{cell.dollars_pct:.1f}"),
+        ("±", lambda cell: "" if cell.within_pct is None else f"{cell.within_pct:.1f}"),
         ("slippage", lambda cell: _bps(cell.slippage_bps)),
         ("fee", lambda cell: _bps(cell.fee_bps)),
         ("1 min", lambda cell: _bps(cell.mark_out_1m_bps)),
         ("5 min", lambda cell: _bps(cell.mark_out_5m_bps)),
+        ("later", lambda cell: _bps(cell.later_1m_bps)),
         ("marked", lambda cell: "" if cell.marked_5m_pct is None else f"{cell.marked_5m_pct:.0f} %"),
         ("attempts", lambda cell: str(cell.attempts)),
     )
@@ -99,6 +110,25 @@ def table(cells: Iterable[Cell]) -> str:
     rows.insert(1, ["-" * width for width in widths])
     lines = (" | ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def _within(copies: Sequence[Copy]) -> float | None:
+    """Half of a 95 % interval about the filled share of the dollars; None for a single block.
+
+    Prints come in bursts that meet one and the same book, so what counts is how much the blocks of half a minute of a
+    token differ: the jackknife that leaves out each of them in turn.
+    """
+    blocks: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+    for copy in copies:
+        leader = copy.given.leader
+        blocks[leader.token, leader.ms // _BLOCK_MS].append(float(filled_fraction(copy)))
+    if len(blocks) < 2:
+        return None
+    total = sum(map(sum, blocks.values()))
+    without = [(total - sum(block)) / (len(copies) - len(block)) for block in blocks.values()]
+    mean = statistics.fmean(without)
+    variance = (len(without) - 1) / len(without) * sum((one - mean) ** 2 for one in without)
+    return round(_NORMAL_95 * math.sqrt(variance) * _PERCENT, 1)
 
 
 def _mark_out(fills: Iterable[Bought], after_s: int) -> float | None:

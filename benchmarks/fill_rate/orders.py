@@ -61,9 +61,10 @@ class Assignment:
 
 @dataclass(slots=True)
 class Bought:
-    """A fill, and the mid so many seconds after it, as far as it is recorded."""
+    """A fill, and the mid so many seconds after it, as far as it is recorded. `is_later`: than the order's arrival."""
 
     at_ms: int
+    is_later: bool
     role: str
     price: Decimal
     shares: Decimal

@@ -19,6 +19,7 @@ from typing import Any, Final
 from benchmarks.fill_rate.figures import Cell, cell_of, table
 from benchmarks.fill_rate.orders import Conditions
 from benchmarks.fill_rate.play import WAYS, Play, Stake, prints_to_copy, sampled
+from tests.support.recordings import SHARED
 from tests.support.tool import SoFar, add_json, conduct, not_negative, parser, positive, tell, whole
 from worker import after
 from worker.orders.policy import DecisionPolicy
@@ -27,7 +28,6 @@ from worker.sandbox.errors import SandboxError
 from worker.sandbox.exchange.recording import Recording
 from worker.settings import PendingSettings, RetakeSettings, SignalSettings
 
-RECORDING: Final = Path(__file__).resolve().parents[3] / "shared" / "data" / "book_nhl_20260607"
 _TOLD_EVERY_S: Final = 60  # of the recording
 _ABOUT: Final = """\
 How much of real prints a copy would have filled, order type by order type, with what it cost and what it was worth
@@ -48,8 +48,10 @@ what is assumed:
 
 columns:
   any %, full %, dollars %   of the signals: filled at all, filled but for dust; of the dollars that were bet: filled
+  ±                          95 % of the latter, over blocks of half a minute of a token: prints of a burst meet one book
   slippage, fee              of what was filled, in basis points: above the leader's price; paid to the exchange
   1 min, 5 min               the mid so long after the fill, against its price, in basis points: below 0 it was too dear
+  later                      the 1 min of what was not filled when the order came, but by waiting
   marked                     of the filled dollars: those whose five minutes are recorded
   attempts                   orders sent"""
 
@@ -187,13 +189,13 @@ def _options() -> argparse.ArgumentParser:
     _add(options, "--delay-s", 1.0, seconds, "From the print to the copy on the book")
     _add(options, "--reach-s", 0.1, seconds, "From a look at the book to the further attempt on it")
     _add(options, "--future-s", 2.0, seconds, "Copy prints with at least so much of the recording after them")
-    _add(options, "--follow-s", 180.0, seconds, "Follow each copy for so long")
+    _add(options, "--follow-s", 420.0, seconds, "Follow each copy for so long")
     _add(
         options,
         "--max-age-s",
-        60.0,
+        PendingSettings().max_age_s,
         seconds,
-        f"pending.max_age_s, {PendingSettings().max_age_s:g} by default; that takes --follow-s 420: reprice what was left behind for so long",
+        "pending.max_age_s: reprice what was left behind for so long",
     )
     _add(
         options,
@@ -213,7 +215,7 @@ def _options() -> argparse.ArgumentParser:
     _add(
         options,
         "--recording",
-        RECORDING,
+        SHARED,
         Path,
         "A folder with events.csv.gz and tokens.json (default: the shared one)",
     )
