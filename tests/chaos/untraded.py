@@ -25,6 +25,7 @@ _BY_FAULT = {
     SkipReason.EXCHANGE_RESTARTING: FaultName.RESTARTING,
     SkipReason.EXCHANGE_POST_ONLY: FaultName.POST_ONLY,
     SkipReason.EXCHANGE_CANCEL_ONLY: FaultName.CANCEL_ONLY,
+    SkipReason.EXCHANGE_THROTTLED: FaultName.RATE_LIMITED,
 }
 # Every kill and every pause takes a lease away, and what was known of a balance with it.
 _BY_KILLS = frozenset({SkipReason.LEASE_LOST, SkipReason.WALLET_BALANCE_UNKNOWN})

@@ -233,6 +233,7 @@ def test_a_limiter_that_shows_its_headers_did_not_admit_the_order() -> None:
     limited = Answer(429, error="Too Many Requests", limiter_headers=True, retry_after_s=Decimal(2))
     outcome = classify(limited, first_send=True)
     assert (outcome.kind, outcome.reason, outcome.retry_after_s) == (K.NOT_SENT, R.RATE_LIMITED, Decimal(2))
+    assert outcome.venue is SkipReason.EXCHANGE_THROTTLED
 
 
 def test_the_limiters_headers_say_nothing_of_an_answer_that_is_no_429() -> None:

@@ -68,6 +68,7 @@ class Situation:
     along: str = ""  # done in the transaction that inserts it
     meanwhile: str = ""  # done while its claim waits for a lock
     door: Mode | FaultName | None = None  # what the exchange does to the wallet's orders
+    door_times: int | None = 1  # how many of them a fault strikes; None: all
 
     @property
     def strategy_id(self) -> str:
@@ -244,6 +245,10 @@ THE_DOOR = (
     Situation(R.EXCHANGE_POST_ONLY, Told.VALUE, purse=Purse.FIVE, door=Mode.POST_ONLY),
     Situation(R.EXCHANGE_CANCEL_ONLY, Told.VALUE, purse=Purse.MAIN, door=Mode.CANCEL_ONLY),
     Situation(R.EXCHANGE_DISABLED, Told.VALUE, purse=Purse.MAIN, door=Mode.DISABLED),
+    # The last one: it strikes everybody from then on.
+    Situation(
+        R.EXCHANGE_THROTTLED, Told.VALUE, purse=Purse.MAIN, door=FaultName.RATE_LIMITED, door_times=None
+    ),
 )
 
 SITUATIONS: Final = (

@@ -184,7 +184,7 @@ class Stage:
         if isinstance(one.door, Mode):
             await exchange.enter(one.door)
         elif one.door is not None:
-            await exchange.inflict(one.door)
+            await exchange.inflict(one.door, times=one.door_times)
         wallet = self.town.world.wallets[one.purse.value].address
         if one.purse not in self.knocking:
             self.knocking.add(one.purse)

@@ -206,7 +206,7 @@ def _first(answer: Answer) -> Outcome:
         kind = _ACCEPTED.get(answer.status.lower())
         return _outcome(kind, _R.ACCEPTED) if kind else _outcome(_K.AMBIGUOUS, _R.ODD_ANSWER)
     if answer.http_status == 429 and answer.limiter_headers:
-        return _outcome(_K.NOT_SENT, _R.RATE_LIMITED)
+        return replace(_outcome(_K.NOT_SENT, _R.RATE_LIMITED), venue=SkipReason.EXCHANGE_THROTTLED)
     message = answer.error.lower()
     for row in ANSWERS:
         if row.text in message and (not row.statuses or answer.http_status in row.statuses):

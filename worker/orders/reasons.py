@@ -297,6 +297,13 @@ class SkipReason(StrEnum):
         Backoff.SLOW,
         Expiry.BACKFILL,
     )
+    EXCHANGE_THROTTLED = (
+        "exchange_throttled",
+        Stage.VENUE,
+        "The exchange's budget of orders for the wallet is used up for now.",
+        Backoff.QUICK,
+        Expiry.BACKFILL,
+    )
     GEOBLOCKED = (
         "geoblocked",
         Stage.VENUE,
