@@ -21,6 +21,8 @@ from tests.database import capital_run
 from tests.feed import run as feed_faults
 from tests.feed import soak
 from tests.mutation import run as mutants
+from tests.resting import run as reprice
+from tests.soak import run as mixed_soak
 from tests.support.tool import SoFar, conduct
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +30,9 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "chaos": chaos.main,
     "chaos-controls": controls.main,
     "feed-faults": feed_faults.main,
+    "reprice": reprice.main,
     "soak": soak.main,
+    "soak --mixed": mixed_soak.main,
     "mutants": mutants.main,
     "backlog": backlog.main,
     "idle": idle.main,
@@ -83,7 +87,10 @@ def _ended(verb: str, *arguments: str) -> int | str | None:
         ("feed-faults", "--control", "sunshine", "--list"),
         ("mutants", "--jobs", "0", "1 or more"),
         ("mutants", "--only", "holdings", "--list"),
+        ("reprice", "--orders", "1", "2 or more"),
         ("soak", "--signals", "-1", "1 or more"),
+        ("soak --mixed", "--minutes", "0", "minutes above 0"),
+        ("soak --mixed", "--plant", "roses", "--list"),
         ("soak", "--strategies", "1", "2 or more"),
         ("backlog", "--rows", "-1", "1 or more"),
         ("backlog", "--poison", "5001", "no more than --rows, 5000"),
@@ -112,9 +119,9 @@ def test_what_is_not_allowed_is_refused_by_option_and_value(
 @pytest.mark.parametrize("verb", MAINS)
 def test_the_help_speaks_of_make_and_of_exit_codes(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _ended(verb, "--help") == 0
-    text = capsys.readouterr().out
-    assert text.startswith(f"usage: make {verb} ")
-    assert all(part in text for part in ("how long it takes", f"  make {verb}", "130  interrupted"))
+    text, target = capsys.readouterr().out, verb.split()[0]
+    assert text.startswith(f"usage: make {target} ")
+    assert all(part in text for part in ("how long it takes", f"  make {target}", "130  interrupted"))
 
 
 @pytest.mark.parametrize("verb", ["chaos", "feed-faults"])
