@@ -184,6 +184,7 @@ def test_an_exit_gives_no_share_that_is_not_settled_and_reserves_no_dollar(
     assert 0 < plan.reservation.shares <= case.held.settled_shares <= case.held.unsold_shares
     assert plan.reservation.shares == plan.amounts.shares
     assert plan.reservation.usd == plan.bet_usd == 0
+    assert "bet_usd" not in plan.snapshot
 
 
 @given(plans())

@@ -19,6 +19,7 @@ from worker.execution.doors import Closed
 from worker.execution.submit import Executed, Lane, NotSent, Submitter
 from worker.execution.wallets import Wallets
 from worker.handlers.decisions import DecisionWriter
+from worker.handlers.deferrals import Deferrals
 from worker.handlers.intake import Intake, Item, LaneName, Pair, PairKey, insert_time
 from worker.handlers.judge import WORDS_MOST, Case, Judge
 from worker.handlers.strategies import Strategies
@@ -31,7 +32,7 @@ from worker.orders.reasons import SkipReason
 from worker.orders.signal import Malformed, Signal, parse_signal
 from worker.orders.skips import Skip
 from worker.orders.strategy import InvalidStrategy, Strategy
-from worker.orders.terms import Mode, OrderId, OrderType, WalletAddress
+from worker.orders.terms import Mode, OrderId, OrderType, Side, WalletAddress
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,7 @@ class SignalHandler:
         self._desk = desk
         # Pair -> when it was settled. Only for a moment: the database is the memory, and it may be restored.
         self._settled: OrderedDict[tuple[PairKey, Mode], float] = OrderedDict()
+        self._deferrals = Deferrals()
 
     async def run(self) -> None:
         """Serve pairs for ever, as many side by side as the intake has places."""
@@ -236,7 +238,11 @@ class SignalHandler:
                     answer=result.answer,
                     state=result.state,
                     limit_price=plan.limit_price,
-                    bet_usd=plan.bet_usd,
+                    **(
+                        {"bet_usd": plan.bet_usd}
+                        if plan.side is Side.BUY
+                        else {"shares": plan.amounts.shares}
+                    ),
                 )
                 self._time(pair)
                 self._settle(pair.key, mode)
@@ -278,14 +284,18 @@ class SignalHandler:
     def _say(self, decided: Decided, **facts: object) -> None:
         """The canonical line: one per decision, with everything that explains it.
 
-        A pair that is put off for the same reason as before is no news: its tries are kept in the ledger.
+        A pair that is put off for the same reason as before is no news: its tries are kept in the ledger. Nor are those
+        that a closed door puts off in crowds.
         """
         pair, word = decided.pair, decided.reason.value if decided.reason else ""
         before = pair.deferral
-        again = decided.outcome is Outcome.DEFERRED and before is not None and before.word == word
+        is_news = True
+        if decided.outcome is Outcome.DEFERRED and decided.reason is not None:
+            again = before is not None and before.word == word
+            is_news = not again and self._deferrals.is_news(decided.reason, pair.strategy_id)
         self._desk.metrics.decisions.labels(pair.strategy_id, decided.outcome, word).inc()
         elapsed_s = self._desk.clock.monotonic() - pair.item.received.monotonic_s
-        (log.debug if again else log.info)(
+        (log.info if is_news else log.debug)(
             "order.decided",
             outcome=decided.outcome,
             **({"reason": word} if word else {}),

@@ -177,7 +177,7 @@ def _plan(case: _Case, seen: dict[str, str]) -> Plan:
     if side is Side.BUY:
         seen.update(bet_seen(wallet, evidence, case.capital))
         bet = _require(bet_usd(wallet, strategy, evidence, case.capital))
-    seen["bet_usd"] = plain(bet)
+        seen["bet_usd"] = plain(bet)
 
     _refuse(guards.tradable(market))
     token = _require(_token(signal, market))

@@ -155,10 +155,12 @@ class Pair:
         if order is None:
             return
         spent = f"{usd(order.get('executed_size_usd'))} at {said(order.get('executed_price'))}, "
+        # A sale is of shares, which its attempts tell: it bets nothing.
+        asked = "sale" if order.get("side") == "SELL" else f"bet {usd(order.get('signal_size_usd'))}"
         yield line(
             "order",
-            f"{said(order.get('status'))}: {spent if order.get('executed_price') else ''}bet "
-            f"{usd(order.get('signal_size_usd'))} at {said(order.get('signal_price'))}, slippage "
+            f"{said(order.get('status'))}: {spent if order.get('executed_price') else ''}"
+            f"{asked} at {said(order.get('signal_price'))}, slippage "
             f"{said(order.get('slippage_bps'))} bps, outcome {said(order.get('outcome'))}"
             + (f"; {order['rejection_reason']}" if order.get("rejection_reason") else ""),
         )

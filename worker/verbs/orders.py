@@ -11,7 +11,7 @@ from worker.database.reports import OrderChoice, Reports
 from worker.database.values import Row, flag_of, rows_of, text_of
 from worker.orders.terms import Mode, StrategyId
 from worker.verbs.names import known_strategy
-from worker.verbs.words import Part, clock_time, columns, line, said, seconds, usd
+from worker.verbs.words import NOTHING, Part, clock_time, columns, line, said, seconds, usd
 
 _TITLE_MOST = 32
 _ID_DIGITS = 8
@@ -79,7 +79,7 @@ def _cells(order: Row) -> tuple[str, ...]:
         said(order.get("ft_order_id"))[:_ID_DIGITS],
         f"{said(order.get('order_type'))} {said(order.get('side'))} {said(order.get('token_label'))}",
         said(order.get("market_title"))[:_TITLE_MOST],
-        usd(order.get("signal_size_usd")),
+        NOTHING if order.get("side") == "SELL" else usd(order.get("signal_size_usd")),
         usd(order.get("executed_size_usd")),
         said(order.get("executed_price") or order.get("limit_price")),
         text_of(order, "status"),
