@@ -46,6 +46,7 @@ class Cell:
     mark_out_1m_bps: float | None
     mark_out_5m_bps: float | None
     later_1m_bps: float | None  # of what was not filled at once
+    later_marked: int  # that many fills
     marked_5m_pct: float | None  # of the filled dollars: those whose five minutes are recorded
 
     @property
@@ -57,6 +58,7 @@ class Cell:
 def cell_of(stake: Stake, way: Way, copies: Sequence[Copy]) -> Cell:
     fills = [(copy, fill) for copy in copies for fill in copy.fills]
     one_minute, five_minutes = MARKED_AFTER_S
+    later = [fill for _, fill in fills if fill.is_later and one_minute in fill.mids]
     marked = [fill for _, fill in fills if five_minutes in fill.mids]
     return Cell(
         order_type=way.order_type.value,
@@ -76,7 +78,8 @@ def cell_of(stake: Stake, way: Way, copies: Sequence[Copy]) -> Cell:
         fee_bps=_mean((fill, fill.fee_usd / fill.usd) for _, fill in fills),
         mark_out_1m_bps=_mark_out((fill for _, fill in fills), one_minute),
         mark_out_5m_bps=_mark_out((fill for _, fill in fills), five_minutes),
-        later_1m_bps=_mark_out((fill for _, fill in fills if fill.is_later), one_minute),
+        later_1m_bps=_mark_out(later, one_minute),
+        later_marked=len(later),
         marked_5m_pct=_pct(_usd(marked), _usd(fill for _, fill in fills)) if fills else None,
     )
 
