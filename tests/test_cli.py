@@ -223,6 +223,9 @@ def test_flags_of_the_backfill_that_cannot_be_meant_are_told_with_the_way_out(
         (("orders", "--open", "--failed"), "give one of them"),
         (("status", "--watch", "--json"), "without it"),
         (("audit", "--since", "yesterday"), "say how far back"),
+        (("audit", "--since", "2999-01-01T00:00:00Z"), "has not come yet"),
+        (("orders", "--since", "2999-01-01T00:00:00Z"), "has not come yet"),
+        (("resolve", "0xabcdef", "--as", "lost", "--reason", "why"), "without a terminal add --yes"),
         (("feed", "--since", "2026-11-20T00:00:00Z"), "such as 10m or 1h"),
     ],
 )
@@ -351,6 +354,22 @@ async def test_a_backfill_of_nothing_says_so_in_figures_and_one_of_an_unknown_st
     refused = await shell("run", "--backfill-only", "--strategy", "LT_NONE")
     assert refused.code is ExitCode.USAGE
     assert "--strategy LT_NONE is no active strategy of lt_strategies: There are none" in refused.sentence
+
+
+# --- looks --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_feed_of_a_misspelt_strategy_is_an_error_and_a_status_without_a_terminal_is_plain(
+    shell: Shell, supabase: SupabaseSandbox
+) -> None:
+    shell.point_at(supabase)
+    await _follow_with_a_stop_loss(supabase)
+    refused, plain = await asyncio.gather(shell("feed", "--strategy", "LT_ON"), shell("status"))
+    assert (refused.code, refused.stdout) == (ExitCode.USAGE, "")
+    named = "is no strategy of lt_strategies: did you mean LT_ONE? There are LT_ONE."
+    assert f"--strategy LT_ON {named}" in refused.sentence
+    assert "\x1b" not in plain.stdout
+    assert "LT_ONE" in plain.stdout
 
 
 # --- check --------------------------------------------------------------------------------------------------------
