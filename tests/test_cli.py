@@ -26,7 +26,6 @@ from worker.sandbox.supabase import SupabaseSandbox
 
 pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
-EXIT_CODES = Path(__file__).parents[1] / "docs" / "exit-codes.md"
 WALLET = account_of().wallet
 ONE_WALLET = f'[[wallets]]\naddress = "{WALLET}"\nkey = "env:WALLET_MAIN"\n'
 LIVE = 'mode = "live"\n'
@@ -436,25 +435,3 @@ async def _follow_with_a_stop_loss(supabase: SupabaseSandbox) -> None:
             select 'LT_ONE', wallet_id, id, '0x' || repeat('11', 20), 'One', true, 5 from paper, somebody
             """
         )
-
-
-# --- the contract -------------------------------------------------------------------------------------------------
-
-
-def documented() -> dict[int, bool]:
-    """Exit code -> whether systemd restarts after it, from the table."""
-    rows = re.findall(
-        r"^\| (\d+) \|[^|]*\| (yes|no) \|", EXIT_CODES.read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
-    return {int(code): restarts == "yes" for code, restarts in rows}
-
-
-def test_the_documented_exit_codes_are_the_ones_there_are() -> None:
-    assert set(documented()) == {int(code) for code in ExitCode}
-
-
-def test_systemd_restarts_after_exactly_what_the_document_says() -> None:
-    unit = (EXIT_CODES.parents[1] / "systemd" / "polycopy-worker.service").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, flags=re.MULTILINE)
-    final = {code for code, restarts in documented().items() if not restarts and code != ExitCode.OK}
-    assert {int(code) for code in line.split()} == final
