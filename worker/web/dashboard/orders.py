@@ -8,7 +8,7 @@ from typing import Any, Final
 from nicegui import ui
 
 from worker.web.dashboard.drawn import columns
-from worker.web.dashboard.frame import panel
+from worker.web.dashboard.frame import hint, panel
 from worker.web.dashboard.look import Choice
 from worker.web.dashboard.tape import Tape
 from worker.web.dashboard.words import fill_sentence, no_row, order_row
@@ -44,8 +44,9 @@ _MARKET: Final = """
 </q-td>
 """
 _EMPTY: Final = (
-    "Nothing happened lately. The next signal that is inserted for a strategy shows here within a second."
+    "Nothing happened lately. The next signal for a strategy shows here within a second of its insert."
 )
+_NO_MATCH: Final = "Nothing that happened lately is like that: choose everything, or clear the filter."
 
 
 class OrdersPanel:
@@ -71,17 +72,22 @@ class OrdersPanel:
                     .props('dense outlined clearable aria-label="Filter by word"')
                     .classes("grow")
                 )
+            self._empty = hint(_EMPTY)
             self._table = (
                 ui.table(rows=[], columns=_COLUMNS, row_key="key")
                 .classes("w-full max-h-[34rem] xl:max-h-none xl:h-0 xl:min-h-[30rem] xl:grow")
-                .props(f'dense flat wrap-cells virtual-scroll-sticky-size-start=28 no-data-label="{_EMPTY}"')
+                .props("dense flat wrap-cells")
             )
             self._table.add_slot("body-cell-status", _STATUS)
             self._table.add_slot("body-cell-market", _MARKET)
 
     def show(self) -> None:
         """As the tape stands, through the filters."""
-        rows = list(self._filtered(self._rows()))[:_SHOWN]
+        known = self._rows()
+        rows = list(self._filtered(known))[:_SHOWN]
+        self._empty.set_text(_NO_MATCH if known else _EMPTY)
+        self._empty.set_visibility(not rows)
+        self._table.set_visibility(bool(rows))
         if rows != self._shown:
             self._shown = rows
             self._table.rows = rows

@@ -12,8 +12,8 @@ from worker.web.dashboard.look import Figures
 
 Draw = Callable[[Sequence[Row]], charts.Options]
 
-_EMPTY: Final = "No signal came in this time. A longer window is chosen above."
-_NO_ORDERS: Final = "No order was placed in this time. Why signals were skipped stands beside."
+_EMPTY: Final = "No signal came in this time: choose a longer window above."
+_NO_ORDERS: Final = "No order was placed in this time: why signals were skipped stands below."
 _NOT_SENT: Final = "No order was sent in this time."
 
 

@@ -77,10 +77,11 @@ class _Card:
         latched = own & {"kill", "freeze"} or one.get("breaker_active")
         self._money: dict[str, ui.label] = {}
         with ui.column().classes("w-full gap-1 pt-2 border-t border-slate-400/25"):
-            with ui.row().classes("w-full items-center gap-2"):
-                ui.label(f"{strategy_id} ({text_of(one, 'mode')})").classes("text-sm font-medium")
-                badge(text_of(one, "standing")).mark(f"standing-{strategy_id}")
-                self._open = ui.label().classes("text-xs muted grow")
+            with ui.row().classes("w-full items-center gap-2 no-wrap"):
+                with ui.row().classes("grow items-center gap-x-2 gap-y-0 min-w-0"):
+                    ui.label(f"{strategy_id} ({text_of(one, 'mode')})").classes("text-sm font-medium")
+                    badge(text_of(one, "standing")).mark(f"standing-{strategy_id}")
+                    self._open = ui.label().classes("text-xs muted")
                 switches.button(ControlAction.RESUME if "pause" in own else ControlAction.PAUSE, strategy_id)
                 switches.button(ControlAction.ARM if latched else ControlAction.KILL, strategy_id)
             with ui.element("div").classes("w-full grid grid-cols-3 gap-x-3 gap-y-1"):

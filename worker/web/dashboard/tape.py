@@ -90,6 +90,7 @@ class Tape:
                             break
             except WorkerError as error:
                 await self._fail(error)
+            await asyncio.sleep(_BREATH_S)  # a feed that is closed for good lets everybody go at once
 
     async def _read(self) -> None:
         while True:
