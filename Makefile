@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost fill-rate capital rules mutants check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost fill-rate capital rules mutants browser check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -29,7 +29,7 @@ $(READY): pyproject.toml uv.lock package.json package-lock.json
 demo: $(READY) ## the whole world on this machine: make demo ARGS="--signals 60 --rate 10 --json"
 	@$(BIN)/polycopy-worker demo $(ARGS)
 
-test: check unit ## everything that CI runs
+test: check unit ## everything that CI runs, but for the browser
 
 unit: $(READY) ## the tests alone, on two cores: make unit ARGS="-k pricing -x"
 	@$(BIN)/pytest -n 2 $(ARGS)
@@ -72,6 +72,9 @@ fill-rate: $(READY) ## what copies of recorded prints would have filled, and at 
 
 capital: $(READY) ## capital under random walks, beside an independent model: make capital ARGS="--walks 20 --steps 1000 --json"
 	@$(BIN)/python -m tests.database.capital_run $(ARGS)
+
+browser: $(READY) ## the dashboard in a real Chromium: make browser ARGS="-k paused", CHROMIUM=path, SCREENS=folder for pictures
+	@CHROMIUM=$${CHROMIUM:-chromium} $(BIN)/pytest -n 0 tests/browser $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """A real Chromium before the production `web`, and behind that a whole small world: `make browser`.
 
-It runs where BROWSER names the browser; the default suite leaves it out. With SCREENS=folder it takes pictures.
+It runs where CHROMIUM names the browser; the default suite leaves it out. With SCREENS=folder it takes pictures.
 """
 
 import os
@@ -29,7 +29,7 @@ _EXPECTED = ("WebSocket", "net::ERR_CONNECTION_REFUSED", "Failed to load resourc
 @pytest.fixture(scope="session")
 def browser_path() -> str:
     """Skips where none is asked for, and says which one is missing where one is."""
-    asked = os.environ.get("BROWSER", "")
+    asked = os.environ.get("CHROMIUM", "")
     if not asked:
         pytest.skip("needs a browser: run `make browser`")
     path = shutil.which(asked)
