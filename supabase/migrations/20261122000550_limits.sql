@@ -7,6 +7,8 @@
 -- Whatever of an attempt may still move is in reach of this: open, or closed at some recent time, or traded after that.
 create index if not exists lt_order_attempts_recent_idx
   on public.lt_order_attempts (strategy_id, mode, greatest(coalesce(closed_at, 'infinity'), late_at));
+create index if not exists lt_orders_placed_idx
+  on public.lt_orders (strategy_id, (coalesce(order_placed_at, created_at)));
 
 create index if not exists lt_orders_open_sales_idx
   on public.lt_orders (strategy_id, condition_id) where outcome = 'OPEN' and side = 'SELL';
@@ -25,7 +27,7 @@ $$;
 create or replace function public.lt_spent_today_usd(for_strategy_id text, in_mode text)
 returns numeric
 language plpgsql stable security invoker set search_path = ''
-  set enable_seqscan = off set jit = off set max_parallel_workers_per_gather = 0
+  set enable_seqscan = off set enable_indexonlyscan = off set jit = off set max_parallel_workers_per_gather = 0
 as $$
 declare
   today timestamptz := public.lt_today();
@@ -47,9 +49,7 @@ begin
     select coalesce(sum(case when o.status = 'PENDING' then o.signal_size_usd else coalesce(
       o.executed_size_usd, case when o.status in ('FILLED', 'PARTIAL') then o.signal_size_usd end, 0) end), 0)
     from public.lt_orders o
-    -- Made before it was placed, and not for long.
-    where o.strategy_id = for_strategy_id and o.created_at >= today - interval '1 day'
-      and coalesce(o.order_placed_at, o.created_at) >= today and o.side = 'BUY'
+    where o.strategy_id = for_strategy_id and coalesce(o.order_placed_at, o.created_at) >= today and o.side = 'BUY'
       and coalesce(o.is_shadow, false) = (in_mode = 'paper') and not coalesce(o.is_force_test, false)
       and not exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id));
 end

@@ -1,5 +1,15 @@
 -- How a worker finds out that something is wrong: with the schema, with the feed, or that it is not alone.
 
+-- {} -> {now}: what a connection is kept open with, because it asks for nothing.
+create or replace function public.lt_clock()
+returns jsonb
+language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+as $$
+begin
+  return jsonb_build_object('now', clock_timestamp());
+end
+$$;
+
 -- {now, schema_version, role, problems: [{thing, problem, fix}]}: what must be right before money moves.
 create or replace function public.lt_worker_check(p_mode text)
 returns jsonb

@@ -142,10 +142,7 @@ class SupabaseDatabase:
 
         Raises what `rpc` raises.
         """
-        calls = (
-            self.rpc("lt_worker_check", {"p_mode": "paper"})
-            for _ in range(min(connections, self._timing.max_connections))
-        )
+        calls = (self.rpc("lt_clock", {}) for _ in range(min(connections, self._timing.max_connections)))
         for result in await asyncio.gather(*calls, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
