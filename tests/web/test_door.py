@@ -15,7 +15,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def filled(path: str) -> str:
-    return path.replace("{strategy_id}", "LT_ONE").replace("{action}", "kill")
+    return path.replace("{strategy_id}", "LT_ONE")
 
 
 async def statuses(site: Site, *, writes: bool, headers: dict[str, str]) -> dict[str, int]:

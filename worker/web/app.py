@@ -26,6 +26,8 @@ from worker.web.door import Door, Threshold, Unauthorised, may_act, may_read
 from worker.web.hub import FeedHub
 
 PREFIX: Final = "/api/lt"
+_READS: Final = "reads"
+_ACTS: Final = "acts"
 
 
 def create_app(settings: Settings, reports: Reports) -> FastAPI:
@@ -63,16 +65,26 @@ def create_app(settings: Settings, reports: Reports) -> FastAPI:
 def _add_routes(app: FastAPI) -> None:
     reading, acting = APIRouter(dependencies=[Depends(may_read)]), APIRouter(dependencies=[Depends(may_act)])
     for noun in (audit, diagnostic, orders, feed):
-        reading.include_router(noun.router, prefix=PREFIX, tags=["reads"])
+        reading.include_router(noun.router, prefix=PREFIX, tags=[_READS])
     for noun in (sweep, switches):
-        acting.include_router(noun.router, prefix=PREFIX, tags=["acts"])
+        acting.include_router(noun.router, prefix=PREFIX, tags=[_ACTS])
 
     @reading.get("/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:
-        return app.openapi()
+        return _document(app)
 
     app.include_router(reading)
     app.include_router(acting)
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """What may be asked, and what of it without the token."""
+    document = app.openapi()
+    if not app.state.door.reads_need_token:
+        for path in document["paths"].values():
+            for operation in (one for one in path.values() if _READS in one["tags"]):
+                operation["security"] = [{}]
+    return document
 
 
 def _living(hub: FeedHub) -> Any:

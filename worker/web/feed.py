@@ -13,15 +13,18 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import StreamingResponse
 
 from worker.database.values import Row, moment_text
+from worker.errors import WorkerError
 from worker.observe.log import redact
 from worker.orders.numbers import utc_moment
 from worker.web.hub import FeedHub, Told
 from worker.web.kinds import OnlyStrategy, strategy_of, troubles
 
+log = structlog.get_logger(__name__)
 router = APIRouter()
 
 _SNAPSHOT: Final = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?")
@@ -79,9 +82,13 @@ async def _sent(told: AsyncGenerator[Told, None], *, lost: bool) -> AsyncIterato
     yield f"retry: {_COME_BACK_MS}\n\n"
     if lost:
         yield ": that Last-Event-ID is too old, or none of ours: this is another beginning\n\n"
-    async with aclosing(told):
-        async for one in told:
-            yield as_sent(one)
+    try:
+        async with aclosing(told):
+            async for one in told:
+                yield as_sent(one)
+    except WorkerError as error:
+        log.warning("web.feed_broken_off", error=str(error))
+        yield ": the database does not answer: come back with the id of the last event\n\n"
 
 
 def as_sent(told: Told) -> str:

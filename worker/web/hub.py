@@ -22,7 +22,7 @@ from worker.orders.terms import StrategyId
 
 log = structlog.get_logger(__name__)
 
-_PAGES_MOST: Final = 64  # that a follower may lie behind
+_PAGES_MOST: Final = 64
 _REST_MOST_S: Final = 10.0
 _QUIET_S: Final = 15.0
 
@@ -38,8 +38,8 @@ class Told:
 class _Follower:
     """What he has not read yet, the newest last; None: he was let go."""
 
-    def __init__(self) -> None:
-        self._pages: asyncio.Queue[FeedPage | None] = asyncio.Queue(_PAGES_MOST)
+    def __init__(self, behind_most: int) -> None:
+        self._pages: asyncio.Queue[FeedPage | None] = asyncio.Queue(behind_most)
         self.joining = True
 
     def tell(self, page: FeedPage) -> None:
@@ -63,9 +63,11 @@ class _Follower:
 class FeedHub:
     """`run` is a task of its own; `follow` is what each follower reads."""
 
-    def __init__(self, reports: Reports, *, every_s: float) -> None:
+    def __init__(self, reports: Reports, *, every_s: float, behind_most: int = _PAGES_MOST) -> None:
+        """`behind_most`: pages that a follower may lie behind before he is let go."""
         self._reports = reports
         self._every_s = every_s
+        self._behind_most = behind_most
         self._followers: set[_Follower] = set()
         self._asked = asyncio.Event()
         self._closed = False
@@ -110,9 +112,10 @@ class FeedHub:
             first = await self._whole_look(follower)
             if first is None:
                 return
-            begins = cursor or {"from": moment_text(self._reports.database.clock.now() - back)}
-            async for told in self._missed(begins, first, strategy_id):
-                yield told
+            if cursor is not None or back:
+                begins = cursor or {"from": moment_text(self._reports.database.clock.now() - back)}
+                async for told in self._missed(begins, first, strategy_id):
+                    yield told
             yield Told(first.cursor, None)
             async for told in self._heard(follower, strategy_id):
                 yield told
@@ -126,11 +129,13 @@ class FeedHub:
             page = await self._reports.feed(cursor, back=back, strategy_id=strategy_id)
             for event in page.events:
                 yield Told(page.after_event(event), event)
-            cursor, more = page.cursor, page.more
+            # A cursor from within a page leads to the end of that page's look first.
+            more = page.more or (cursor is not None and "upto" in cursor)
+            cursor = page.cursor
 
     @contextmanager
     def _joined(self) -> Iterator[_Follower]:
-        follower = _Follower()
+        follower = _Follower(self._behind_most)
         self._followers.add(follower)
         if self._closed:
             follower.let_go()

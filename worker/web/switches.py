@@ -4,35 +4,39 @@ A switch is a row of `lt_controls`: every claim asks for it inside its transacti
 a second, so an answer means that nothing is claimed any more.
 """
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Path
 from fastapi.exceptions import HTTPException
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from worker.database.controls import ControlAction, ControlScope
 from worker.database.reports import Reports
-from worker.database.values import flag_of, plain_text, rows_of, text_of
-from worker.errors import UsageError
+from worker.database.values import flag_of, plain_text, text_of
 from worker.orders.terms import Mode, StrategyId
 from worker.web.kinds import Answer, Asked, StrategyName, troubles
 
 router = APIRouter()
 
-_SETS: Final = frozenset({ControlAction.PAUSE, ControlAction.KILL})
-_Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]
-Action = Annotated[
-    ControlAction, Path(description="`resume` takes a pause back, `arm` a kill and a tripped breaker.")
+_Reason = Annotated[str, Field(max_length=500, pattern=r"\S", examples=["too many losses"])]
+_Actor = Annotated[
+    str, Field(max_length=80, description="Who asks: it is written down.", examples=["night shift"])
 ]
+Name = Annotated[StrategyName, Path()]
 
 
-class Wish(Answer):
-    """`reason`: stands beside the switch, and beside every signal that it skips; `pause` and `kill` need it."""
+class Stop(Answer):
+    """`reason`: stands beside the switch, and beside every signal that it skips."""
 
-    reason: Annotated[_Words, Field(examples=["too many losses"])] = ""
-    actor: Annotated[
-        _Words, Field(description="Who asks: it is written down.", examples=["night shift"], max_length=80)
-    ] = "api"
+    reason: _Reason
+    actor: _Actor = "api"
+
+
+class GoOn(Answer):
+    actor: _Actor = "api"
+
+
+_Optional = Annotated[GoOn | None, Body()]
 
 
 class Held(Answer):
@@ -64,48 +68,81 @@ class Turned(Answer):
     strategies: list[Standing]
 
 
-@router.post("/strategies/{strategy_id}/{action}", responses=troubles(404))
-async def switch_strategy(
-    asked: Asked,
-    strategy_id: Annotated[StrategyName, Path()],
-    action: Action,
-    wish: Annotated[Wish | None, Body()] = None,
+@router.post("/pause", responses=troubles())
+async def pause(asked: Asked, stop: Stop) -> Turned:
+    """No new orders until `resume`, whichever worker trades. What rests on the book stays there."""
+    return await turn(asked, ControlAction.PAUSE, None, actor=stop.actor, reason=stop.reason)
+
+
+@router.post("/resume", responses=troubles())
+async def resume(asked: Asked, go_on: _Optional = None) -> Turned:
+    """Take the pause of everything back. What stops one strategy or wallet alone stays."""
+    return await turn(asked, ControlAction.RESUME, None, actor=_actor(go_on))
+
+
+@router.post("/kill", responses=troubles())
+async def kill(asked: Asked, stop: Stop) -> Turned:
+    """No new orders until somebody arms again: for when something is wrong. `resume` does not lift it."""
+    return await turn(asked, ControlAction.KILL, None, actor=stop.actor, reason=stop.reason)
+
+
+@router.post("/arm", responses=troubles())
+async def arm(asked: Asked, go_on: _Optional = None) -> Turned:
+    """Take the kill of everything back. Tripped breakers are armed one strategy at a time."""
+    return await turn(asked, ControlAction.ARM, None, actor=_actor(go_on))
+
+
+@router.post("/strategies/{strategy_id}/pause", responses=troubles(404))
+async def pause_strategy(asked: Asked, strategy_id: Name, stop: Stop) -> Turned:
+    """No new orders of this strategy until `resume`: each signal meanwhile is skipped as `strategy_paused`."""
+    return await turn(
+        asked, ControlAction.PAUSE, StrategyId(strategy_id), actor=stop.actor, reason=stop.reason
+    )
+
+
+@router.post("/strategies/{strategy_id}/resume", responses=troubles(404))
+async def resume_strategy(asked: Asked, strategy_id: Name, go_on: _Optional = None) -> Turned:
+    """Take the strategy's pause back. A kill, a tripped breaker and the pause of everything stay, and are told."""
+    return await turn(asked, ControlAction.RESUME, StrategyId(strategy_id), actor=_actor(go_on))
+
+
+@router.post("/strategies/{strategy_id}/kill", responses=troubles(404))
+async def kill_strategy(asked: Asked, strategy_id: Name, stop: Stop) -> Turned:
+    """No new orders of this strategy until somebody arms it."""
+    return await turn(
+        asked, ControlAction.KILL, StrategyId(strategy_id), actor=stop.actor, reason=stop.reason
+    )
+
+
+@router.post("/strategies/{strategy_id}/arm", responses=troubles(404))
+async def arm_strategy(asked: Asked, strategy_id: Name, go_on: _Optional = None) -> Turned:
+    """Take the strategy's kill or freeze back, and arm its breaker if that has tripped: it counts from what is left."""
+    return await turn(asked, ControlAction.ARM, StrategyId(strategy_id), actor=_actor(go_on))
+
+
+def _actor(go_on: GoOn | None) -> str:
+    return (go_on or GoOn()).actor
+
+
+async def turn(
+    reports: Reports, action: ControlAction, strategy_id: StrategyId | None, *, actor: str, reason: str = ""
 ) -> Turned:
-    """Stop one strategy, or let it go on."""
-    return await turn(asked, action, ControlScope.strategy(StrategyId(strategy_id)), wish or Wish())
-
-
-@router.post("/{action}", responses=troubles())
-async def switch_everything(
-    asked: Asked, action: Action, wish: Annotated[Wish | None, Body()] = None
-) -> Turned:
-    """Stop everything, whichever worker trades it, or let it go on. What stops one strategy alone stays."""
-    return await turn(asked, action, ControlScope.everything(), wish or Wish())
-
-
-async def turn(reports: Reports, action: ControlAction, scope: ControlScope, wish: Wish) -> Turned:
-    """Raises `UsageError` for a stop without a reason, HTTPException 404 where there is no such strategy."""
-    if action in _SETS and not wish.reason:
-        raise UsageError(f"{action} needs its reason: whoever finds it later reads it.")
+    """`strategy_id` None: everything. Raises HTTPException 404 where there is no such strategy."""
+    scope = ControlScope.everything() if strategy_id is None else ControlScope.strategy(strategy_id)
     before = await reports.switchboard(scope)
-    single = scope != ControlScope.everything()
-    if single and not before:
-        raise HTTPException(404, f"There is no strategy {scope.text.partition(':')[2]!r:.80}.")
-    actor = plain_text(wish.actor or "api")
-    switched = await reports.switch(action, scope, reason=plain_text(wish.reason), actor=actor)
+    if strategy_id is not None and not before:
+        raise HTTPException(404, f"There is no strategy {strategy_id!r:.80}.")
+    who = plain_text(actor)
+    switched = await reports.switch(action, scope, reason=plain_text(reason), actor=who)
     armed = []
-    if single and action is ControlAction.ARM:
+    if strategy_id is not None and action is ControlAction.ARM:
         for one in (each for each in before if flag_of(each, "breaker_active")):
-            strategy_id = StrategyId(text_of(one, "strategy_id"))
-            await reports.arm(strategy_id, Mode(text_of(one, "mode")), actor=actor)
+            await reports.arm(strategy_id, Mode(text_of(one, "mode")), actor=who)
             armed.append(strategy_id)
-    after = await reports.switchboard(scope)
     return Turned(
         action=action,
         scope=scope.text,
         changed=switched.changed,
         armed=[*dict.fromkeys(armed)],
-        strategies=[
-            Standing.model_validate({**one, "switches": list(rows_of(one, "switches"))}) for one in after
-        ],
+        strategies=[Standing.model_validate(one) for one in await reports.switchboard(scope)],
     )
