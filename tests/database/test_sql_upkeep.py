@@ -95,7 +95,7 @@ async def test_only_trades_of_ones_own_wallets_are_marked(trading: Desk) -> None
 
 
 async def test_the_most_pressing_tokens_come_first_and_a_page_is_a_page(trading: Desk) -> None:
-    for token_id, s_ago in (("1", 62), ("2", 75), ("2", 62)):
+    for token_id, s_ago in (("1", 61), ("2", 70), ("2", 61)):
         await traded(trading, s_ago=s_ago, token_id=token_id)
     assert (await due(trading))[0] == ["2", "1"]
     assert (await due(trading, limit=1))[0] == ["2"]

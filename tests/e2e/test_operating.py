@@ -3,13 +3,16 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import BOTH_MOMENTUM, Town
 from tests.support.eventually import eventually
@@ -20,6 +23,7 @@ from worker.database.reports import OrderChoice, Reports
 from worker.errors import ExitCode
 from worker.orders.terms import Mode, StrategyId
 from worker.sandbox.second_terminal import how_to_look, way_in
+from worker.sandbox.worker_process import WorkerProcess
 from worker.verbs.audit import read_audit
 from worker.verbs.explain import read_story
 from worker.verbs.switches import Order, turn
@@ -28,6 +32,7 @@ pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machin
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "cli-json.md"
 FAST, WHOLE = map(StrategyId, BOTH_MOMENTUM)
+MONITORED = {"POLYCOPY_ENDPOINTS__PORT": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ async def test_switches_take_effect_in_a_running_worker_and_every_question_is_an
     with way_in(town.world.worker_environment()) as script:
         ask = Terminal(script)
         assert all(str(script) in line for line in how_to_look(script)[1:])
-        async with await SupabaseDatabase.open(access) as database, town.worker():
+        async with await SupabaseDatabase.open(access) as database, town.worker(MONITORED) as worker:
             reports = Reports(database, Mode.LIVE)
             paused = await turn(reports, Order(ControlAction.PAUSE, FAST, reason="too hasty"))
             assert [one["standing"] for one in paused.strategies] == ["paused"]
@@ -105,6 +110,7 @@ async def test_switches_take_effect_in_a_running_worker_and_every_question_is_an
             )
             assert "polycopy-worker resume" in " ".join(text.split())
             await _answers_agree(town, reports, executed, [json.loads(line) for line in feed.splitlines()])
+            await _monitor_agrees(town, worker)
 
 
 async def _answers_agree(town: Town, reports: Reports, executed: str, events: list[dict[str, Any]]) -> None:
@@ -123,3 +129,26 @@ async def _answers_agree(town: Town, reports: Reports, executed: str, events: li
     assert len(told) == len(set(told)) == equation["seen"]
     parts = (story["strategies"][0], audit["total"], audit["total"]["orders"], orders["orders"][0], *events)
     assert undocumented((story, audit, orders, *parts)) == set()
+
+
+async def _monitor_agrees(town: Town, worker: WorkerProcess) -> None:
+    """What the worker tells its monitor is what the database says that it did."""
+    (served,) = (line for line in map(json.loads, worker.new_lines()) if line["event"] == "endpoints.served")
+    equation = await town.equation()
+
+    async def counted() -> bool:
+        told = text_string_to_metric_families((await monitor.get("/metrics")).text)
+        (decisions,) = (family for family in told if family.name == "polycopy_decisions")
+        by_outcome = Counter[str]()
+        for sample in decisions.samples:
+            if sample.name.endswith("_total"):
+                by_outcome[sample.labels["outcome"]] += int(sample.value)
+        return all(by_outcome[name] == equation[name] for name in ("executed", "skipped"))
+
+    async with httpx.AsyncClient(base_url=served["url"]) as monitor:
+        await eventually(counted)
+        ready, alive = await monitor.get("/readyz"), await monitor.get("/livez")
+    assert (ready.status_code, ready.json()["phase"], alive.status_code) == (200, "serving", 200)
+    assert {"sweep", "feed", "wallets", "exchange", "tasks", "patterns"} <= {
+        check["name"] for check in ready.json()["checks"]
+    }

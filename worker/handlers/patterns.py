@@ -13,7 +13,7 @@ from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import LaneName
 from worker.observe.health import Health, Level
 from worker.observe.metrics import Metrics
-from worker.orders.patterns import Event, Finding, PatternKind, Subject, Thresholds, find
+from worker.orders.patterns import Event, Finding, Key, PatternKind, Thresholds, find
 from worker.orders.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -43,8 +43,8 @@ class Patterns:
         self._health = health
         self._metrics = metrics
         self._events: deque[Event] = deque(maxlen=_EVENTS_MOST)
-        self._known: dict[tuple[PatternKind, Subject], float] = {}  # since when, monotonic
-        self._told: dict[tuple[PatternKind, Subject], float] = {}
+        self._known: dict[Key, float] = {}  # since when, monotonic
+        self._told: dict[Key, float] = {}
 
     def decided(self, decided: Decided) -> None:
         """Every decision of this process; what was put off is none yet."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NewType
+from typing import NewType, TypeAlias
 
 from worker.orders.lifecycle import AttemptState
 from worker.orders.reasons import SkipReason
@@ -36,9 +36,8 @@ class PatternKind(StrEnum):
     FEED_SILENT = "feed_silent"
 
 
-Subject = NewType(
-    "Subject", str
-)  # what of its kind: a reason, a strategy and mode; "" where there is one only
+Subject = NewType("Subject", str)  # what of its kind: a reason, a strategy and mode
+_ONLY = Subject("")  # there is one of its kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,9 @@ class Thresholds:
         )
 
 
+Key: TypeAlias = tuple[PatternKind, Subject]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`count` of `of` were so."""
@@ -97,7 +99,7 @@ class Finding:
     fix: str
 
     @property
-    def key(self) -> tuple[PatternKind, Subject]:
+    def key(self) -> Key:
         return self.kind, self.subject
 
 
@@ -107,34 +109,36 @@ def find(
     *,
     now_s: float,
     feed_silent_since_s: float | None,
-    known: Collection[tuple[PatternKind, Subject]] = (),
+    known: Collection[Key] = (),
 ) -> list[Finding]:
     """`events`: in the order in which they happened. `feed_silent_since_s`: when the feed last brought a signal, or
     began to listen; None: nobody listens to it.
     """
-    eased = thresholds.eased()
-    found = [
-        *_one_reason(events, thresholds, eased, known),
-        *_killed_in_a_row(events, thresholds, eased, known),
-        *_paper_ahead(events, thresholds, eased, known),
-    ]
+    look = _Look(events, thresholds, known)
+    found = [*_one_reason(look), *_killed_in_a_row(look), *_paper_ahead(look)]
     if feed_silent_since_s is not None:
-        found += _feed_silent(events, thresholds, eased, known, now_s, feed_silent_since_s)
+        found += _feed_silent(look, now_s, feed_silent_since_s)
     return found
 
 
-def _one_reason(
-    events: Sequence[Event],
-    new: Thresholds,
-    eased: Thresholds,
-    known: Collection[tuple[PatternKind, Subject]],
-) -> Iterator[Finding]:
-    last = {one.reason: one for one in events if one.reason is not None and one.reason not in BY_HAND}
-    counts = Counter(one.reason for one in events if one.reason in last)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    events: Sequence[Event]
+    thresholds: Thresholds
+    known: Collection[Key]
+
+    def bar(self, kind: PatternKind, subject: Subject = _ONLY) -> Thresholds:
+        """What this one is held to."""
+        return self.thresholds.eased() if (kind, subject) in self.known else self.thresholds
+
+
+def _one_reason(look: _Look) -> Iterator[Finding]:
+    last = {one.reason: one for one in look.events if one.reason is not None and one.reason not in BY_HAND}
+    counts = Counter(one.reason for one in look.events if one.reason in last)
     total = counts.total()
     for reason, count in counts.items():
         subject = Subject(reason)
-        bar = eased if (PatternKind.ONE_REASON, subject) in known else new
+        bar = look.bar(PatternKind.ONE_REASON, subject)
         if count >= bar.one_reason_least and count > bar.one_reason_share * total:
             yield Finding(
                 PatternKind.ONE_REASON,
@@ -146,22 +150,16 @@ def _one_reason(
             )
 
 
-def _killed_in_a_row(
-    events: Sequence[Event],
-    new: Thresholds,
-    eased: Thresholds,
-    known: Collection[tuple[PatternKind, Subject]],
-) -> Iterator[Finding]:
+def _killed_in_a_row(look: _Look) -> Iterator[Finding]:
     rows: dict[tuple[StrategyId, Mode], list[Event]] = {}
-    for one in events:
+    for one in look.events:
         if one.is_immediate and one.state in _FILLED:
             rows.pop((one.strategy_id, one.mode), None)
         elif one.is_immediate and one.state is AttemptState.KILLED:
             rows.setdefault((one.strategy_id, one.mode), []).append(one)
     for (strategy_id, mode), row in rows.items():
         subject = Subject(f"{strategy_id} {mode}")
-        bar = eased if (PatternKind.KILLED_IN_A_ROW, subject) in known else new
-        if len(row) >= bar.killed_in_a_row:
+        if len(row) >= look.bar(PatternKind.KILLED_IN_A_ROW, subject).killed_in_a_row:
             types = "/".join(sorted({str(one.order_type) for one in row}))
             yield Finding(
                 PatternKind.KILLED_IN_A_ROW,
@@ -174,17 +172,11 @@ def _killed_in_a_row(
             )
 
 
-def _paper_ahead(
-    events: Sequence[Event],
-    new: Thresholds,
-    eased: Thresholds,
-    known: Collection[tuple[PatternKind, Subject]],
-) -> Iterator[Finding]:
-    subject = Subject("")
-    bar = eased if (PatternKind.PAPER_AHEAD, subject) in known else new
+def _paper_ahead(look: _Look) -> Iterator[Finding]:
+    bar = look.bar(PatternKind.PAPER_AHEAD)
     filled: Counter[Mode] = Counter()
     placed: Counter[Mode] = Counter()
-    for one in events:
+    for one in look.events:
         if one.is_immediate and (one.state in _FILLED or one.state in _EMPTY):
             placed[one.mode] += 1
             filled[one.mode] += one.state in _FILLED
@@ -194,7 +186,7 @@ def _paper_ahead(
     if paper - live > bar.paper_ahead_share:
         yield Finding(
             PatternKind.PAPER_AHEAD,
-            subject,
+            _ONLY,
             placed[Mode.LIVE] - filled[Mode.LIVE],
             placed[Mode.LIVE],
             f"paper filled {filled[Mode.PAPER]} of its last {placed[Mode.PAPER]} FAK and FOK orders, live only "
@@ -204,21 +196,13 @@ def _paper_ahead(
         )
 
 
-def _feed_silent(
-    events: Sequence[Event],
-    new: Thresholds,
-    eased: Thresholds,
-    known: Collection[tuple[PatternKind, Subject]],
-    now_s: float,
-    since_s: float,
-) -> Iterator[Finding]:
-    subject = Subject("")
-    bar = eased if (PatternKind.FEED_SILENT, subject) in known else new
-    signals = len({one.ft_order_id for one in events if one.is_fresh and one.at_s > since_s})
+def _feed_silent(look: _Look, now_s: float, since_s: float) -> Iterator[Finding]:
+    bar = look.bar(PatternKind.FEED_SILENT)
+    signals = len({one.ft_order_id for one in look.events if one.is_fresh and one.at_s > since_s})
     if now_s - since_s >= bar.feed_silent_s and signals >= bar.feed_silent_least:
         yield Finding(
             PatternKind.FEED_SILENT,
-            subject,
+            _ONLY,
             signals,
             signals,
             f"{signals} fresh signals came in {round((now_s - since_s) / 60)} minutes, and none of them over the feed: "
