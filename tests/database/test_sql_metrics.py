@@ -25,12 +25,19 @@ def hours_ago(hours: float) -> datetime:
 
 
 async def order(
-    desk: Desk, shares: str | None, *, inserted: float, strategy_id: str = "LT_ONE", order_type: str = "FAK"
-) -> str:
-    """A purchase of 6 dollars that ended, for a signal of so many hours ago; returns its id on the exchange."""
+    desk: Desk,
+    shares: str | None,
+    *,
+    inserted: float,
+    strategy_id: str = "LT_ONE",
+    order_type: str = "FAK",
+    token_id: str = TOKEN,
+) -> None:
+    """A purchase of 6 dollars that ended, for a signal of so many hours ago."""
     signal = await desk.signal(created_at=hours_ago(inserted))
-    claimed = await desk.claim(signal, strategy_id, order={"order_type": order_type})
-    fills = [] if shares is None else [fill(shares)]
+    kind = {"order_type": order_type, "token_id": token_id}
+    claimed = await desk.claim(signal, strategy_id, order=kind)
+    fills = [] if shares is None else [fill(shares, token_id=token_id)]
     times = dict.fromkeys(("sent_at", "answered_at"), datetime.now(UTC).isoformat())
     state = "matched" if fills else "killed"
     await desk.record(claimed["exchange_order_id"], state, closed=True, fills=fills, **times)
@@ -39,20 +46,18 @@ async def order(
         at=hours_ago(inserted),
         id=claimed["lt_order_id"],
     )
-    return str(claimed["exchange_order_id"])
 
 
-async def marked(desk: Desk, exchange_order_id: str, mids: Mapping[float, str]) -> None:
-    """The middle of the book, so many seconds after the trade."""
+async def marked(desk: Desk, token_id: str, mids: Mapping[float, str]) -> None:
+    """The middle of the book, so many seconds after the trade of this token."""
     traded = await desk.row(
-        "select booked_at from public.lt_fills where exchange_order_id = %(id)s", id=exchange_order_id
+        "select matched_at from public.lt_fills where token_id = %(token_id)s", token_id=token_id
     )
     half = Decimal("0.01")
     marks = [
         {
-            "exchange_order_id": exchange_order_id,
-            "token_id": TOKEN,
-            "taken_at": (traded["booked_at"] + timedelta(seconds=after_s)).isoformat(),
+            "token_id": token_id,
+            "taken_at": (traded["matched_at"] + timedelta(seconds=after_s)).isoformat(),
             "best_bid": str(Decimal(mid) - half),
             "best_ask": str(Decimal(mid) + half),
         }
@@ -66,17 +71,17 @@ async def write(desk: Desk) -> None:
     await desk.strategy(order_type="FOK")
     await desk.strategy("LT_TWO", order_type="IOC")
     await desk.ready()
-    first = await order(desk, "12", inserted=0.2)
-    await order(desk, "4", inserted=3.4)
+    await order(desk, "12", inserted=0.2)
+    await order(desk, "4", inserted=3.4, token_id="3")
     await order(desk, None, inserted=3.5, strategy_id="LT_TWO", order_type="FOK")
-    second = await order(desk, "12", inserted=1.5, order_type="FOK")
+    await order(desk, "12", inserted=1.5, order_type="FOK", token_id="2")
     for inserted, reason in ((0.1, "price_moved"), (3.3, "signal_too_old"), (4.9, "price_moved")):
         await desk.decide(await desk.signal(created_at=hours_ago(inserted)), reason=reason)
     later = hours_ago(-1).isoformat()
     put_off = {"state": "deferred", "reason": "market_not_ready", "retry_at": later, "expires_at": later}
     await desk.decide(await desk.signal(created_at=hours_ago(2.2)), **put_off)
-    await marked(desk, first, {0: "0.49", 61: "0.51", 70: "0.90", 301: "0.45"})
-    await marked(desk, second, {62: "0.53"})
+    await marked(desk, TOKEN, {0: "0.49", 61: "0.51", 70: "0.90", 301: "0.45"})
+    await marked(desk, "2", {62: "0.53"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the dashboard makes of figures before they are drawn, and of a cookie before it is believed."""
 
 from decimal import Decimal
+from time import time
 
 import pytest
 
@@ -9,6 +10,7 @@ from worker.verbs.audit import STAGES
 from worker.web.dashboard import charts, session
 from worker.web.dashboard.breakdown import LATE, titled
 from worker.web.dashboard.look import WINDOWS, Choice
+from worker.web.dashboard.office import Visitor
 from worker.web.dashboard.words import fill_sentence, no_row, order_row
 
 TOKEN, OTHER = "t" * 40, "o" * 40
@@ -109,11 +111,18 @@ def test_a_fill_is_said_in_one_sentence() -> None:
 
 def test_a_cookie_holds_for_its_token_and_its_time_alone() -> None:
     value = session.stamp(TOKEN, NOW_S)
-    assert session.holds(value, TOKEN, NOW_S + session.LASTS_S - 1)
-    assert not session.holds(value, TOKEN, NOW_S + session.LASTS_S)
-    assert not session.holds(value, OTHER, NOW_S)
-    assert not session.holds(value, None, NOW_S)
+    assert session.until_s(value, TOKEN) == NOW_S + session.LASTS_S
     later = f"{NOW_S * 2}.{value.partition('.')[2]}"
     for forged in (None, "", "nonsense", later, f"{value}0", value.partition(".")[0]):
-        assert not session.holds(forged, TOKEN, NOW_S)
+        assert session.until_s(forged, TOKEN) == 0
+    assert session.until_s(value, OTHER) == session.until_s(value, None) == 0
     assert TOKEN not in value
+
+
+def test_a_page_that_is_left_open_acts_no_longer_than_the_token_is_remembered() -> None:
+    now_s = int(time())
+    assert Visitor(now_s + 60, reads_need_token=True, may_sign_in=True).may_read
+    over = Visitor(now_s - 1, reads_need_token=True, may_sign_in=True)
+    assert not over.may_act
+    assert not over.may_read
+    assert Visitor(0, reads_need_token=False, may_sign_in=True).may_read

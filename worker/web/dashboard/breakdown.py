@@ -29,10 +29,8 @@ class ReasonsPanel:
     def __init__(self) -> None:
         with panel("Why signals were skipped", marker="reasons") as self._about:
             self._chart = Chart()
-            self._table = Table(
-                columns(("count", "Signals"), ("share", "Share"), ("reason", "Reason"), left=("reason",)),
-                _NO_SKIPS,
-            )
+            titles = (("count", "Signals"), ("share", "Share"), ("reason", "Reason"))
+            self._table = Table(columns(*titles, left=("reason",)), _NO_SKIPS, wraps=True)
 
     def show(self, figures: Figures) -> None:
         self._about.set_text(f"{figures.choice.label}; share of what was skipped")

@@ -31,12 +31,13 @@ def columns(
 
 
 class Table:
-    """Rows, each with a `key`; a sentence where there are none."""
+    """Rows, each with a `key`; a sentence where there are none. `wraps`: its words go on in a next line."""
 
-    def __init__(self, heading: list[dict[str, Any]], empty: str) -> None:
+    def __init__(self, heading: list[dict[str, Any]], empty: str, *, wraps: bool = False) -> None:
         self._shown: Rows | None = None
         self._empty = hint(empty)
-        self._table = ui.table(rows=[], columns=heading, row_key="key").classes("w-full").props("dense flat")
+        self._table = ui.table(rows=[], columns=heading, row_key="key").classes("w-full")
+        self._table.props("dense flat wrap-cells" if wraps else "dense flat")
 
     def show(self, rows: Rows) -> None:
         if rows == self._shown:

@@ -1,7 +1,7 @@
 """What the pages show, read once for all who look: how trading stands, and the figures of a window.
 
 A page asks whenever it likes; the database is asked again only for what is older than a few seconds, and by one of them
-at a time. Where it does not answer, what was read last stays, and the error says since when.
+at a time. Where it does not answer, what was read last stays on the page, which says so.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from worker.orders.terms import StrategyId
 from worker.verbs.audit import Audit
 from worker.verbs.standing import Standing, read_standing
 
+_SELDOM: Final = 10.0  # a tenth of the database's time at most goes into one choice
 _KEPT: Final = 32  # choices of window and strategy whose figures are kept
 
 _T = TypeVar("_T")
@@ -85,20 +86,22 @@ class Figures:
 
 
 class _Kept(Generic[_T]):
-    """One answer, and when it was read."""
+    """One answer, and when it was read. What takes long to read is read the more seldom."""
 
-    __slots__ = ("_lock", "_read_at_s", "_value")
+    __slots__ = ("_lock", "_read_at_s", "_took_s", "_value")
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._value: _T | None = None
-        self._read_at_s = 0.0
+        self._read_at_s = self._took_s = 0.0
 
     async def get(self, ttl_s: float, read: Callable[[], Awaitable[_T]]) -> _T:
         async with self._lock:
-            if self._value is None or monotonic() - self._read_at_s > ttl_s:
+            began_s = monotonic()
+            if self._value is None or began_s - self._read_at_s > max(ttl_s, _SELDOM * self._took_s):
                 self._value = await read()
                 self._read_at_s = monotonic()
+                self._took_s = self._read_at_s - began_s
             return self._value
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from time import time
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
@@ -90,9 +90,12 @@ def _add_pages(office: Office) -> None:
                     "No token is set: make one with `openssl rand -hex 32` and set POLYCOPY_WEB_TOKEN."
                 ).classes("text-sm")
                 return
-            ui.label(
-                "Pause, resume, kill and arm need the token that POLYCOPY_WEB_TOKEN was set to."
-            ).classes("text-sm")
+            needing = (
+                "Everything here needs"
+                if office.door.reads_need_token
+                else "Pause, resume, kill and arm need"
+            )
+            ui.label(f"{needing} the token that POLYCOPY_WEB_TOKEN was set to.").classes("text-sm")
             if wrong:
                 ui.label("That is not the token.").classes("text-negative text-sm").mark("wrong")
             with ui.element("form").props("method=post action=/login").classes("w-full flex flex-col gap-3"):
@@ -117,6 +120,11 @@ def _add_way_in(app: FastAPI, office: Office) -> None:
             secure=request.url.scheme == "https",
         )
         return answer
+
+    @app.api_route("/api/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
+    def unknown(rest: str) -> None:
+        """The pages answer whatever is left over, and whoever asked the API is no reader of pages."""
+        raise HTTPException(404, f"There is no /api/{rest}: /openapi.json names all there is.")
 
     @app.post("/logout", include_in_schema=False)
     def signed_out() -> RedirectResponse:

@@ -16,11 +16,20 @@ from worker.web.hub import FeedHub
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """`may_act`: he has shown the token. `may_sign_in`: there is one to show."""
+    """`known_until_s`: he has shown the token, and is known by it until then. `may_sign_in`: there is one to show."""
 
-    may_read: bool
-    may_act: bool
+    known_until_s: int
+    reads_need_token: bool
     may_sign_in: bool
+
+    @property
+    def may_act(self) -> bool:
+        """Asked at every click: a page may stay open for longer than that."""
+        return time() < self.known_until_s
+
+    @property
+    def may_read(self) -> bool:
+        return self.may_act or not self.reads_need_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +55,6 @@ class Office:
         return 4 * self.pace_s
 
     def visitor(self, request: Request) -> Visitor:
-        known = session.holds(request.cookies.get(session.COOKIE), self.door.token, int(time()))
-        return Visitor(
-            may_read=known or not self.door.reads_need_token,
-            may_act=known,
-            may_sign_in=self.door.token is not None,
-        )
+        door = self.door
+        known_until_s = session.until_s(request.cookies.get(session.COOKIE), door.token)
+        return Visitor(known_until_s, door.reads_need_token, may_sign_in=door.token is not None)

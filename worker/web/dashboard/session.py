@@ -18,13 +18,13 @@ def stamp(token: str, now_s: int) -> str:
     return f"{until}.{_sign(token, until)}"
 
 
-def holds(value: str | None, token: str | None, now_s: int) -> bool:
-    """Whether a cookie was made with this very token, and not too long ago. False where there is neither."""
+def until_s(value: str | None, token: str | None) -> int:
+    """Until when (Unix time) a cookie holds that was made with this very token; 0: it was not, or there is neither."""
     if not value or token is None:
-        return False
+        return 0
     until, _, signature = value.partition(".")
     genuine = hmac.compare_digest(signature.encode(), _sign(token, until).encode())
-    return genuine and until.isdecimal() and int(until) > now_s
+    return int(until) if genuine and until.isdecimal() else 0
 
 
 def _sign(token: str, until: str) -> str:
