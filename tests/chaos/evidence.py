@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from worker.sandbox.report import orders_of
 from worker.sandbox.world import World
 
 Row = Mapping[str, Any]
@@ -97,7 +98,7 @@ class Evidence:
                 return await (await database.execute(query.encode())).fetchall()
 
             accepted = frozenset(await world.exchange.read("accepted"))
-            orders = {order["id"]: order for order in await world.exchange.read("orders")}
+            orders = await orders_of(world)
             markets = await world.exchange.read("markets")
             capital = await rows(_CAPITAL)
             return cls(

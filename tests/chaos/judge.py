@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from itertools import pairwise
 
 from tests.chaos.evidence import Evidence, Pair, Row
 from tests.chaos.positions import ON_THE_BOOK, gain_usd, positions
@@ -19,6 +18,7 @@ from tests.chaos.untraded import Staged, wrongly_untraded
 from worker.orders.lifecycle import ALIVE, AttemptState, FillState
 from worker.sandbox.exchange.journal import ACCEPTED
 from worker.sandbox.exchange.refusals import FAK_NO_MATCH, FOK_NOT_FILLED
+from worker.sandbox.report import lived_at_once
 from worker.sandbox.world import World
 
 _DEAD = frozenset(
@@ -169,10 +169,8 @@ def duplicates(evidence: Evidence) -> Iterable[str]:
             if row["exchange_order_id"] in evidence.accepted
             and (order := evidence.orders.get(row["exchange_order_id"])) is not None
         ]
-        lives = sorted((order["born_ns"], order["ended_ns"], order["id"]) for order in orders)
-        for (_, ended_ns, one), (born_ns, _, other) in pairwise(lives):
-            if ended_ns is None or ended_ns > born_ns:
-                yield f"orders {one[:12]} and {other[:12]} of pair {pair} lived at the same time"
+        for one, other in lived_at_once(orders):
+            yield f"orders {one[:12]} and {other[:12]} of pair {pair} lived at the same time"
         yield from _beyond_its_target(evidence, pair, attempts)
 
 

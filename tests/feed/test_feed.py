@@ -112,7 +112,7 @@ def test_no_known_fault_is_left_out() -> None:
 def test_a_quiet_fault_that_nobody_notices_fails_a_run_without_slack(slack_s: float, *, holds: bool) -> None:
     (dead,) = [trial for trial in FEED_TRIALS if trial.name == Fault.DEAD_CHANNELS]
     span = Span(dead, struck_at=0, over_at=5, back_at=6, ended_at=7, lost_by_feed=9, degraded_at=None)
-    swept = Pair("LT_ONE", "one", 1.0, "executed", "executed", on_wire_at=2.0, accepted=1)
+    swept = Pair("LT_ONE", "one", 1.0, "executed", "executed", on_wire_at=2.0, reacted_at=2.0, twice=0)
     books = Books([swept], duplicates=0, log=WorkerLog(), away=[])
     assert judged(span, books, slack_s=slack_s).holds is holds
 

@@ -1,10 +1,11 @@
 """What came of a run, judged by the database and by the exchange's journal, never by the worker's memory."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -113,7 +114,7 @@ async def report_on(world: World, *, interrupted: bool = False) -> Report:
         deferred=total["deferred"],
         undecided=total["undecided"],
         missed=total["missed"],
-        duplicates=duplicates_among(pairs, accepted),
+        duplicates=duplicates_among(pairs, accepted, await orders_of(world)),
         filled=sum(order["status"] == "FILLED" for order in orders),
         fill_rate=_fill_rate(orders),
         orders_per_signal=round(Decimal(len(pairs)) / signals, 3) if signals else None,
@@ -133,6 +134,11 @@ async def _rows(database: psycopg.AsyncConnection[dict[str, Any]], query: str) -
     return await (await database.execute(query.encode())).fetchall()
 
 
+async def orders_of(world: World) -> dict[str, Mapping[str, Any]]:
+    """The exchange's orders by id."""
+    return {order["id"]: order for order in await world.exchange.read("orders")}
+
+
 async def journal_of(world: World) -> tuple[dict[str, float], list[str]]:
     """First arrival of every order id, in Unix milliseconds, and the ids that the exchange accepted."""
     arrivals: dict[str, float] = {}
@@ -150,12 +156,29 @@ async def journal_of(world: World) -> tuple[dict[str, float], list[str]]:
     return arrivals, list(accepted)
 
 
-def duplicates_among(pairs: Sequence[Mapping[str, Any]], accepted: Iterable[str]) -> int:
-    """Accepted orders that no attempt knows, and accepted orders of a pair beyond its first."""
-    pair_of = {pair["exchange_order_id"]: (pair["strategy_id"], pair["ft_order_id"]) for pair in pairs}
-    per_pair = Counter(pair_of.get(order_id) for order_id in accepted)
-    strays = per_pair.pop(None, 0)
-    return strays + sum(number - 1 for number in per_pair.values())
+def duplicates_among(
+    attempts: Sequence[Mapping[str, Any]], accepted: Iterable[str], orders: Mapping[str, Mapping[str, Any]]
+) -> int:
+    """Accepted orders that no attempt knows, and orders of a pair that lived while another one of it did.
+
+    `orders`: the exchange's own, by id. A further attempt that follows one that has ended is none.
+    """
+    taken_in = set(accepted)
+    pair_of = {one["exchange_order_id"]: (one["strategy_id"], one["ft_order_id"]) for one in attempts}
+    of_pairs: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for order_id in taken_in & pair_of.keys() & orders.keys():
+        of_pairs[pair_of[order_id]].append(orders[order_id])
+    return len(taken_in - pair_of.keys()) + sum(len(lived_at_once(one)) for one in of_pairs.values())
+
+
+def lived_at_once(orders: Iterable[Mapping[str, Any]]) -> Sequence[tuple[str, str]]:
+    """Ids of the exchange's orders that were there when the next one came, and of that one."""
+    lives = sorted((order["born_ns"], order["ended_ns"], order["id"]) for order in orders)
+    return [
+        (one, other)
+        for (_, ended_ns, one), (born_ns, _, other) in pairwise(lives)
+        if ended_ns is None or ended_ns > born_ns
+    ]
 
 
 def _fill_rate(orders: Sequence[Mapping[str, Any]]) -> FillRate:
