@@ -151,9 +151,10 @@ begin
     format('%s live shares of %s (token %s) are held by what is a shadow now: its trader''s sales go to paper, and nothing '
            'sells these before their market ends',
            public.lt_text(h.unsold_shares), coalesce(bought.what, 'a market'), h.token_id),
-    format('to have them sold when the trader sells: update lt_strategies set shadow_mode = false where strategy_id = %L; '
-           'to keep them until the market ends: nothing, it is settled then; to be rid of them now: sell them on the '
-           'exchange''s website from wallet %s, which the books learn of only at the market''s end',
+    format('to have them sold when the trader sells: update lt_strategies set shadow_mode = false where strategy_id = %L, '
+           'by which it buys with money again, too; to keep them until the market ends: nothing, it is settled then; to be '
+           'rid of them now: sell them on the exchange''s website from wallet %s, and the books go on counting them until '
+           'the market ends',
            s.strategy_id, coalesce(bought.wallet_address, lower(s.wallet_address)))
   from public.lt_strategies s
   join public.lt_positions h using (strategy_id)
@@ -171,9 +172,9 @@ begin
     public.lt_equation(jsonb_build_object('mode', in_mode, 'since', lately)) -> 'strategies') e
   where (e ->> 'missed')::bigint > 0
     -- Nobody is to decide in this mode what is traded in the other.
-    and not exists (
+    and not (e ->> 'mode' = in_mode and exists (
       select from public.lt_strategies s
-      where s.strategy_id = e ->> 'strategy_id' and public.lt_elsewhere(s, e ->> 'mode') is not null)
+      where s.strategy_id = e ->> 'strategy_id' and public.lt_elsewhere(s, in_mode) is not null))
   union all
   select 'no_worker', s.strategy_id, null, 'it is active, and no worker trades for its wallet',
     'start polycopy-worker run, or look why it has stopped'

@@ -163,3 +163,19 @@ def test_the_libraries_talk_only_when_it_matters_even_at_debug() -> None:
     configured(stream, level="debug")
     assert "strategies.changed" in stream.getvalue()
     assert "chatter" not in stream.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colours_unless_it_wants_none(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, *, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    log.configure(LogSettings(), stream=(terminal := Terminal()))
+    structlog.get_logger().info("daemon.ready", feed="live")
+    assert ("\x1b[" in terminal.getvalue()) is coloured
+    assert "daemon.ready" in terminal.getvalue()

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
+from tests.support.contract import undocumented
 from tests.support.eventually import eventually
 from worker.errors import UsageError
 from worker.sandbox.demo import DemoPlan, _replay, run_demo
@@ -23,7 +23,6 @@ from worker.sandbox.demo_table import Line, Progress, picture_of
 
 pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
-CONTRACT = Path(__file__).parents[2] / "docs" / "cli-json.md"
 ENDLESS = ("--signals", "0", "--rate", "5")
 
 
@@ -63,14 +62,6 @@ async def waiting_for_fills(process: asyncio.subprocess.Process) -> None:
         async for line in process.stderr:
             if b"waiting for fills" in line:
                 return
-
-
-def undocumented(report: dict[str, Any]) -> set[str]:
-    """Keys of the object that docs/cli-json.md does not name."""
-    (section,) = re.findall(
-        r"^## demo$(.*?)(?=^## |\Z)", CONTRACT.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
-    )
-    return {name for name in report if f"`{name}`" not in section}
 
 
 def descendants(parent: int) -> list[int]:
@@ -125,7 +116,7 @@ async def test_an_interrupt_of_the_wait_for_fills_ends_the_wait_and_the_report_f
     report = json.loads(stdout, parse_float=pytest.fail)  # amounts, shares and times are texts
     assert (report["interrupted"], report["signals"]) == (True, 20)
     assert report["duplicates"] == 0
-    assert undocumented(report) == set()
+    assert undocumented(report, "demo") == set()
 
 
 async def test_a_sigterm_ends_the_stream_too_and_a_second_interrupt_everything_without_a_report() -> None:

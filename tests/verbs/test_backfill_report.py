@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.support.contract import undocumented
 from worker.execution.submit import Received
 from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import Item, LaneName, Pair
@@ -51,6 +52,7 @@ def a_report(**changes: Any) -> Report:
 
 def test_each_pair_counts_once_as_what_it_came_to_last() -> None:
     said = a_report().as_json()
+    assert undocumented(said, "run --backfill-only") == set()
     assert (said["found"], said["decided"], said["executed"]) == (5, 4, 1)
     assert said["skipped"] == {"signal_too_old": 1, "price_moved": 1}
     assert said["deferred"] == {"exchange_unreachable": 1}

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.contract import undocumented
 from tests.support.desk import WALLET, Desk, fill
 from worker.database.client import SupabaseDatabase
 from worker.database.keys import DatabaseAccess
@@ -74,12 +75,16 @@ async def test_whoever_asks_in_another_mode_than_the_workers_is_told_so_and_not_
     assert "start polycopy-worker run" not in told
 
     audit = await read_audit(office.paper, HOUR, None)
+    assert undocumented(wrong.as_json(), "status") == undocumented(audit.as_json(), "audit") == set()
     assert "worker worker-live trades LT_ONE in live mode, and these settings ask about paper" in text_of(
         audit.lines()
     )
-    assert "balances, but 1 are not decided in this mode" in text_of(audit.lines())
+    assert "balances, but 1 undecided in this mode" in text_of(audit.lines())
     assert "other mode" not in text_of((await read_audit(office.live, HOUR, None)).lines())
     story = await read_story(office.paper, signal)
+    assert undocumented(story.as_json(), "explain") == set()
+    for look in (right, wrong, audit, story):
+        assert [one.plain for one in laid_out(look.lines(), 80) if len(one.plain) > 80] == []
     assert "is traded in live mode, by worker worker-live: ask with POLYCOPY_MODE=live" in text_of(
         story.lines()
     )

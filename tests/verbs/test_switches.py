@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.contract import undocumented
 from tests.support.desk import WALLET, Desk
 from worker.database.client import SupabaseDatabase
 from worker.database.controls import ControlAction
@@ -88,6 +89,7 @@ async def test_a_switch_for_a_name_that_nobody_bears_is_refused_with_those_that_
         r"set before by \w+, \S+ \w+ ago: wrong prices not kept too slow \(.*: arm, then kill", text_of(again)
     )
     assert again.as_json()["stands"]["reason"] == "wrong prices"
+    assert undocumented(again.as_json(), "pause, resume, kill, arm") == set()
     same = await turn(reports, Order(KILL, reason="wrong prices"))
     assert "not kept" not in text_of(same)
     await turn(

@@ -6,6 +6,7 @@ with `hide` are replaced wherever they stand, and so is anything that looks like
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import MutableMapping
@@ -54,7 +55,10 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None) -> None:
         _plain_values,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(
+            colors=out.isatty() and not os.environ.get("NO_COLOR"),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if pretty
         else structlog.processors.JSONRenderer()
     )

@@ -54,7 +54,7 @@ class Audit:
 
     @property
     def _missed(self) -> str:
-        return "are not decided in this mode" if rows_of(self.answer, "elsewhere") else "ARE MISSED"
+        return "undecided in this mode" if rows_of(self.answer, "elsewhere") else "ARE MISSED"
 
     def as_json(self) -> dict[str, Any]:
         return dict(self.answer)
