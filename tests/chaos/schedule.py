@@ -26,6 +26,7 @@ STEPS: Mapping[str, int] = {
     "ledger.make_due": 1,
     "exchange.lookup": 3,
     "exchange.fills": 2,
+    "exchange.open_orders": 1,
     "ledger.lease": 1,
     "ledger.leases": 8,
     "ledger.open_attempts": 6,

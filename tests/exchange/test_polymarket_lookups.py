@@ -282,3 +282,24 @@ async def test_a_cancel_that_was_not_answered_is_not_a_no(floor: Floor, exchange
     with pytest.raises(ExchangeUnreachable):
         await exchange.cancel(floor.wallet, order_id)
     assert (await exchange.lookup(floor.wallet, order_id)).status == "CANCELED"
+
+
+async def test_what_stands_on_the_book_is_told_page_by_page_with_what_was_matched_of_each(
+    floor: Floor, exchange: PolymarketExchange
+) -> None:
+    before = await exchange.open_orders(floor.wallet)
+    sight = floor.venue.engine.sight
+    usual, sight.page_size = sight.page_size, 2
+    try:
+        resting = [
+            await sent(floor, exchange, limit_price="0.45", order_type=OrderType.GTC) for _ in range(3)
+        ]
+        floor.venue.house.trade(floor.yes, VenueSide.SELL, price_of("0.45"), micro(12))
+        assert await exchange.cancel(floor.wallet, resting[2])
+        standing = await exchange.open_orders(floor.wallet)
+    finally:
+        sight.page_size = usual
+    assert {order_id: shares for order_id, shares in standing.items() if order_id not in before} == {
+        resting[0]: Decimal(12),
+        resting[1]: Decimal(0),
+    }

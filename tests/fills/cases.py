@@ -175,6 +175,11 @@ async def ends_for_nobody(scene: Scene) -> None:
     await scene.settle_markets()
 
 
+async def is_taken_beside_a_human(scene: Scene) -> None:
+    await is_taken(scene)
+    await scene.trade_by_hand("10.50")
+
+
 async def is_sold_again(scene: Scene) -> None:
     scene.offer("0.50", "100")
     await scene.order()
@@ -347,6 +352,15 @@ CASES = (
         money=Money(
             locked="0", realised="-0.3718", cooldown="50.90", available="948.7282", wallet="-51.2718"
         ),
+    ),
+    Case(
+        "a trade that a human makes with the same wallet, of the same token",
+        is_taken_beside_a_human,
+        # It is nobody's: $10.00 / 0.50 = 20 shares, with a fee of 20 x 0.0125 = 0.25, are in no book of a strategy.
+        fills=(Booked("TAKER", "100", "0.50", "1.25"),),
+        order=Row("FILLED", "OPEN", "0.50", "50.00", "100", "1", "0"),
+        # The wallet paid 51.25 and 10.25.
+        money=Money(locked="51.25", available="948.75", wallet="-61.50"),
     ),
     Case(
         "a purchase that is sold again",

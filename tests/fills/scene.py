@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from tests.support.desk import Row
 from tests.support.eventually import eventually
+from tests.support.exchange_floor import prepared
 from tests.support.trading_room import POLICY, TradingRoom
 from worker.handlers.judge import Case as Question
 from worker.handlers.judge import Judge
@@ -93,6 +94,11 @@ class Scene:
 
     def void(self) -> None:
         self.room.floor.venue.backoffice.void(self.room.floor.condition_id)
+
+    async def trade_by_hand(self, usd: str) -> None:
+        """The human who owns the wallet buys, with his own client, fee included."""
+        envelope = await prepared(self.room.floor, self.room.exchange, bet_usd=usd)
+        assert (await self.room.exchange.submit(envelope)).status == "matched"
 
     # --- what the worker does
 

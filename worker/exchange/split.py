@@ -6,6 +6,7 @@ Markets and books are the real ones for both.
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from worker.exchange.market_channel import MarketChannel
@@ -68,6 +69,9 @@ class SplitExchange:
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
     ) -> Mapping[OrderId, Sequence[Fill]]:
         return await self._of(wallet).fills(wallet, order_ids, since=since)
+
+    async def open_orders(self, wallet: WalletAddress) -> Mapping[OrderId, Decimal]:
+        return await self._of(wallet).open_orders(wallet)
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         return await self._of(wallet).cancel(wallet, order_id)

@@ -129,6 +129,20 @@ class Resolver:
         settled = booked.closed and booked.filled_shares == booked.final_shares
         return Resolution(attempt.state, settled, unbooked=not (booked.closed or attempt.closed))
 
+    async def glance(
+        self, wallet: WalletAddress, attempts: Sequence[Attempt]
+    ) -> Mapping[OrderId, Resolution]:
+        """Those that stand on the book, untouched since they were looked up: all of a wallet's in one reading.
+
+        Whatever is not in the answer has to be looked up by itself. Raises `ExchangeUnreachable`.
+        """
+        standing = await self._exchange.open_orders(wallet)
+        return {
+            attempt.envelope.order_id: Resolution(attempt.state, settled=False)
+            for attempt in attempts
+            if standing.get(attempt.envelope.order_id) == attempt.filled_shares
+        }
+
     async def resolve(self, attempt: Attempt) -> Resolution:
         """One look-up, recorded, and what follows from it.
 

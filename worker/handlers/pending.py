@@ -7,7 +7,7 @@ each has its turn.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -29,6 +29,8 @@ _PAGE = 1000
 _CONCURRENCY = 8
 # Of one wallet, in one turn: when so many look-ups stayed unanswered, the others wait for the next turn.
 _UNANSWERED_MOST = 3
+# So many that rest are asked after in one reading of the wallet's open orders; fewer cost less by themselves.
+_GLANCE_FROM = 3
 # Matched orders no older than this share a reading; an older one, whose trade hangs, would make it reach ever further.
 _TOGETHER_FOR = timedelta(hours=1)
 
@@ -55,6 +57,7 @@ class _Followed:
 
     due_s: float
     wait_s: float
+    rests: bool = False
     is_unknown: bool = False
     unbooked_since_s: float | None = None
     is_alarmed: bool = False
@@ -136,16 +139,24 @@ class Pending:
         while True:
             await self._wait()
             self._beat()
-            now_s = self._clock.monotonic()
-            later = {order_id for order_id, one in self._followed.items() if one.due_s > now_s}
             try:
-                attempts = await self._open_attempts(without=later)
+                attempts = await self._open_attempts(without=self._not_due())
             except WorkerError as error:
                 self._metrics.task_failures.labels("pending").inc()
                 log.warning("pending.not_read", error=str(error))
                 await asyncio.sleep(self._timing.first_s)
                 continue
             await self._look_up_all(attempts)
+
+    def _not_due(self) -> Collection[OrderId]:
+        """Of those that rest, whatever is due soon comes along once one of them is due: together they cost one reading."""
+        now_s = self._clock.monotonic()
+        gathers = any(one.rests and one.due_s <= now_s for one in self._followed.values())
+        return {
+            order_id
+            for order_id, one in self._followed.items()
+            if one.due_s > now_s + (one.wait_s / 2 if gathers and one.rests else 0)
+        }
 
     async def _wait(self) -> None:
         """Until something is due, but not for longer than the refresh: attempts of a taken-over wallet appear.
@@ -183,11 +194,16 @@ class Pending:
         return [attempt for attempt in found if attempt.envelope.order_id not in sending]
 
     async def _look_up_all(self, attempts: list[Attempt]) -> None:
-        """Matched orders of a wallet in one reading of its trades; every other order by itself."""
+        """Matched orders of a wallet in one reading of its trades, those that rest in one of its open orders; every
+        other one by itself, and whatever has moved.
+        """
         matched: defaultdict[WalletAddress, list[Attempt]] = defaultdict(list)
+        unmoved = await self._glance(attempts)
         others: list[Attempt] = []
         together_since = self._clock.now() - _TOGETHER_FOR
         for attempt in attempts:
+            if attempt.envelope.order_id in unmoved:
+                continue
             known = (
                 attempt.state is AttemptState.MATCHED
                 and attempt.stated_shares is not None
@@ -219,6 +235,29 @@ class Pending:
         followed = self._followed.values()
         self._metrics.attempts_unresolved.set(sum(one.is_unknown for one in followed))
         self._metrics.books_incomplete.set(sum(one.is_alarmed for one in followed))
+
+    async def _glance(self, attempts: Sequence[Attempt]) -> Collection[OrderId]:
+        """Those that rest on the book as they did when they were looked up last."""
+        resting: defaultdict[WalletAddress, list[Attempt]] = defaultdict(list)
+        for attempt in attempts:
+            if _may_rest_untouched(attempt):
+                resting[attempt.envelope.wallet].append(attempt)
+        unmoved: set[OrderId] = set()
+        for wallet, of_wallet in resting.items():
+            if len(of_wallet) < _GLANCE_FROM:
+                continue
+            try:
+                resolutions = await self._resolver.glance(wallet, of_wallet)
+            except WorkerError as error:
+                log.warning("order.lookup_failed", orders=len(of_wallet), error=str(error))
+                continue
+            for attempt in of_wallet:
+                if resolution := resolutions.get(attempt.envelope.order_id):
+                    self._schedule(attempt, resolution)
+            unmoved |= resolutions.keys()
+            self._looked_up += len(resolutions)
+            self._beat()
+        return unmoved
 
     async def _look_up(self, attempt: Attempt) -> Mapping[OrderId, Resolution]:
         return {attempt.envelope.order_id: await self._resolver.resolve(attempt)}
@@ -271,6 +310,7 @@ class Pending:
         else:
             followed.wait_s = min(followed.wait_s * 2, self._timing.most_s)
         followed.is_unknown = (resolution or attempt).state is AttemptState.UNKNOWN
+        followed.rests = _may_rest_untouched(attempt)
         if resolution is not None:
             self._check_books(attempt, resolution, followed)
         followed.due_s = now_s + followed.wait_s
@@ -297,3 +337,10 @@ class Pending:
             )
         if followed.is_alarmed:
             followed.wait_s = self._timing.most_s
+
+
+def _may_rest_untouched(attempt: Attempt) -> bool:
+    """Known to stand on the book, with nothing of it in doubt."""
+    known = attempt.state is AttemptState.LIVE and attempt.envelope.order_type.rests
+    in_doubt = attempt.not_found or attempt.ended_by_human or attempt.filled_shares != attempt.final_shares
+    return known and not in_doubt

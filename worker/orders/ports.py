@@ -6,6 +6,7 @@ contract suite in `tests/contracts/` that runs on all of them. Nothing here know
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 from worker.orders.capital import Capital
@@ -91,6 +92,13 @@ class Exchange(Protocol):
         """Every trade of these orders since then, in one reading of the wallet's trades.
 
         An order that is missing from the answer has no trade that can be seen yet, which proves nothing.
+        """
+        ...
+
+    async def open_orders(self, wallet: WalletAddress) -> Mapping[OrderId, Decimal]:
+        """What stands on the book, with the shares of each that were matched so far: many in one request.
+
+        One that is missing may be over, or not be listed yet, or be asked after by itself alone.
         """
         ...
 

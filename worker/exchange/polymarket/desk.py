@@ -5,13 +5,14 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from eth_utils.address import to_checksum_address
 from polymarket import (
     PRODUCTION,
     ApiKeyCreds,
+    AsyncPaginator,
     AsyncSecureClient,
     ClobTrade,
     Environment,
@@ -37,6 +38,8 @@ _log = structlog.get_logger(__name__)
 
 _MOST_PAGES = 500
 
+T = TypeVar("T")
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Desk:
@@ -61,21 +64,28 @@ class Desk:
                     raise
         return None
 
+    async def open_orders(self) -> Sequence[OpenOrder]:
+        """All that stand on the book."""
+        return await self._all(self.client.list_open_orders(), f"orders of {self.wallet}")
+
     async def trades(
         self, *, trade_id: str | None = None, market: str | None = None, since_s: int | None = None
     ) -> Sequence[ClobTrade]:
         after = str(since_s) if since_s is not None else None
         pages = self.client.list_account_trades(id=trade_id, market=market, after=after)
-        trades: list[ClobTrade] = []
+        return await self._all(pages, f"trades of {self.wallet} since {after}")
+
+    async def _all(self, pages: AsyncPaginator[T], what: str) -> Sequence[T]:
+        found: list[T] = []
         for _ in range(_MOST_PAGES):
             await self.lanes.lookup.take()
-            async with self._reading(f"GET trades of {self.wallet}"):
+            async with self._reading(f"GET {what}"):
                 page = await pages.first_page()
-            trades.extend(page.items)
+            found.extend(page.items)
             if not page.has_more:
-                return trades
+                return found
             pages = pages.from_cursor(page.next_cursor)
-        raise ExchangeUnreachable(f"The trades of {self.wallet} since {after} have over {_MOST_PAGES} pages.")
+        raise ExchangeUnreachable(f"The {what} have over {_MOST_PAGES} pages.")
 
     async def cancel(self, order_id: OrderId) -> bool:
         async with self._reading(f"DELETE order {order_id}"):

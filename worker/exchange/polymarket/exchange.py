@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
+from decimal import Decimal
 from typing import Self
 
 from polymarket import (
@@ -26,6 +27,7 @@ from worker.exchange.market_data import MarketData, VenueHealth
 from worker.exchange.polymarket.answers import answer_of_failure, answer_of_response
 from worker.exchange.polymarket.desk import Desk, open_desk
 from worker.exchange.signer import Account
+from worker.exchange.trades import order_status
 from worker.orders.decide import Plan
 from worker.orders.endings import Ending
 from worker.orders.market import Book, Market
@@ -130,6 +132,10 @@ class PolymarketExchange:
         self, wallet: WalletAddress, order_ids: Collection[OrderId], *, since: datetime
     ) -> Mapping[OrderId, Sequence[Fill]]:
         return await self._history.fills(self._desk(wallet), order_ids, since=since)
+
+    async def open_orders(self, wallet: WalletAddress) -> Mapping[OrderId, Decimal]:
+        orders = await self._desk(wallet).open_orders()
+        return {OrderId(one.id): one.size_matched for one in orders if order_status(one.status) == "LIVE"}
 
     async def cancel(self, wallet: WalletAddress, order_id: OrderId) -> bool:
         return await self._desk(wallet).cancel(order_id)
