@@ -19,6 +19,7 @@ from worker.handlers.ft_orders import Decided, SignalHandler
 from worker.handlers.lookback import Lookback
 from worker.handlers.reopening import Reopening
 from worker.handlers.strategies import Strategies
+from worker.orders.capital import Capital
 from worker.orders.terms import Mode, OrderId, StrategyId, WalletAddress
 from worker.settings import UnknownWallets
 from worker.supervision import essential, restartable
@@ -50,7 +51,7 @@ class Trading:
             refresh_every_s=_STRATEGY_REFRESH_S,
             on_wallets=self._watch_purses,
         )
-        adapters.ledger.tell_capital(self.strategies.heard)
+        adapters.ledger.tell_capital(self._heard)
         self.intake = parts.make_intake(ground, following=self.strategies.following)
         self.sender = parts.make_sender(ground, self.wallets)
         submitter = parts.make_submitter(ground, self.sender, self.wallets)
@@ -210,6 +211,11 @@ class Trading:
         while True:
             await self._adapters.database.warm(_WARM_CONNECTIONS)
             await asyncio.sleep(_WARM_EVERY_S)
+
+    def _heard(self, strategy_id: StrategyId, mode: Mode, capital: Capital) -> None:
+        """A claim, or trades that were booked."""
+        self.strategies.heard(strategy_id, mode, capital)
+        self._marking.stir()
 
     def _watch_purses(self, addresses: Iterable[WalletAddress]) -> None:
         """On paper whatever a strategy trades from is ours: no key is needed. But a shadow goes with its wallet, where

@@ -1,10 +1,12 @@
 """After the trade: the book is looked at in time and within the budget, and what is old is forgotten in small batches."""
 
+import asyncio
 from dataclasses import dataclass
 from decimal import Decimal
 
 from tests.database.test_sql_upkeep import passes
 from tests.support.desk import fill
+from tests.support.eventually import eventually
 from tests.support.trading_room import TradingRoom
 from worker.database.upkeep import SupabaseUpkeep
 from worker.handlers.marks import Marking, MarkTiming
@@ -23,7 +25,7 @@ class Budget:
         self.taken += 1
 
 
-def marking(room: TradingRoom, budget: Budget) -> Marking:
+def marking(room: TradingRoom, budget: Budget, timing: MarkTiming = TIMING) -> Marking:
     return Marking(
         SupabaseUpkeep(room.database, Mode.LIVE),
         exchange=room.exchange,
@@ -31,7 +33,7 @@ def marking(room: TradingRoom, budget: Budget) -> Marking:
         take=budget.take,
         clock=room.clock,
         metrics=room.metrics,
-        timing=TIMING,
+        timing=timing,
     )
 
 
@@ -69,6 +71,21 @@ async def test_the_book_is_looked_at_when_a_mark_is_due_and_not_before_and_never
     assert (budget.taken, await mids(room), count(room, "taken")) == (1, [Decimal("0.45")], 1)
     assert await marks.round() == TIMING.every_s
     assert (budget.taken, len(await mids(room))) == (1, 1)
+
+
+async def test_whatever_is_traded_is_looked_for_at_once_and_nothing_is_asked_meanwhile(
+    room: TradingRoom,
+) -> None:
+    marks = marking(room, Budget(), MarkTiming(every_s=3600, least_s=0.01, tokens=20))
+    running = asyncio.create_task(marks.run())
+    try:
+        await eventually(lambda: room.line.calls["lt_marks_due"] == 1)
+        await traded(room, s_ago=65)
+        assert room.line.calls["lt_marks_due"] == 1
+        marks.stir()
+        await eventually(lambda: count(room, "taken") == 1)
+    finally:
+        running.cancel()
 
 
 async def test_an_exchange_that_is_silent_costs_a_mark_and_nothing_else(room: TradingRoom) -> None:

@@ -35,7 +35,7 @@ class MarkSettings(Group):
     """The book is looked at a minute and five minutes after each trade, so many tokens at once at most."""
 
     enabled: bool = True
-    every_s: PositiveSeconds = 60.0
+    every_s: PositiveSeconds = 600.0
     least_s: PositiveSeconds = 5.0
     tokens: Annotated[int, Field(ge=1, le=200)] = 20
 

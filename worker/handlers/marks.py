@@ -1,7 +1,7 @@
 """After a trade the market goes on: its book is looked at a minute and five minutes later, and kept for mark-outs.
 
-Which books is asked of the database, once a minute while nothing trades; a look waits for the background budget, and
-one that comes too late is left out. No order waits for any of it.
+Which books is asked of the database, at once when something was traded and hardly ever otherwise; a look waits for the
+background budget, and one that comes too late is left out. No order waits for any of it.
 """
 
 import asyncio
@@ -49,12 +49,23 @@ class Marking:
         self._clock = clock
         self._metrics = metrics
         self._timing = timing
+        self._stirred = asyncio.Event()
+
+    def stir(self) -> None:
+        """Something may have been traded."""
+        self._stirred.set()
 
     async def run(self) -> None:
         """Until cancelled. Raises `WorkerError` when the database does not answer."""
         while True:
+            self._stirred.clear()
             wait_s = await self.round()
-            await asyncio.sleep(wait_s)
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._stirred.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(self._timing.least_s)
 
     async def round(self) -> float:
         """Look at what is due; returns how long there is nothing to be done."""
