@@ -171,7 +171,7 @@ async def _open_exchange(
     for wallet in settings.wallets:
         key = wallet_key(wallet)
         hide(key.get_secret_value(), key.get_secret_value().removeprefix("0x"))
-        accounts.append(account := Account(wallet.address, key))
+        accounts.append(account := Account(wallet.address, key, kind=wallet.type))
         account.signer()  # a key that is not the wallet's is refused here, before anybody hears of it
     try:
         real = await PolymarketExchange.open(settings.exchange, accounts, clock, lanes=lanes)

@@ -31,7 +31,7 @@ from worker.configuration.kinds import Address, Group, OffIsNone, PositiveSecond
 from worker.configuration.observing import EndpointSettings, MarkSettings, PatternSettings, PruningSettings
 from worker.configuration.web import WebSettings
 from worker.errors import ConfigError, CredentialError, WorkerError
-from worker.orders.terms import Mode
+from worker.orders.terms import Mode, WalletKind
 
 ENV_PREFIX = "POLYCOPY_"
 DEFAULT_CONFIG = Path("config/worker.toml")
@@ -89,7 +89,7 @@ class WalletSettings(Group):
     """A wallet to trade with. `key` names where the private key is: `env:NAME` or `credential:NAME`."""
 
     address: Address
-    type: Literal["eoa"] = "eoa"
+    type: WalletKind = WalletKind.EOA
     key: Annotated[str, Field(pattern=r"^(env|credential):[A-Za-z0-9_.-]+$")]
 
 

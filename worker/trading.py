@@ -72,6 +72,7 @@ class Trading:
             doors=self.sender.doors,
             strategies=self.strategies,
             ledger=adapters.ledger,
+            clock=adapters.clock,
             metrics=ground.metrics,
             fresh_for_s=self._settings.signal.fresh_for_s,
             on_due=on_due,

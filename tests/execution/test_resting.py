@@ -1,6 +1,8 @@
 """Orders that rest on the book: open until a look-up says that they are over, whatever the first answer was."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,6 +13,7 @@ from tests.support.trading_room import TradingRoom, open_room
 from worker.orders.lifecycle import AttemptState
 from worker.orders.terms import OrderType
 from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
+from worker.sandbox.exchange.modes import Mode as VenueMode
 from worker.sandbox.supabase import SupabaseSandbox
 
 
@@ -97,3 +100,18 @@ async def _closed(room: TradingRoom, state: str) -> bool:
     (attempt,) = await room.attempts()
     assert (attempt["state"], attempt["closed_at"] is not None) == (state, True)
     return True
+
+
+async def test_an_order_whose_end_came_too_near_before_a_shut_door_is_given_up_and_not_refused(
+    room: TradingRoom,
+) -> None:
+    """The exchange takes none that ends within three minutes. What never went out is tried again, with another end."""
+    await room.desk.execute("update public.lt_strategies set order_type = 'GTD'")
+    plan = replace(await room.plan(), expires_at=room.clock.now() + timedelta(seconds=186))
+    modes = room.floor.venue.engine.modes
+    modes.enter(VenueMode.RESTARTING)
+    executed = await room.executed(plan)
+    assert executed.state is AttemptState.ABANDONED
+    assert {receipt.status for receipt in room.floor.posts_of(executed.envelope.order_id)} == {425}
+    modes.enter(VenueMode.OPEN)
+    assert (await room.executed()).state is AttemptState.LIVE

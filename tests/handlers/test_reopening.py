@@ -52,6 +52,7 @@ async def porch(room: TradingRoom) -> Porch:
         doors=room.sender.doors,
         strategies=strategies,
         ledger=room.ledger,
+        clock=room.clock,
         metrics=room.metrics,
         fresh_for_s=FRESH_FOR_S,
         on_due=lambda: told.append("due"),
@@ -89,9 +90,13 @@ async def test_while_nobody_knocks_the_youngest_is_asked_and_none_that_is_old(po
         assert await porch.due() == set()
     await porch.reopening.turn()
     assert await porch.due() == {young}
-    for _ in range(3):
-        await porch.reopening.turn()
+    calls = porch.room.line.calls
+    await porch.reopening.turn()
     assert old not in await porch.due()
+    asked = calls["lt_make_due"]
+    for _ in range(20):  # nobody else is young: it is not asked all the time
+        await porch.reopening.turn()
+    assert calls["lt_make_due"] <= asked + 2
 
 
 async def test_a_database_that_is_away_for_a_moment_only_delays_it(porch: Porch) -> None:

@@ -4,6 +4,7 @@ What a scene was meant to come to is kept, and judged when all have been played;
 `tests/chaos/judge.py`, whoever caused it.
 """
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 from tests.chaos.evidence import Evidence
 from tests.chaos.judge import disagreements
 from tests.e2e.conftest import Town, open_town
+from tests.support.deposit_wallets import DEPOSIT_WALLET, deposit_wallet_of
 from tests.support.eventually import eventually
 from worker.sandbox.exchange.fault_catalogue import FaultName
 from worker.sandbox.exchange.remote import RemoteExchange
@@ -29,6 +31,7 @@ FOLLOWERS = (
     Follower("LT_FOK", "FT_FOK", 0, "FOK", Decimal(3)),
     Follower("LT_GTC", "FT_GTC", 0, "GTC", Decimal(3)),
     *(Follower(f"LT_{one}", f"FT_{one}", at, "FAK", Decimal(3)) for at, one in enumerate(DOOMED, 1)),
+    Follower("LT_DEPOSIT", "FT_DEPOSIT", len(DOOMED) + 1, "FAK", Decimal(3)),
 )
 # Seconds of production as moments of a test; nothing is tried again but what a scene is about.
 SETTINGS: Mapping[str, str] = {
@@ -196,5 +199,20 @@ async def open_stage(
     world = {"markets": 0, "followers": FOLLOWERS, "bet_usd": BET_USD, "deposit_usd": Decimal(1_000_000)}
     async with open_town(cluster, template, mined_after_s=0.1, confirmed_after_s=0.1, **world) as town:
         await town.world.exchange.call("clock", offset_s=clock_ahead_s)
-        async with town.worker({**SETTINGS, **(settings or {})}) as worker:
+        wallets = await _with_a_deposit_wallet(town)
+        async with town.worker({**SETTINGS, **wallets, **(settings or {})}) as worker:
             yield Stage(town, worker)
+
+
+async def _with_a_deposit_wallet(town: Town) -> dict[str, str]:
+    """The last key trades from a contract that holds its funds; returns the setting that says so."""
+    owner, exchange = town.world.wallets[-1].address, town.world.exchange
+    wallet = deposit_wallet_of(owner)
+    await exchange.call("wallet", wallet=wallet, owner=owner, signature_type=DEPOSIT_WALLET)
+    await exchange.fund(wallet, 1_000_000)
+    await town.database.execute(
+        "update public.lt_strategies set wallet_address = %s where strategy_id = 'LT_DEPOSIT'", (wallet,)
+    )
+    named = json.loads(town.world.worker_environment()["POLYCOPY_WALLETS"])
+    named[-1] |= {"address": wallet, "type": "deposit_wallet"}
+    return {"POLYCOPY_WALLETS": json.dumps(named)}

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.venue.test_behaviours import SCENES
+from tests.venue.scenes import SCENES
 
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "exchange-behaviours.md").read_text(encoding="utf-8")

@@ -14,13 +14,20 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from worker.exchange.order_id import ZERO_BYTES32, OrderStruct, order_digest
+from worker.exchange.order_id import (
+    ZERO_BYTES32,
+    OrderStruct,
+    nested_digest,
+    nested_proof,
+    order_digest,
+)
 from worker.exchange.signer import Signer
 from worker.orders.decide import Plan
 from worker.orders.ports import Envelope
-from worker.orders.terms import ExchangeVersion, OrderId, Side, TokenId, WalletAddress
+from worker.orders.terms import ExchangeVersion, OrderId, Side, TokenId, WalletAddress, WalletKind
 
-_EOA = 0  # signature type: the wallet's own key signs
+# The exchange's numbers for who signs for the wallet.
+_SIGNATURE_TYPES = {WalletKind.EOA: 0, WalletKind.DEPOSIT_WALLET: 3}
 _NO_EXPIRATION = 0
 _SALT_BITS = 53  # the salt crosses as a JSON number
 
@@ -39,28 +46,38 @@ def canonical_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def seal(plan: Plan, *, wallet: WalletAddress, signer: Signer, salt: int, timestamp_ms: int) -> Envelope:
+def seal(
+    plan: Plan,
+    *,
+    wallet: WalletAddress,
+    signer: Signer,
+    salt: int,
+    timestamp_ms: int,
+    kind: WalletKind = WalletKind.EOA,
+) -> Envelope:
     """Sign the plan's exact amounts. The same arguments always give the same envelope, byte for byte."""
+    holder = to_checksum_address(wallet)
     expiration_s = ceil(plan.expires_at.timestamp()) if plan.expires_at is not None else _NO_EXPIRATION
     fields: dict[str, Any] = {
         "builder": ZERO_BYTES32,
         "expiration": expiration_s,
-        "maker": to_checksum_address(wallet),
+        "maker": holder,
         "maker_amount": plan.amounts.maker_base_units,
         "metadata": ZERO_BYTES32,
         "order_type": plan.order_type.value,
         "post_only": False,
         "salt": salt,
         "side": plan.side.value,
-        "signature_type": _EOA,
-        "signer": signer.address,
+        "signature_type": _SIGNATURE_TYPES[kind],
+        "signer": signer.address if kind is WalletKind.EOA else holder,
         "taker_amount": plan.amounts.taker_base_units,
         "timestamp": timestamp_ms,
         "token_id": plan.token.token_id,
     }
     version = plan.market.exchange_version
-    digest = _digest(fields, version)
-    fields["signature"] = signer.sign(digest)
+    struct = _struct(fields)
+    digest = order_digest(struct, version)
+    fields["signature"] = _signature(struct, version, signer, kind)
     return Envelope(
         order_id=OrderId("0x" + digest.hex()),
         wallet=wallet,
@@ -78,7 +95,7 @@ def order_fields(envelope: Envelope) -> dict[str, Any]:
     try:
         letter = json.loads(envelope.body)
         fields: dict[str, Any] = letter["order"]
-        found = "0x" + _digest(fields, ExchangeVersion(letter["exchange_version"])).hex()
+        found = "0x" + order_digest(_struct(fields), ExchangeVersion(letter["exchange_version"])).hex()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"The body of order {envelope.order_id} cannot be read: {error!r}.") from error
     if found != envelope.order_id:
@@ -88,20 +105,23 @@ def order_fields(envelope: Envelope) -> dict[str, Any]:
     return fields
 
 
-def _digest(fields: Mapping[str, Any], version: ExchangeVersion) -> bytes:
-    return order_digest(
-        OrderStruct(
-            salt=fields["salt"],
-            maker=fields["maker"],
-            signer=fields["signer"],
-            token_id=TokenId(fields["token_id"]),
-            maker_amount=fields["maker_amount"],
-            taker_amount=fields["taker_amount"],
-            side=Side(fields["side"]),
-            signature_type=fields["signature_type"],
-            timestamp_ms=fields["timestamp"],
-            metadata=fields["metadata"],
-            builder=fields["builder"],
-        ),
-        version,
+def _signature(order: OrderStruct, version: ExchangeVersion, signer: Signer, kind: WalletKind) -> str:
+    if kind is WalletKind.EOA:
+        return signer.sign(order_digest(order, version))
+    return signer.sign(nested_digest(order, version)) + nested_proof(order, version).hex()
+
+
+def _struct(fields: Mapping[str, Any]) -> OrderStruct:
+    return OrderStruct(
+        salt=fields["salt"],
+        maker=fields["maker"],
+        signer=fields["signer"],
+        token_id=TokenId(fields["token_id"]),
+        maker_amount=fields["maker_amount"],
+        taker_amount=fields["taker_amount"],
+        side=Side(fields["side"]),
+        signature_type=fields["signature_type"],
+        timestamp_ms=fields["timestamp"],
+        metadata=fields["metadata"],
+        builder=fields["builder"],
     )

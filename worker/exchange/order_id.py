@@ -70,6 +70,25 @@ def order_digest(order: OrderStruct, version: ExchangeVersion) -> bytes:
     return keccak(b"\x19\x01" + DOMAIN_SEPARATORS[version] + struct_hash(order))
 
 
+def nested_digest(order: OrderStruct, version: ExchangeVersion) -> bytes:
+    """What the owner of a deposit wallet signs: the order inside a TypedDataSign that names the wallet (ERC-7739)."""
+    nested = keccak(
+        _TYPED_DATA_SIGN_TYPE_HASH
+        + struct_hash(order)
+        + keccak(b"DepositWallet")
+        + keccak(b"1")
+        + _uint(CHAIN_ID)
+        + _hex_word(order.maker, _ADDRESS)
+        + bytes(_WORD)
+    )
+    return keccak(b"\x19\x01" + DOMAIN_SEPARATORS[version] + nested)
+
+
+def nested_proof(order: OrderStruct, version: ExchangeVersion) -> bytes:
+    """What follows such a signature, so that the wallet's contract can build the digest again."""
+    return DOMAIN_SEPARATORS[version] + struct_hash(order) + _ORDER_TYPE + len(_ORDER_TYPE).to_bytes(2, "big")
+
+
 def struct_hash(order: OrderStruct) -> bytes:
     return keccak(
         _ORDER_TYPE_HASH
@@ -112,6 +131,10 @@ def _domain_separator(version: ExchangeVersion) -> bytes:
 
 
 _ORDER_TYPE_HASH = keccak(_ORDER_TYPE)
+_TYPED_DATA_SIGN_TYPE_HASH = keccak(
+    b"TypedDataSign(Order contents,string name,string version,uint256 chainId,address verifyingContract,"
+    b"bytes32 salt)" + _ORDER_TYPE
+)
 DOMAIN_SEPARATORS: dict[ExchangeVersion, bytes] = {
     version: _domain_separator(version) for version in ExchangeVersion
 }

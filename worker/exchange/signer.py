@@ -14,7 +14,7 @@ from eth_utils.crypto import keccak
 from pydantic import SecretStr
 
 from worker.errors import CredentialError
-from worker.orders.terms import WalletAddress
+from worker.orders.terms import WalletAddress, WalletKind
 
 _KEY_DIGITS = 64
 _RECOVERY_OFFSET = 27  # Ethereum writes the recovery id of a signature as 27 or 28
@@ -71,16 +71,25 @@ class ApiCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A wallet that holds its own funds (an EOA) and the key that signs for it."""
+    """A wallet that holds funds, and the key that signs for it."""
 
     wallet: WalletAddress
     key: SecretStr
     credentials: ApiCredentials | None = None
+    kind: WalletKind = WalletKind.EOA
 
     def signer(self) -> LocalSigner:
-        """Raises `CredentialError` where the key is another wallet's: orders would all be refused."""
+        """Raises `CredentialError` where the key cannot be the wallet's: orders would all be refused.
+
+        Which deposit wallet is a key's own only the SDK can tell (`polymarket/desk.py`).
+        """
         signer = LocalSigner(self.key)
-        if signer.address.lower() != self.wallet:
+        if self.kind is WalletKind.DEPOSIT_WALLET:
+            if signer.address.lower() == self.wallet:
+                raise CredentialError(
+                    f"Wallet {self.wallet} is the address of its own key, and no deposit wallet: set its `type` to eoa."
+                )
+        elif signer.address.lower() != self.wallet:
             raise CredentialError(
                 f"The key of wallet {self.wallet} belongs to {signer.address.lower()}: set the key that matches."
             )

@@ -13,12 +13,14 @@ from worker.errors import WorkerError
 from worker.execution.doors import Doors
 from worker.handlers.strategies import Strategies
 from worker.observe.metrics import Metrics
-from worker.orders.ports import Ledger
+from worker.orders.ports import Clock, Ledger
 from worker.orders.terms import WalletAddress
 
 log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 1.0
+# A door may stay as it was left for as long as nobody has an order: then there is nobody to be hurried either.
+_NOBODY_WAITS_S = 5.0
 
 
 class Reopening:
@@ -28,6 +30,7 @@ class Reopening:
         doors: Doors,
         strategies: Strategies,
         ledger: Ledger,
+        clock: Clock,
         metrics: Metrics,
         fresh_for_s: float,
         on_due: Callable[[], None],
@@ -36,11 +39,13 @@ class Reopening:
         self._doors = doors
         self._strategies = strategies
         self._ledger = ledger
+        self._clock = clock
         self._metrics = metrics
         self._fresh_for_s = fresh_for_s
         self._on_due = on_due
         self._opened: set[WalletAddress] = set()
         self._opened_before: set[WalletAddress] = set()
+        self._not_before_s = 0.0
         self._stirred = asyncio.Event()
         doors.tell(self._open)
 
@@ -65,15 +70,18 @@ class Reopening:
         """
         opened = self._opened | self._opened_before
         self._opened_before, self._opened = self._opened, set()
-        deserted = self._doors.deserted
+        now_s = self._clock.monotonic()
+        deserted = self._doors.deserted if now_s >= self._not_before_s else []
         due = 0
         try:
             if opened:
                 due += await self._ledger.make_due(self._strategies.on(opened))
             if deserted:
-                due += await self._ledger.make_due(
+                knockers = await self._ledger.make_due(
                     self._strategies.on(deserted), most=len(deserted), younger_than_s=self._fresh_for_s
                 )
+                self._not_before_s = now_s + (0.0 if knockers else _NOBODY_WAITS_S)
+                due += knockers
         except WorkerError as error:
             self._opened |= opened  # at the next look
             self._metrics.task_failures.labels("reopening").inc()

@@ -44,6 +44,13 @@ class Mode(StrEnum):
     LIVE = "live"
 
 
+class WalletKind(StrEnum):
+    """Whose funds a key spends."""
+
+    EOA = "eoa"  # its own address's
+    DEPOSIT_WALLET = "deposit_wallet"  # those of a contract that the exchange made for the key
+
+
 class ExchangeVersion(StrEnum):
     """Which contract an order is signed for, and so which EIP-712 domain its id is made with."""
 

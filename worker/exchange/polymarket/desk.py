@@ -31,7 +31,7 @@ from worker.exchange.lanes import Lanes
 from worker.exchange.market_data import raise_for_status
 from worker.exchange.signer import Account, ApiCredentials, Signer
 from worker.orders.amounts import BASE_UNITS
-from worker.orders.terms import OrderId, WalletAddress
+from worker.orders.terms import OrderId, WalletAddress, WalletKind
 from worker.settings import ExchangeSettings
 
 _log = structlog.get_logger(__name__)
@@ -48,6 +48,7 @@ class Desk:
     wallet: WalletAddress
     client: AsyncSecureClient
     signer: Signer
+    kind: WalletKind
     lanes: Lanes
     read_timeout_s: float
 
@@ -158,7 +159,8 @@ async def open_desk(settings: ExchangeSettings, account: Account, lanes: Lanes) 
     """An authenticated client that acts for exactly this wallet.
 
     Making one costs 0.2-0.6 s of CPU (a dozen TLS contexts), so it happens in a thread with a loop of its own;
-    all that it opens there it closes there, because an EOA needs nothing of the relayer.
+    all that it opens there it closes there. But for a deposit wallet: whether its contract is there the SDK asks over a
+    connection that it keeps.
     """
     signer = account.signer()
     creation = AsyncSecureClient.create(
@@ -168,7 +170,9 @@ async def open_desk(settings: ExchangeSettings, account: Account, lanes: Lanes) 
         credentials=_sdk_credentials(account.credentials),
     )
     try:
-        client = await asyncio.to_thread(asyncio.run, creation)
+        client = await (
+            asyncio.to_thread(asyncio.run, creation) if account.kind is WalletKind.EOA else creation
+        )
     except (RateLimitError, TransportError, UnexpectedResponseError) as error:
         raise ExchangeUnreachable(f"The exchange did not authenticate {account.wallet}: {error}.") from error
     except RequestRejectedError as error:
@@ -180,10 +184,13 @@ async def open_desk(settings: ExchangeSettings, account: Account, lanes: Lanes) 
     except PolymarketError as error:
         raise CredentialError(f"Wallet {account.wallet} cannot be used: {error}.") from error
     found = (client.wallet.lower(), client.wallet_type, client._ctx.signer_type)  # noqa: SLF001 - no public name
-    if found != (account.wallet, "EOA", "OWNER"):
+    if found != (account.wallet, account.kind.upper(), "OWNER"):
         await client.close()
-        raise CredentialError(f"Expected {account.wallet} to be an EOA that its own key owns, was {found}.")
-    return Desk(account.wallet, client, signer, lanes, settings.read_timeout_s)
+        raise CredentialError(
+            f"Expected {account.wallet} to be {account.kind.value} of its own key, was {found}: check its address, "
+            "`type` and key."
+        )
+    return Desk(account.wallet, client, signer, account.kind, lanes, settings.read_timeout_s)
 
 
 def _sdk_credentials(given: ApiCredentials | None) -> ApiKeyCreds | None:

@@ -102,12 +102,14 @@ class PolymarketExchange:
     # --- orders -----------------------------------------------------------------------------------------------
 
     async def prepare(self, wallet: WalletAddress, plan: Plan) -> Envelope:
+        desk = self._desk(wallet)
         return seal(
             plan,
             wallet=wallet,
-            signer=self._desk(wallet).signer,
+            signer=desk.signer,
             salt=self._salt(),
             timestamp_ms=self._timestamp_ms(),
+            kind=desk.kind,
         )
 
     async def submit(self, envelope: Envelope) -> Answer:

@@ -44,6 +44,7 @@ class MarketApi:
             web.get("/ok", self.ok),
             web.get("/", self.ok),
             web.get("/api/geoblock", self.geoblock),
+            web.get("/deployed", self.deployed),
         ]
 
     async def book(self, request: web.Request) -> web.Response:
@@ -137,6 +138,10 @@ class MarketApi:
 
     async def geoblock(self, _request: web.Request) -> web.Response:
         return answer({"blocked": False, "ip": "127.0.0.1", "country": "IE", "region": "L"})
+
+    async def deployed(self, request: web.Request) -> web.Response:
+        """The relayer's word on whether a wallet's contract is on the chain."""
+        return answer({"deployed": self._exchange.wallets.is_deployed(request.query.get("address", ""))})
 
     def _book(self, token: str) -> Json:
         market = self._exchange.market_of(token)

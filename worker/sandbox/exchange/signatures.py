@@ -53,6 +53,9 @@ class WalletRegistry:
     def register(self, wallet: str, *, owner: str, signature_type: int) -> None:
         self._wallets[Address(wallet.lower())] = WalletContract(Address(owner.lower()), signature_type)
 
+    def is_deployed(self, wallet: str) -> bool:
+        return Address(wallet.lower()) in self._wallets
+
     def owned_by(self, wallet: Address, owner: Address, signature_type: int) -> bool:
         return self._wallets.get(wallet) == WalletContract(owner, signature_type)
 
