@@ -92,17 +92,9 @@ begin
     select a.order_type from public.lt_order_attempts a
     where a.lt_order_id = o.lt_order_id order by a.attempt_no desc limit 1
   ) last on true
-  cross join lateral (select public.lt_bucket(o.created_at, since, bucket_s) as bucket) slot
+  cross join lateral (select floor(extract(epoch from o.created_at - since) / bucket_s)::integer as bucket) slot
   group by grouping sets ((o.strategy_id, c.mode), (last.order_type), (slot.bucket), ());
 end
-$$;
-
--- Which bucket of so many seconds since a time a moment lies in: 0 is the first one.
-create or replace function public.lt_bucket(moment timestamptz, since timestamptz, bucket_s numeric)
-returns integer
-language sql immutable security invoker set search_path = ''
-as $$
-  select floor(extract(epoch from moment - since) / bucket_s)::integer
 $$;
 
 -- How long each stage took, of each executed signal; a stage is called by where it ends. What was put off first is told
@@ -134,24 +126,28 @@ begin
 end
 $$;
 
--- {<stage>: {count, p50_ms, p95_ms, p99_ms, max_ms}} over the executed signals.
-create or replace function public.lt_latency(in_mode text, since timestamptz, only_strategy text)
-returns jsonb
+-- {count, p50_ms, p95_ms, p99_ms, max_ms} of each stage over the executed signals, and of `insert_to_sent` also in each
+-- bucket of so many seconds by the insert time (null: in all of them).
+create or replace function public.lt_latency(
+  in_mode text, since timestamptz, only_strategy text, bucket_s numeric default null)
+returns table (stage text, bucket integer, told jsonb)
 language plpgsql stable security invoker set search_path = ''
 as $$
 begin
-  return (
-    select coalesce(jsonb_object_agg(measured.stage, measured.told), '{}')
-    from (
-      select span.stage, jsonb_build_object(
-        'count', count(*),
-        'p50_ms', public.lt_ms(percentile_cont(0.5) within group (order by span.took)),
-        'p95_ms', public.lt_ms(percentile_cont(0.95) within group (order by span.took)),
-        'p99_ms', public.lt_ms(percentile_cont(0.99) within group (order by span.took)),
-        'max_ms', public.lt_ms(max(span.took))) as told
-      from public.lt_spans(in_mode, since, only_strategy) span
-      group by span.stage
-    ) measured);
+  return query
+  select span.stage, span.bucket, jsonb_build_object(
+    'count', count(*),
+    'p50_ms', public.lt_ms(percentile_cont(0.5) within group (order by span.took)),
+    'p95_ms', public.lt_ms(percentile_cont(0.95) within group (order by span.took)),
+    'p99_ms', public.lt_ms(percentile_cont(0.99) within group (order by span.took)),
+    'max_ms', public.lt_ms(max(span.took)))
+  from (
+    select s.stage, s.took, case when s.stage = 'insert_to_sent'
+      then floor(extract(epoch from s.inserted_at - since) / bucket_s)::integer end as bucket
+    from public.lt_spans(in_mode, since, only_strategy) s
+  ) span
+  group by grouping sets ((span.stage), (span.stage, span.bucket))
+  having grouping(span.bucket) = 1 or span.bucket is not null;
 end
 $$;
 
@@ -202,14 +198,9 @@ as $$
   cross join lateral (select coalesce(order_type, 'unknown') as order_type) typed
 $$;
 
--- {mode, since? | window_s?: 86400, strategy_id?} -> {now, since, mode, total, strategies, order_types, latency_ms,
--- markout: lt_markout, unknown_insert_time, elsewhere: lt_traded_elsewhere}: `total` and each of `strategies` are counts
--- of lt_equation, and beside them executed_share, skipped_by and deferred_for: [{reason, count, share}], too_old_share of
--- what was seen, and orders:
--- lt_order_counts.
---   order_types  [{order_type, seen, executed, executed_share, orders}]: what was seen counts by the type that the strategy
---                orders with now, and orders by the type that they were sent with
-create or replace function public.lt_funnel(p jsonb)
+-- {..., bucket_s?} -> what lt_funnel answers, and buckets: {orders: [{bucket, counts}], sent: [{bucket, told}]}, the same
+-- rows cut by time. Both are counted in one go, because that is what costs.
+create or replace function public.lt_figures(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
 as $$
@@ -220,15 +211,19 @@ declare
     (p ->> 'since')::timestamptz,
     clock_timestamp() - make_interval(secs => coalesce((p ->> 'window_s')::numeric, 86400)));
   equation      jsonb := public.lt_equation(jsonb_build_object('mode', in_mode, 'since', begins));
+  bucket_s      numeric := (p ->> 'bucket_s')::numeric;
   reasons       jsonb;
   orders        jsonb;
+  latency       jsonb;
   total         jsonb;
 begin
   select coalesce(jsonb_agg(jsonb_build_object(
     'strategy_id', r.strategy_id, 'mode', r.mode, 'state', r.state, 'reason', r.reason, 'count', r.decisions)), '[]')
   into reasons from public.lt_reason_counts(in_mode, begins, only_strategy) r;
   select coalesce(jsonb_agg(to_jsonb(o)), '[]')
-  into orders from public.lt_order_counts(in_mode, begins, only_strategy) o;
+  into orders from public.lt_order_counts(in_mode, begins, only_strategy, bucket_s) o;
+  select coalesce(jsonb_agg(to_jsonb(l)), '[]')
+  into latency from public.lt_latency(in_mode, begins, only_strategy, bucket_s) l;
 
   total := equation -> 'total';
   if only_strategy is not null then
@@ -259,8 +254,26 @@ begin
       from jsonb_array_elements(equation -> 'strategies') e
       where only_strategy is null or e ->> 'strategy_id' = only_strategy), '[]'),
     'order_types', public.lt_order_types(equation -> 'strategies', orders, only_strategy),
-    'latency_ms', public.lt_latency(in_mode, begins, only_strategy),
+    'latency_ms', coalesce((
+      select jsonb_object_agg(l ->> 'stage', l -> 'told')
+      from jsonb_array_elements(latency) l where l -> 'bucket' = 'null'), '{}'),
     'markout', public.lt_markout(in_mode, begins, only_strategy),
+    'buckets', jsonb_build_object(
+      'orders', coalesce((select jsonb_agg(o) from jsonb_array_elements(orders) o where o ->> 'part' = 'bucket'), '[]'),
+      'sent', coalesce((select jsonb_agg(l) from jsonb_array_elements(latency) l where l -> 'bucket' <> 'null'), '[]')),
     'unknown_insert_time', equation -> 'unknown_insert_time', 'elsewhere', public.lt_traded_elsewhere(in_mode));
 end
+$$;
+
+-- {mode, since? | window_s?: 86400, strategy_id?} -> {now, since, mode, total, strategies, order_types, latency_ms,
+-- markout: lt_markout, unknown_insert_time, elsewhere: lt_traded_elsewhere}: `total` and each of `strategies` are counts
+-- of lt_equation, and beside them executed_share, skipped_by and deferred_for: [{reason, count, share}], too_old_share of
+-- what was seen, and orders: lt_order_counts.
+--   order_types  [{order_type, seen, executed, executed_share, orders}]: what was seen counts by the type that the strategy
+--                orders with now, and orders by the type that they were sent with
+create or replace function public.lt_funnel(p jsonb)
+returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select public.lt_figures(p - 'bucket_s') - 'buckets'
 $$;

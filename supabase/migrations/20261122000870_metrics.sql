@@ -41,7 +41,7 @@ begin
   select counted.bucket, sum(counted.seen)::bigint, sum(counted.executed)::bigint, sum(counted.skipped)::bigint,
     sum(counted.deferred)::bigint
   from (
-    select public.lt_bucket(o.created_at, since, bucket_s) as bucket, count(*) as seen, 0 as executed, 0 as skipped,
+    select floor(extract(epoch from o.created_at - since) / bucket_s)::integer as bucket, count(*) as seen, 0 as executed, 0 as skipped,
       0 as deferred
     from public.lt_scope_windows w
     cross join lateral (
@@ -53,7 +53,7 @@ begin
     where only_strategy is null or w.strategy_id = only_strategy
     group by 1
     union all
-    select public.lt_bucket(d.signal_at, since, bucket_s), 0, count(*) filter (where d.state = 'executed'),
+    select floor(extract(epoch from d.signal_at - since) / bucket_s)::integer, 0, count(*) filter (where d.state = 'executed'),
       count(*) filter (where d.state = 'skipped'), count(*) filter (where d.state = 'deferred')
     from public.lt_counted_pairs(in_mode, only_strategy) c
     cross join lateral (
@@ -84,36 +84,35 @@ declare
     (p ->> 'since')::timestamptz, now_is - make_interval(secs => coalesce((p ->> 'window_s')::numeric, 86400)));
   buckets       integer := greatest(least(coalesce((p ->> 'buckets')::integer, 48), 500), 1);
   bucket_s      numeric := greatest(round(extract(epoch from now_is - begins) / buckets, 3), 1);
+  figures       jsonb;
   series        jsonb;
 begin
+  figures := public.lt_figures(jsonb_build_object(
+    'mode', in_mode, 'since', begins, 'strategy_id', only_strategy, 'bucket_s', bucket_s));
   with signals as (
     select * from public.lt_signal_buckets(in_mode, begins, only_strategy, bucket_s)
   ), orders as (
-    select o.bucket, o.counts from public.lt_order_counts(in_mode, begins, only_strategy, bucket_s) o
-    where o.part = 'bucket'
+    select (o ->> 'bucket')::integer as bucket, o -> 'counts' as counts
+    from jsonb_array_elements(figures -> 'buckets' -> 'orders') o
   ), sent as (
-    select public.lt_bucket(span.inserted_at, begins, bucket_s) as bucket, count(*) as sent,
-      percentile_cont(0.5) within group (order by span.took) as p50,
-      percentile_cont(0.99) within group (order by span.took) as p99
-    from public.lt_spans(in_mode, begins, only_strategy) span
-    where span.stage = 'insert_to_sent'
-    group by 1
+    select (l ->> 'bucket')::integer as bucket, l -> 'told' as told
+    from jsonb_array_elements(figures -> 'buckets' -> 'sent') l
   )
   select jsonb_agg(jsonb_build_object(
     'at', begins + make_interval(secs => bucket * bucket_s),
     'seen', coalesce(signals.seen, 0), 'executed', coalesce(signals.executed, 0),
     'skipped', coalesce(signals.skipped, 0), 'deferred', coalesce(signals.deferred, 0),
     'executed_share', public.lt_share(signals.executed, signals.seen),
-    'orders', coalesce(orders.counts, '{"placed": 0}'), 'sent_count', coalesce(sent.sent, 0),
-    'sent_p50_ms', public.lt_ms(sent.p50), 'sent_p99_ms', public.lt_ms(sent.p99)) order by bucket)
+    'orders', coalesce(orders.counts, '{"placed": 0}'), 'sent_count', coalesce(sent.told -> 'count', '0'),
+    'sent_p50_ms', sent.told -> 'p50_ms', 'sent_p99_ms', sent.told -> 'p99_ms') order by bucket)
   into series
-  from generate_series(0, public.lt_bucket(clock_timestamp(), begins, bucket_s)) bucket
+  from generate_series(0, floor(extract(epoch from clock_timestamp() - begins) / bucket_s)::integer) bucket
   left join signals using (bucket)
   left join orders using (bucket)
   left join sent using (bucket);
 
   return jsonb_build_object(
     'now', clock_timestamp(), 'since', begins, 'mode', in_mode, 'bucket_s', public.lt_text(bucket_s), 'series', series,
-    'funnel', public.lt_funnel(jsonb_build_object('mode', in_mode, 'since', begins, 'strategy_id', only_strategy)));
+    'funnel', figures - 'buckets');
 end
 $$;

@@ -57,6 +57,7 @@ async def test_a_signal_appears_and_turns_filled_with_a_toast_within_two_seconds
         took_s: list[float] = []
         while len(took_s) < TRIES and min(took_s, default=FILL_WITHIN_S) >= FILL_WITHIN_S:
             took_s.append(await filled_s(scene, page, f"Will it rain on day {len(took_s)}?"))
+            await expect(page.locator(".q-notification")).to_have_count(0)  # a crowd of toasts is only counted
         assert min(took_s) < FILL_WITHIN_S, took_s
         await expect(panel(page, "By strategy")).to_contain_text("LT_VALUE_PATIENT (live)")
         await picture(page, "desktop", whole=True)
