@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost fill-rate capital rules mutants browser check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost fill-rate capital api-fuzz rules mutants browser check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -75,6 +75,9 @@ capital: $(READY) ## capital under random walks, beside an independent model: ma
 
 browser: $(READY) ## the dashboard in a real Chromium: make browser ARGS="-k paused", CHROMIUM=path, SCREENS=folder for pictures
 	@CHROMIUM=$${CHROMIUM:-chromium} $(BIN)/pytest -n 0 tests/browser $(ARGS)
+
+api-fuzz: $(READY) ## call whatever the API's own document promises, and more: make api-fuzz ARGS="--examples 500"
+	@$(BIN)/python -m tests.web.run $(ARGS)
 
 check: $(READY) ## format, lint, types, and who may import whom
 	@$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""The unit that is shipped, and the notify protocol that it relies on, spoken by the production worker."""
+"""The units that are shipped, and the notify protocol that it relies on, spoken by the production worker."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ from worker.sandbox.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
-UNIT = Path(__file__).parents[1] / "systemd" / "polycopy-worker.service"
+SHIPPED = Path(__file__).parents[1] / "systemd"
 BUILT = Path(sys.executable).with_name("polycopy-worker")
 
 needs_systemd_analyze = pytest.mark.skipif(
@@ -28,14 +28,15 @@ needs_systemd_analyze = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit as it is installed, its command replaced by the one that was built here."""
-    text, replaced = re.subn(r"(?m)^ExecStart=\S+", f"ExecStart={BUILT}", UNIT.read_text(encoding="utf-8"))
+@pytest.fixture(params=sorted(path.name for path in SHIPPED.glob("*.service")))
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit as it is installed, its command replaced by the one that was built here."""
+    shipped = SHIPPED / str(request.param)
+    text, replaced = re.subn(r"(?m)^ExecStart=\S+", f"ExecStart={BUILT}", shipped.read_text(encoding="utf-8"))
     assert replaced == 1
     # The check wants to find what the unit's documentation names.
-    text = re.sub(r"(?m)^Documentation=.*$", f"Documentation=file://{UNIT.parents[1] / 'README.md'}", text)
-    rewritten = tmp_path / UNIT.name
+    text = re.sub(r"(?m)^Documentation=.*$", f"Documentation=file://{SHIPPED.parent / 'README.md'}", text)
+    rewritten = tmp_path / shipped.name
     rewritten.write_text(text, encoding="utf-8")
     return rewritten
 
@@ -49,7 +50,7 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 @needs_systemd_analyze
 def test_systemd_accepts_the_unit(unit: Path) -> None:
     verdict = analyze("verify", "--man=no", str(unit))
-    about_ours = [line for line in verdict.stderr.splitlines() if UNIT.name in line or str(unit) in line]
+    about_ours = [line for line in verdict.stderr.splitlines() if unit.name in line or str(unit) in line]
     assert about_ours == []
     assert verdict.returncode == 0, verdict.stderr
 

@@ -147,6 +147,17 @@ async def test_answers_are_not_kept_framed_or_guessed_at(site: Site) -> None:
         assert "server" not in headers
 
 
+async def test_what_the_api_does_not_know_is_told_as_it_tells_errors(site: Site) -> None:
+    for method, path, status in (
+        ("GET", "/api/lt/nothing", 404), ("POST", "/api/", 404), ("GET", "/api/lt/kill", 405),
+        ("TRACE", "/api/lt/diagnostic", 405), ("DELETE", "/api/lt/strategies/LT_ONE/orders", 405),
+        ("PUT", "/api/lt/strategies/LT_ONE/kill", 405),
+    ):  # fmt: skip
+        answer = await site.client.request(method, path, headers=BEARER)
+        assert (answer.status_code, set(answer.json())) == (status, {"error"}), path
+        assert ("Allow" in answer.headers) is (status == 405)
+
+
 async def test_an_address_that_is_taken_is_told_with_the_setting_that_names_it(site: Site) -> None:
     port = str(httpx.URL(site.address).port)
     with pytest.raises(ConfigError, match=f"127.0.0.1:{port} .* web.host and web.port"):

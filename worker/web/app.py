@@ -23,9 +23,10 @@ from worker.observe.log import hide, redact
 from worker.settings import Settings
 from worker.web import audit, diagnostic, feed, orders, sweep, switches
 from worker.web.door import Door, Threshold, Unauthorised, may_act, may_read
+from worker.web.elsewhere import ROOT, Elsewhere
 from worker.web.hub import FeedHub
 
-PREFIX: Final = "/api/lt"
+PREFIX: Final = f"{ROOT}/lt"
 _READS: Final = "reads"
 _ACTS: Final = "acts"
 
@@ -75,6 +76,7 @@ def _add_routes(app: FastAPI) -> None:
 
     app.include_router(reading)
     app.include_router(acting)
+    app.mount(ROOT, Elsewhere(app))
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
