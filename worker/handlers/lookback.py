@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from worker.configuration.names import unknown_strategy
 from worker.errors import UsageError
 from worker.handlers.strategies import Strategies
-from worker.orders.names import unknown_strategy
 from worker.orders.ports import Clock
 from worker.orders.terms import StrategyId
 

@@ -1,7 +1,7 @@
 """Names that an operator gives, checked against those that there are."""
 
+from worker.configuration.names import unknown_strategy
 from worker.database.reports import Reports
-from worker.orders.names import unknown_strategy
 from worker.orders.terms import StrategyId
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from rich.text import Text
 
+from worker.configuration.names import unknown_strategy
 from worker.database.controls import ControlAction, ControlScope
 from worker.database.reports import Reports, Switched
 from worker.database.values import Row, flag_of, rows_of, text_of
 from worker.errors import UsageError
-from worker.orders.names import unknown_strategy
 from worker.orders.terms import Mode, StrategyId, WalletAddress
 from worker.verbs.words import Part, columns, line, said, since
 
