@@ -25,6 +25,7 @@ from worker.sandbox.interrupts import Interrupts
 from worker.sandbox.report import Report, report_on
 from worker.sandbox.second_terminal import how_to_look, way_in
 from worker.sandbox.signals import Trade, random_trades, recorded_trades, signal_row
+from worker.sandbox.web_beside import web_beside
 from worker.sandbox.worker_process import WorkerProcess
 from worker.sandbox.world import World, open_world
 
@@ -68,9 +69,13 @@ async def run_demo(plan: DemoPlan, console: Console) -> Report:
         ) as world:
             console.print("starting the worker ...")
             environment = world.worker_environment()
-            async with WorkerProcess.start(environment, "--live") as worker:
+            async with (
+                web_beside(environment) as web,
+                WorkerProcess.start(environment, "--live") as worker,
+            ):
                 looking = ways.enter_context(way_in(environment))
-                console.print("\n".join(how_to_look(looking)), markup=False, highlight=False, soft_wrap=True)
+                told = "\n".join((*await web.lines(), *how_to_look(looking)))
+                console.print(told, markup=False, highlight=False, soft_wrap=True)
                 try:
                     return await _Run(plan, world, worker, console).to_the_end(interrupts)
                 except asyncio.CancelledError:
