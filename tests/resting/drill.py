@@ -33,6 +33,7 @@ _SELDOM = replace(QUICK, first_s=0.5, most_s=4.0)
 _CHANNEL_FIRST = RemainderTiming(first_s=0.5, most_s=4.0, refresh_every_s=0.3)
 _POLICY = replace(RESTING, max_age_s=1.0, look_every_s=1.0)
 _LEASE_EVERY_S = 5.0
+_UNDER_WAY_MOST = 10  # look-ups that had their place before, and arrive late
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ def _wrong_with_pace(samples: Sequence[tuple[float, int]], per_s: int) -> Iterab
     """Over no stretch of time more look-ups than the lane gives, and those that had their place before it."""
     for number, (since_s, had) in enumerate(samples):
         for until_s, has in samples[number:]:
-            if has - had > per_s * (until_s - since_s + 1) + 1:
+            if has - had > per_s * (until_s - since_s + 1) + _UNDER_WAY_MOST:
                 yield f"{has - had} look-ups within {until_s - since_s:.1f} s, the lane gives {per_s} a second"
                 return
 

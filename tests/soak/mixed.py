@@ -55,12 +55,12 @@ _STALL_S = 2.0
 _LOOK_EVERY_S = 0.5
 _RESTING = ("SOAK_GTC", "SOAK_GTD")
 
-_OPEN = (
-    "select (select (total ->> 'undecided')::int + (total ->> 'deferred')::int"
-    " from (select public.lt_equation('{\"mode\": \"live\"}') -> 'total' as total) e) as signals,"
-    " (select count(*) from public.lt_order_attempts where closed_at is null) as attempts,"
-    " (select count(*) from public.lt_fills where state = 'provisional') as fills"
-)
+_OPEN = """
+select (total ->> 'undecided')::int as undecided, (total ->> 'deferred')::int as deferred,
+       (select count(*) from public.lt_order_attempts where closed_at is null) as attempts,
+       (select count(*) from public.lt_fills where state = 'provisional') as fills
+from (select public.lt_equation('{"mode": "live"}') -> 'total' as total) equation
+"""
 _SEEN = """
 select 'orders '  || order_type as what, count(*) as times from public.lt_order_attempts where attempt_no = 1 group by 1
 union all select 'sales', count(*) from public.lt_order_attempts where side = 'SELL' and attempt_no = 1
@@ -236,8 +236,9 @@ class _Soak:
     async def _become_quiet(self) -> None:
         """What is wrong when nothing gets better any more is of this quiet point."""
         await self._world.exchange.call("clear-faults")
+        await self._until_nothing_is_open("undecided")
         await self._control("pause")
-        await self._until_nothing_is_open("signals")
+        await self._until_nothing_is_open("deferred")
         await self._world.exchange.call("crowd", asleep=True)
         await self._until_nothing_is_open("attempts", "fills")
         found = await self._settled_disagreements()
@@ -290,6 +291,6 @@ class _Soak:
         told = await (await self._database.execute("select * from public.lt_wallets")).fetchall()
         self._outcome.compared = len(evidence.fills)
         row = (await (await self._database.execute(_OPEN.encode())).fetchall())[0]
-        still_open = [f"{number} {kind} are still open" for kind, number in row.items() if number]
+        still_open = [f"{number} {kind} at a quiet point" for kind, number in row.items() if number]
         apart = await balances_apart(self._world, evidence, told, DEPOSIT_USD)
         return [*still_open, *disagreements(evidence), *apart]
