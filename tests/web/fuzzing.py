@@ -5,6 +5,7 @@ In a process of its own, for it blocks. `/api/lt/feed` is left out: a stream tha
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -34,17 +35,19 @@ async def fuzz(
     address: str, *, phases: Sequence[str] = _WHOLE, examples: int, seed: int | None = None
 ) -> tuple[int, str]:
     """The exit code, 0 where nothing was found, and what schemathesis says."""
-    process = await asyncio.create_subprocess_exec(
-        Path(sys.executable).with_name("schemathesis"), "run", f"{address}/openapi.json",
-        "--header", f"Authorization: Bearer {TOKEN}",
-        "--exclude-path", "/api/lt/feed",
-        "--phases", ",".join(phases),
-        "--max-examples", str(examples),
-        *(() if seed is None else ("--seed", str(seed))),
-        "--request-timeout", "30",
-        "--suppress-health-check", "all",
-        "--no-color",
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    said, _ = await process.communicate()
+    with tempfile.TemporaryDirectory(prefix="polycopy-") as folder:  # it keeps notes where it is started
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("schemathesis"), "run", f"{address}/openapi.json",
+            "--header", f"Authorization: Bearer {TOKEN}",
+            "--exclude-path", "/api/lt/feed",
+            "--phases", ",".join(phases),
+            "--max-examples", str(examples),
+            *(() if seed is None else ("--seed", str(seed))),
+            "--request-timeout", "30",
+            "--suppress-health-check", "all",
+            "--no-color",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            cwd=folder,
+        )  # fmt: skip
+        said, _ = await process.communicate()
     return process.returncode or 0, said.decode(errors="replace")
