@@ -1,7 +1,7 @@
 """Markets of a chaos run that end while orders of theirs are open: bought on, and resolved before the trades are final."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import count
 from time import monotonic
@@ -19,10 +19,13 @@ _LOOK_EVERY_S = 0.2
 _SHARES = "100000"
 
 
-async def end_markets(world: World, ft_wallets: Sequence[str]) -> None:
-    """One after the other, until cancelled. Every strategy gets something of each; either side wins in turn, or nobody."""
+async def end_markets(world: World, ft_wallets: Sequence[str], numbers: Iterator[int] | None = None) -> None:
+    """One after the other, until cancelled. Every strategy gets something of each; either side wins in turn, or nobody.
+
+    `numbers`: what they are called by; whoever ends markets a second time in a world goes on where he was.
+    """
     async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
-        for number in count():
+        for number in numbers or count():
             listed = await world.exchange.call("market", name=f"Will it end {number}?")
             token = listed["tokens"][0]
             await world.exchange.quote(token, "SELL", "0.50", _SHARES)

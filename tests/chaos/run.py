@@ -150,7 +150,8 @@ async def torment(plan: Plan, so_far: SoFar) -> Outcome:
 
 async def _set_up(world: World) -> None:
     """The database holds workers to a rule of its own for giving an order up; one strategy is short of money; and no price
-    is too good: while the crowd sleeps, what the workers have left on the books is all that signals are made of."""
+    is too good: while the crowd sleeps, what the workers have left on the books is all that signals are made of.
+    """
     async with await psycopg.AsyncConnection.connect(world.supabase.dsn, autocommit=True) as database:
         await database.execute(
             "update public.lt_config set value = %s where key = 'lost_after'", (f"{_LOST_AFTER_S} seconds",)

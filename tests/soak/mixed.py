@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -180,6 +181,7 @@ class _Soak:
         self._so_far = so_far
         self._schedule = Schedule(outcome.plan.seed, tuple(FAULTS))
         self._source = random.Random(outcome.plan.seed)
+        self._ended = count()
 
     async def set_up(self) -> None:
         lost_after = f"{SETTINGS['POLYCOPY_PENDING__LOST_AFTER_S']} seconds"
@@ -211,7 +213,7 @@ class _Soak:
 
     async def _storm(self, trades: AsyncIterator[Trade], seconds: float) -> None:
         until_s = monotonic() + seconds
-        ending = asyncio.create_task(end_markets(self._world, sorted(BETS_USD)))
+        ending = asyncio.create_task(end_markets(self._world, sorted(BETS_USD), self._ended))
         try:
             async for trade in trades:
                 if monotonic() > until_s or ending.done():
