@@ -31,6 +31,7 @@ class Board:
         self._looking = False
         self._header = Header(visitor, choice, self._choose)
         with column():
+            self._reading = ui.label("Reading the figures ...").classes("muted text-sm")
             self._complaint = ui.label().classes("text-negative text-sm").mark("complaint")
             self._complaint.set_visibility(False)
             self._headline = Headline()
@@ -74,6 +75,7 @@ class Board:
             return
         finally:
             self._looking = False
+            self._reading.set_visibility(False)
         failure = self._office.tape.failure
         self._complaint.set_text(failure and f"The live orders cannot be read at the moment: {failure}")
         self._complaint.set_visibility(bool(failure))

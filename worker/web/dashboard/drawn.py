@@ -6,7 +6,7 @@ from typing import Any, Final
 from nicegui import ui
 
 from worker.web.dashboard.charts import Options
-from worker.web.dashboard.frame import hint
+from worker.web.dashboard.frame import hidden_hint
 
 Rows = list[dict[str, Any]]
 
@@ -35,9 +35,10 @@ class Table:
 
     def __init__(self, heading: list[dict[str, Any]], empty: str, *, wraps: bool = False) -> None:
         self._shown: Rows | None = None
-        self._empty = hint(empty)
+        self._empty = hidden_hint(empty)
         self._table = ui.table(rows=[], columns=heading, row_key="key").classes("w-full")
         self._table.props("dense flat wrap-cells" if wraps else "dense flat")
+        self._table.set_visibility(False)
 
     def show(self, rows: Rows) -> None:
         if rows == self._shown:

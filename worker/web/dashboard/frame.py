@@ -10,7 +10,8 @@ from worker.web.dashboard.words import colour
 
 # One place for what Tailwind has no word for. Numbers stand under each other; a table scrolls by itself on a phone.
 _STYLE: Final = """
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; --q-primary: #2563eb; --q-positive: #15803d; --q-negative: #b91c1c; --q-warning: #b45309; }
+body.body--dark { --q-primary: #5b93f5; --q-negative: #ef6b6b; }
 body { font-feature-settings: "tnum" 1; background: #f1f5f9; }
 body.body--dark { background: #0b1120; }
 .body--dark .q-card { background: #151e31; }
@@ -19,10 +20,9 @@ body.body--dark { background: #0b1120; }
 .q-table__card { box-shadow: none; }
 .q-table th { font-weight: 600; opacity: .65; }
 .q-table tbody td { font-size: 13px; }
+.q-table td.text-right { white-space: nowrap; }
 .q-table--dense .q-table th, .q-table--dense .q-table td { padding: 4px 8px; }
 .nicegui-content { padding: 0; gap: 0; }
-.body--dark .q-btn--outline.text-primary { color: #8ab4ff !important; }
-.body--dark .q-btn--outline.text-negative, .body--dark .text-negative { color: #fb8080 !important; }
 .muted { opacity: .62; }
 .q-badge { font-weight: 600; letter-spacing: .02em; }
 a.plain { color: inherit; text-decoration: none; }
@@ -32,7 +32,6 @@ a.plain:hover { text-decoration: underline; }
 
 def dress() -> ui.dark_mode:
     """The page's colours and fonts; returns the switch of light and dark, which begins as the viewer's system has it."""
-    ui.colors(primary="#2563eb", positive="#15803d", negative="#b91c1c", warning="#b45309", info="#1d4ed8")
     ui.add_css(_STYLE)
     return ui.dark_mode(None)
 
@@ -64,3 +63,10 @@ def badge(word: str) -> ui.badge:
 def hint(text: str) -> ui.label:
     """What stands where there is nothing to show: what would be here, and what to do about it."""
     return ui.label(text).classes("muted text-sm py-4")
+
+
+def hidden_hint(text: str) -> ui.label:
+    """The same, until it is known that there is nothing: before the first look nobody knows."""
+    made = hint(text)
+    made.set_visibility(False)
+    return made

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from time import time
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Form, HTTPException, Request
+from fastapi import FastAPI, Form, Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
@@ -120,11 +120,6 @@ def _add_way_in(app: FastAPI, office: Office) -> None:
             secure=request.url.scheme == "https",
         )
         return answer
-
-    @app.api_route("/api/{rest:path}", methods=["GET", "POST"], include_in_schema=False)
-    def unknown(rest: str) -> None:
-        """The pages answer whatever is left over, and whoever asked the API is no reader of pages."""
-        raise HTTPException(404, f"There is no /api/{rest}: /openapi.json names all there is.")
 
     @app.post("/logout", include_in_schema=False)
     def signed_out() -> RedirectResponse:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from nicegui import ui
 
 from worker.web.dashboard.drawn import columns
-from worker.web.dashboard.frame import hint, panel
+from worker.web.dashboard.frame import hidden_hint, panel
 from worker.web.dashboard.look import Choice
 from worker.web.dashboard.tape import Tape
 from worker.web.dashboard.words import fill_sentence, no_row, order_row
@@ -72,17 +72,20 @@ class OrdersPanel:
                     .props('dense outlined clearable aria-label="Filter by word"')
                     .classes("grow")
                 )
-            self._empty = hint(_EMPTY)
+            self._empty = hidden_hint(_EMPTY)
             self._table = (
                 ui.table(rows=[], columns=_COLUMNS, row_key="key")
                 .classes("w-full max-h-[34rem] xl:max-h-none xl:h-0 xl:min-h-[30rem] xl:grow")
                 .props("dense flat wrap-cells")
             )
+            self._table.set_visibility(False)
             self._table.add_slot("body-cell-status", _STATUS)
             self._table.add_slot("body-cell-market", _MARKET)
 
     def show(self) -> None:
-        """As the tape stands, through the filters."""
+        """As the tape stands, through the filters; nothing before it was read for the first time."""
+        if not self._tape.known:
+            return
         known = self._rows()
         rows = list(self._filtered(known))[:_SHOWN]
         self._empty.set_text(_NO_MATCH if known else _EMPTY)

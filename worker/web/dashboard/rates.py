@@ -7,7 +7,7 @@ from nicegui import ui
 
 from worker.database.values import Row, count_of, row_of
 from worker.web.dashboard import charts
-from worker.web.dashboard.frame import hint, panel
+from worker.web.dashboard.frame import hidden_hint, panel
 from worker.web.dashboard.look import Figures
 
 Draw = Callable[[Sequence[Row]], charts.Options]
@@ -27,8 +27,9 @@ class Series:
         self._counts = counts
         self._drawn: charts.Options = {}
         with panel(title, marker=marker) as self._about:
-            self._empty = hint(empty)
+            self._empty = hidden_hint(empty)
             self._chart = ui.echart({}).classes("w-full h-64")
+            self._chart.set_visibility(False)
 
     def show(self, figures: Figures) -> None:
         choice = figures.choice

@@ -45,6 +45,7 @@ class Tape:
     reports: Reports
     hub: FeedHub
     version: int = 0  # changes with `orders`, `noes` and `failure`
+    known: bool = False  # the orders were read, if not just now
     failure: str = ""  # why it cannot be read; "": it can
     orders: tuple[Row, ...] = ()  # of lt_order_list, the newest first
     noes: OrderedDict[tuple[str, ...], Row] = field(
@@ -102,7 +103,7 @@ class Tape:
                 self._stale.set()
                 await self._fail(error)
                 continue
-            self.orders, self.failure = tuple(rows_of(answer, "orders")), ""
+            self.orders, self.known, self.failure = tuple(rows_of(answer, "orders")), True, ""
             self.version += 1
             await asyncio.sleep(_BREATH_S)
 
