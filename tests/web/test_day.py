@@ -1,6 +1,7 @@
 """A day in small, through the real daemon: what the web's process tells of it is what the command and plain SQL tell.
 
-One world, one worker and one web process for all of it: they are staged once.
+One world, one worker and one web process for all of it. They are staged once, so this is one test with many sentences:
+tests of their own would be spread over processes, each with a world of its own.
 """
 
 import asyncio
@@ -15,7 +16,6 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from tests.e2e.conftest import Town, open_town
 from tests.support.eventually import eventually
@@ -24,10 +24,7 @@ from worker.sandbox.postgres import Postgres
 from worker.sandbox.second_terminal import way_in
 from worker.sandbox.worker_process import WorkerProcess
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(240),  # processes come and go: on a busy machine each takes its time
-]
+pytestmark = pytest.mark.timeout(300)  # processes come and go: on a busy machine each takes its time
 
 FAST = "LT_MOMENTUM_FAST"
 # Nothing is found by a sweep within the test, unless it is asked for.
@@ -86,7 +83,7 @@ async def web_process(environment: Mapping[str, str]) -> AsyncIterator[httpx.Asy
         assert await web.stop() == 0
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest.fixture
 async def day(cluster: Postgres, migrated_template: str) -> AsyncIterator[Day]:
     async with open_town(cluster, migrated_template) as town:
         environment = {
@@ -117,7 +114,7 @@ async def _settled(town: Town, decisions: int) -> bool:
     return bool(row["waiting"] == 0 and row["decided"] >= decisions)
 
 
-async def test_api_command_and_plain_sql_give_the_same_totals(day: Day) -> None:
+async def api_command_and_plain_sql_give_the_same_totals(day: Day) -> None:
     api, command = await asyncio.gather(day.get("execution-audit"), day.command("audit"))
     states = await day.count(
         "select state as word, count(*) as number from public.lt_decisions where mode = 'live' group by state"
@@ -147,7 +144,7 @@ async def test_api_command_and_plain_sql_give_the_same_totals(day: Day) -> None:
         assert one["total_ft_orders"] == sum(one[part] for part in parts)
 
 
-async def test_the_audits_samples_and_advice_come_from_what_was_decided(day: Day) -> None:
+async def the_audits_samples_and_advice_come_from_what_was_decided(day: Day) -> None:
     api = await day.get("execution-audit")
     told = await day.town.rows(
         "select ft_order_id::text, strategy_id, reason from public.lt_decisions where mode = 'live'"
@@ -166,7 +163,7 @@ async def test_the_audits_samples_and_advice_come_from_what_was_decided(day: Day
     assert "signal.max_age_s at least" in old["solution"]
 
 
-async def test_every_order_of_a_strategy_stands_in_one_list_as_the_figures_and_sql_tell_it(day: Day) -> None:
+async def every_order_of_a_strategy_stands_in_one_list_as_the_figures_and_sql_tell_it(day: Day) -> None:
     api, recent = await asyncio.gather(
         day.get(f"strategies/{FAST}/orders"), day.get("recent-activity", strategy_id=FAST)
     )
@@ -191,7 +188,7 @@ async def test_every_order_of_a_strategy_stands_in_one_list_as_the_figures_and_s
     assert stats["total_signal_usd"] == str(sum(row["signal_size_usd"] for row in rows))
 
 
-async def test_the_diagnostic_passes_what_holds_and_names_what_does_not(day: Day) -> None:
+async def the_diagnostic_passes_what_holds_and_names_what_does_not(day: Day) -> None:
     told = await day.get("diagnostic")
     verdicts = {one["category"]: one["status"] for one in told["results"]}
     assert verdicts["Worker"] == verdicts["Pending Execution"] == verdicts["Active Strategies"] == "PASS"
@@ -206,7 +203,7 @@ async def test_the_diagnostic_passes_what_holds_and_names_what_does_not(day: Day
     assert any("polycopy-worker arm" in one for one in killed["recommended_actions"])
 
 
-async def test_a_pause_by_the_api_holds_for_the_next_signal_and_its_end_too(day: Day) -> None:
+async def a_pause_by_the_api_holds_for_the_next_signal_and_its_end_too(day: Day) -> None:
     turned = await day.post(f"strategies/{FAST}/pause", {"reason": "a look at it", "actor": "night shift"})
     (standing,) = turned["strategies"]
     assert (turned["changed"], standing["standing"]) == (True, "paused")
@@ -224,7 +221,7 @@ async def _both_decided(town: Town, signal: str) -> dict[str, str]:
     return found if len(found) == 2 else {}
 
 
-async def test_a_sweep_that_is_asked_for_executes_what_nobody_heard_of_and_counts_it(day: Day) -> None:
+async def a_sweep_that_is_asked_for_executes_what_nobody_heard_of_and_counts_it(day: Day) -> None:
     town = day.town
     await town.rows(
         "insert into public.ft_wallets (wallet_id, config_id, display_name) values ('FT_QUIET', '', '') returning 1"
@@ -243,7 +240,7 @@ async def test_a_sweep_that_is_asked_for_executes_what_nobody_heard_of_and_count
     assert told["strategies_processed"] == 3
 
 
-async def test_the_feed_tells_of_a_fill_and_goes_on_in_another_process_without_gap_or_echo(day: Day) -> None:
+async def the_feed_tells_of_a_fill_and_goes_on_in_another_process_without_gap_or_echo(day: Day) -> None:
     told: list[dict[str, Any]] = []
     async with stream(day.web, told):
         before = await day.town.signal()
@@ -270,7 +267,7 @@ def _filled(told: list[dict[str, Any]], signal: str) -> bool:
     return any(one["event"] in fills and one["ft_order_id"] == signal for one in told)
 
 
-async def test_no_endpoint_of_the_document_tells_a_secret_or_a_signed_body(day: Day) -> None:
+async def no_endpoint_of_the_document_tells_a_secret_or_a_signed_body(day: Day) -> None:
     world = day.town.world
     document = (await day.web.get("/openapi.json")).json()
     bodies = await day.town.rows("select signed_body from public.lt_order_attempts")
@@ -291,3 +288,17 @@ async def test_no_endpoint_of_the_document_tells_a_secret_or_a_signed_body(day: 
             assert [secret for secret in secrets if secret.lower() in shown] == []
             assert "signed_body" not in shown
     assert walked >= len(operations(document))
+
+
+async def test_what_the_web_tells_of_a_day_is_so_and_what_it_is_asked_to_do_happens(day: Day) -> None:
+    for sentence in (
+        api_command_and_plain_sql_give_the_same_totals,
+        the_audits_samples_and_advice_come_from_what_was_decided,
+        every_order_of_a_strategy_stands_in_one_list_as_the_figures_and_sql_tell_it,
+        the_diagnostic_passes_what_holds_and_names_what_does_not,
+        a_pause_by_the_api_holds_for_the_next_signal_and_its_end_too,
+        a_sweep_that_is_asked_for_executes_what_nobody_heard_of_and_counts_it,
+        the_feed_tells_of_a_fill_and_goes_on_in_another_process_without_gap_or_echo,
+        no_endpoint_of_the_document_tells_a_secret_or_a_signed_body,
+    ):
+        await sentence(day)
