@@ -147,6 +147,16 @@ async def test_answers_are_not_kept_framed_or_guessed_at(site: Site) -> None:
         assert "server" not in headers
 
 
+async def test_the_document_shows_an_example_of_every_answer(site: Site) -> None:
+    document = await document_of(site)
+    for _, path, operation in operations(document):
+        (content,) = operation["responses"]["200"]["content"].values()
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        assert content.get("example") or document["components"]["schemas"][name]["examples"], path
+        assert operation["description"]
+        assert {"401", "403", "503"} <= set(operation["responses"])
+
+
 async def test_what_the_api_does_not_know_is_told_as_it_tells_errors(site: Site) -> None:
     for method, path, status in (
         ("GET", "/api/lt/nothing", 404), ("POST", "/api/", 404), ("GET", "/api/lt/kill", 405),

@@ -12,8 +12,19 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
+from worker.web import examples
 from worker.web.advice import Recommendation, recommend
-from worker.web.kinds import Answer, Asked, Moment, OnlyStrategy, Window, WindowSeconds, strategy_of, troubles
+from worker.web.kinds import (
+    Answer,
+    Asked,
+    Moment,
+    OnlyStrategy,
+    Window,
+    WindowSeconds,
+    shown_as,
+    strategy_of,
+    troubles,
+)
 
 router = APIRouter()
 
@@ -69,6 +80,8 @@ class Summary(Answer):
 
 
 class ExecutionAudit(Answer):
+    model_config = shown_as(examples.EXECUTION_AUDIT)
+
     timestamp: Moment
     mode: Annotated[str, Field(examples=["live"])]
     window: Window

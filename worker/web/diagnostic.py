@@ -15,7 +15,8 @@ from pydantic import Field
 
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
 from worker.orders.numbers import exact_decimal
-from worker.web.kinds import Answer, Asked, Moment, Window, WindowSeconds, troubles
+from worker.web import examples
+from worker.web.kinds import Answer, Asked, Moment, Window, WindowSeconds, shown_as, troubles
 
 router = APIRouter()
 
@@ -53,6 +54,8 @@ class DiagnosticSummary(Answer):
 
 
 class Diagnostic(Answer):
+    model_config = shown_as(examples.DIAGNOSTIC)
+
     timestamp: Moment
     mode: Annotated[str, Field(examples=["live"])]
     window: Window

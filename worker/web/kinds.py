@@ -29,6 +29,11 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+def shown_as(example: dict[str, Any]) -> ConfigDict:
+    """The configuration of an answer that the document shows a whole example of."""
+    return ConfigDict(frozen=True, json_schema_extra={"examples": [example]})
+
+
 class Trouble(Answer):
     error: Annotated[str, Field(examples=["Acting needs the token: send `Authorization: Bearer <token>`."])]
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from worker.database.reports import OrderChoice
 from worker.database.values import flag_of, row_of, rows_of, text_of
 from worker.orders.terms import StrategyId
+from worker.web import examples
 from worker.web.kinds import (
     Amount,
     Answer,
@@ -24,6 +25,7 @@ from worker.web.kinds import (
     StrategyName,
     Window,
     WindowSeconds,
+    shown_as,
     strategy_of,
     troubles,
 )
@@ -106,6 +108,8 @@ class StrategyTold(Answer):
 class StrategyOrders(Answer):
     """`more`: a list is longer than was asked for."""
 
+    model_config = shown_as(examples.STRATEGY_ORDERS)
+
     timestamp: Moment
     strategy: StrategyTold
     open_orders: list[Order]
@@ -117,6 +121,8 @@ class StrategyOrders(Answer):
 
 
 class RecentActivity(Answer):
+    model_config = shown_as(examples.RECENT_ACTIVITY)
+
     timestamp: Moment
     window: Window
     orders: list[Order]

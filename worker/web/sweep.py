@@ -15,7 +15,8 @@ from pydantic import Field
 
 from worker.database.platform import PlatformReports, Swept
 from worker.database.values import Row, count_of, row_of, text_of
-from worker.web.kinds import Answer, Asked, Moment, troubles
+from worker.web import examples
+from worker.web.kinds import Answer, Asked, Moment, shown_as, troubles
 
 router = APIRouter()
 
@@ -39,6 +40,8 @@ class Execution(Answer):
 
     `cooldown_released` and `daily_reset_count` are 0: capital is computed, so nothing has to be released or reset.
     """
+
+    model_config = shown_as(examples.EXECUTION)
 
     success: bool
     executed_at: Moment

@@ -14,7 +14,8 @@ from worker.database.controls import ControlAction, ControlScope
 from worker.database.reports import Reports
 from worker.database.values import flag_of, plain_text, text_of
 from worker.orders.terms import Mode, StrategyId
-from worker.web.kinds import Answer, Asked, StrategyName, troubles
+from worker.web import examples
+from worker.web.kinds import Answer, Asked, StrategyName, shown_as, troubles
 
 router = APIRouter()
 
@@ -60,6 +61,8 @@ class Standing(Answer):
 
 class Turned(Answer):
     """`changed`: whether the switch was not so before. `armed`: whose tripped breaker was armed."""
+
+    model_config = shown_as(examples.TURNED)
 
     action: ControlAction
     scope: Annotated[str, Field(examples=["strategy:LT_VALUE"])]
