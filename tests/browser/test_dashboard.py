@@ -3,6 +3,7 @@
 The tests stand in the order of a morning: the first one finds an empty page.
 """
 
+import os
 from time import monotonic
 
 import pytest
@@ -10,10 +11,12 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import TOKEN, Scene, picture
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
-FILL_WITHIN_S = 2.0  # the promise: from the insert of a signal to its fill on the page
-TRIES = 10  # a machine that is busy with something else breaks it now and then
+# The promise: from the insert of a signal to its fill on the page. A machine that is busy with something else is given
+# more (SLACK_S), and more than one try in any case.
+FILL_WITHIN_S = 2.0 + float(os.environ.get("SLACK_S", "0"))
+TRIES = 10
 
 expect.set_options(timeout=20_000)
 
@@ -57,7 +60,9 @@ async def test_a_signal_appears_and_turns_filled_with_a_toast_within_two_seconds
         took_s: list[float] = []
         while len(took_s) < TRIES and min(took_s, default=FILL_WITHIN_S) >= FILL_WITHIN_S:
             took_s.append(await filled_s(scene, page, f"Will it rain on day {len(took_s)}?"))
-            await expect(page.locator(".q-notification")).to_have_count(0)  # a crowd of toasts is only counted
+            await expect(page.locator(".q-notification")).to_have_count(
+                0
+            )  # a crowd of toasts is only counted
         assert min(took_s) < FILL_WITHIN_S, took_s
         await expect(panel(page, "By strategy")).to_contain_text("LT_VALUE_PATIENT (live)")
         await picture(page, "desktop", whole=True)
