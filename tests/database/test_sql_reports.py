@@ -280,6 +280,7 @@ CALLS = {
     "lt_explain": {"ft_order_id": "00000000"},
     "lt_funnel": {"window_s": "3600"},
     "lt_metrics": {"window_s": "3600"},
+    "lt_execution_audit": {"window_s": "3600"},
 }
 
 

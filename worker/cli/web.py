@@ -2,16 +2,19 @@
 
 import asyncio
 from importlib.util import find_spec
+from typing import Final
 
 from worker.cli.door import Config, app, talk
 from worker.errors import ConfigError
 from worker.observe import log
 from worker.settings import Settings, load_settings
 
+_NEEDED: Final = ("fastapi", "nicegui", "uvicorn")
+
 
 @app.command()
 def web(*, config: Config = None) -> None:
-    """Serve the API that says what trades and why not, until SIGTERM or Ctrl-C: a process of its own, beside `run`.
+    """Serve the dashboard and the API that say what trades and why not, until SIGTERM or Ctrl-C: a process beside `run`.
 
     It reads the database, and acts only as `pause`, `resume`, `kill` and `arm` do, for whoever shows the token in
     POLYCOPY_WEB_TOKEN. It listens on the loopback alone; `[web]` in the settings says where. What it answers is
@@ -23,14 +26,14 @@ def web(*, config: Config = None) -> None:
     """
     settings = load_settings(config)
     log.configure(settings.log)
-    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
-        raise ConfigError("`web` needs FastAPI and uvicorn: install polycopy-worker[web].")
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise ConfigError(f"`web` needs {' and '.join(missing)}: install polycopy-worker[web].")
     asyncio.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
     from worker.verbs.looking import open_reports  # noqa: PLC0415 - Supabase's client takes a second to import
-    from worker.web.server import serve  # noqa: PLC0415 - as above, and FastAPI is an extra
+    from worker.web.server import serve  # noqa: PLC0415 - as above, and what it needs is an extra
 
     async with open_reports(settings) as reports:
         await serve(settings, reports, on_ready=lambda address: talk.print(f"listening on {address}"))
