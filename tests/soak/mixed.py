@@ -54,6 +54,7 @@ _NOISE = {"lost": 0.2, "doubled": 0.1, "overtaken": 0.1}
 _STALL_SHARE = 0.02  # of the signals come with a stream that is silent for so long
 _STALL_S = 2.0
 _LOOK_EVERY_S = 0.5
+_AS_ASKED_PER_S = 1000.0
 _RESTING = ("SOAK_GTC", "SOAK_GTD")
 
 _OPEN = """
@@ -201,7 +202,8 @@ class _Soak:
     async def run(self) -> None:
         plan = self._outcome.plan
         until_s = monotonic() + plan.seconds
-        trades = random_trades(self._world.exchange, rate_per_s=plan.rate_per_s, seed=plan.seed)
+        # Without a pace of their own: they would make up for every quiet point at once.
+        trades = random_trades(self._world.exchange, rate_per_s=_AS_ASKED_PER_S, seed=plan.seed)
         async with aclosing(trades):
             await anext(trades)  # it has chosen its markets: none of those that end
             while (left_s := until_s - monotonic()) > 0:
@@ -229,6 +231,7 @@ class _Soak:
                     await self._world.exchange.inflict(name, **how)
                 if self._schedule.strikes(_STALL_SHARE):
                     await self._world.exchange.call("stall", seconds=_STALL_S)
+                await asyncio.sleep(1 / self._outcome.plan.rate_per_s)
             if ending.done():
                 ending.result()
         finally:
