@@ -24,6 +24,7 @@ from worker.sandbox.demo_table import Line, Progress, picture_of
 pytestmark = pytest.mark.timeout(180)  # processes come and go: on a busy machine each takes its time
 
 ENDLESS = ("--signals", "0", "--rate", "5")
+ALONE = "--no-dashboard"
 
 
 @asynccontextmanager
@@ -91,7 +92,7 @@ def is_running(pid: int) -> bool:
 
 
 async def test_an_interrupt_ends_the_stream_and_the_summary_of_what_came_of_it_is_what_stdout_holds() -> None:
-    async with demo(*ENDLESS) as process:
+    async with demo(*ENDLESS, ALONE) as process:
         children = await streaming(process)
         os.killpg(process.pid, signal.SIGINT)
         async with asyncio.timeout(90):
@@ -106,7 +107,7 @@ async def test_an_interrupt_ends_the_stream_and_the_summary_of_what_came_of_it_i
 
 
 async def test_an_interrupt_of_the_wait_for_fills_ends_the_wait_and_the_report_follows() -> None:
-    async with demo("--signals", "20", "--rate", "10", "--json") as process:
+    async with demo("--signals", "20", "--rate", "10", "--json", ALONE) as process:
         await waiting_for_fills(process)
         os.killpg(process.pid, signal.SIGINT)
         async with asyncio.timeout(90):
@@ -120,7 +121,7 @@ async def test_an_interrupt_of_the_wait_for_fills_ends_the_wait_and_the_report_f
 
 
 async def test_a_sigterm_ends_the_stream_too_and_a_second_interrupt_everything_without_a_report() -> None:
-    async with demo(*ENDLESS) as process:
+    async with demo(*ENDLESS, ALONE) as process:
         children = await streaming(process)
         os.killpg(process.pid, signal.SIGTERM)
         await waiting_for_fills(process)

@@ -173,6 +173,10 @@ def demo(
     hosted: Annotated[
         bool, typer.Option("--hosted", help="Deliver signals as late as hosted Supabase Realtime does.")
     ] = False,
+    no_dashboard: Annotated[
+        bool,
+        typer.Option("--no-dashboard", help="Leave the processor to the worker: start no `web` beside it."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Watch copy trades happen on this machine: no account, no key, nothing leaves it.
@@ -185,7 +189,14 @@ def demo(
     from worker.sandbox.demo_table import summary_of  # noqa: PLC0415
     from worker.sandbox.errors import SandboxError  # noqa: PLC0415
 
-    plan = DemoPlan(signals=signals, rate_per_s=rate, seed=seed, recording=recording, hosted=hosted)
+    plan = DemoPlan(
+        signals=signals,
+        rate_per_s=rate,
+        seed=seed,
+        recording=recording,
+        hosted=hosted,
+        dashboard=not no_dashboard,
+    )
     try:
         report = asyncio.run(run_demo(plan, talk))
     except SandboxError as error:

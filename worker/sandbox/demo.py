@@ -48,6 +48,7 @@ class DemoPlan:
     seed: int = 0
     recording: Path | None = None
     hosted: bool = False
+    dashboard: bool = True
     bet_usd: Decimal = Decimal(10)
 
 
@@ -70,7 +71,7 @@ async def run_demo(plan: DemoPlan, console: Console) -> Report:
             console.print("starting the worker ...")
             environment = world.worker_environment()
             async with (
-                web_beside(environment) as web,
+                web_beside(environment, wanted=plan.dashboard) as web,
                 WorkerProcess.start(environment, "--live") as worker,
             ):
                 looking = ways.enter_context(way_in(environment))

@@ -18,13 +18,14 @@ _NEEDED: Final = ("fastapi", "nicegui", "uvicorn")
 class WebBeside:
     """`lines` says where it is, once it is ready."""
 
-    def __init__(self, process: WorkerProcess | None, token: str) -> None:
+    def __init__(self, process: WorkerProcess | None, token: str, why_not: str = "") -> None:
         self._process = process
         self._token = token
+        self._why_not = why_not
 
     async def lines(self) -> tuple[str, ...]:
         if self._process is None:
-            return ("there is no dashboard: polycopy-worker[web] is not installed",)
+            return (f"there is no dashboard: {self._why_not}",)
         try:
             await self._process.wait_ready()
         except (SandboxError, TimeoutError) as error:
@@ -38,10 +39,10 @@ class WebBeside:
 
 
 @asynccontextmanager
-async def web_beside(environment: Mapping[str, str]) -> AsyncIterator[WebBeside]:
+async def web_beside(environment: Mapping[str, str], *, wanted: bool = True) -> AsyncIterator[WebBeside]:
     """Starts it, and does not wait. `environment`: what the world's worker is started with."""
-    if any(find_spec(name) is None for name in _NEEDED):
-        yield WebBeside(None, "")
+    if not wanted or any(find_spec(name) is None for name in _NEEDED):
+        yield WebBeside(None, "", "polycopy-worker[web] is not installed" if wanted else "none was asked for")
         return
     token = secrets.token_hex(16)
     settings = {"POLYCOPY_WEB_TOKEN": token, "POLYCOPY_WEB__PORT": "0"}
