@@ -11,7 +11,7 @@ from worker.web.dashboard.frame import hidden_hint
 Rows = list[dict[str, Any]]
 
 # Quasar's `hidden` wins over every breakpoint, so what a phone leaves out is said the other way round.
-WIDE_ONLY: Final = {"classes": "max-md:hidden", "headerClasses": "max-md:hidden"}
+WIDE_ONLY: Final = {"classes": "max-md:hidden one-line", "headerClasses": "max-md:hidden one-line"}
 
 
 def columns(

@@ -8,10 +8,11 @@ from nicegui import ui
 
 from worker.web.dashboard.words import colour
 
-# One place for what Tailwind has no word for. Numbers stand under each other; a table scrolls by itself on a phone.
+# One place for what Tailwind has no word for. The library writes its own colours onto the body: ours say that they win.
 _STYLE: Final = """
-:root { color-scheme: light dark; --q-primary: #2563eb; --q-positive: #15803d; --q-negative: #b91c1c; --q-warning: #b45309; }
-body.body--dark { --q-primary: #5b93f5; --q-negative: #ef6b6b; }
+:root { color-scheme: light dark; }
+body { --q-primary: #2563eb !important; --q-positive: #15803d !important; --q-negative: #b91c1c !important; }
+body.body--dark { --q-primary: #5b93f5 !important; --q-negative: #ef6b6b !important; }
 body { font-feature-settings: "tnum" 1; background: #f1f5f9; }
 body.body--dark { background: #0b1120; }
 .body--dark .q-card { background: #151e31; }
@@ -20,7 +21,7 @@ body.body--dark { background: #0b1120; }
 .q-table__card { box-shadow: none; }
 .q-table th { font-weight: 600; opacity: .65; }
 .q-table tbody td { font-size: 13px; }
-.q-table td.text-right { white-space: nowrap; }
+.q-table td.text-right, .q-table .one-line { white-space: nowrap; }
 .q-table--dense .q-table th, .q-table--dense .q-table td { padding: 4px 8px; }
 .nicegui-content { padding: 0; gap: 0; }
 .muted { opacity: .62; }
