@@ -21,4 +21,7 @@ async def test_an_idle_worker_of_twenty_wallets_and_purses_makes_two_calls_a_sec
     except SandboxError as error:
         pytest.skip(str(error))
     assert idle.functions["lt_work"]["calls"] > 0
-    assert sum(cost["calls"] for cost in idle.functions.values()) <= CALLS_PER_S_MOST * idle.seconds + _ONCE_A_MINUTE
+    assert (
+        sum(cost["calls"] for cost in idle.functions.values())
+        <= CALLS_PER_S_MOST * idle.seconds + _ONCE_A_MINUTE
+    )

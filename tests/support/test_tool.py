@@ -119,7 +119,7 @@ def test_what_is_not_allowed_is_refused_by_option_and_value(
 @pytest.mark.parametrize("verb", MAINS)
 def test_the_help_speaks_of_make_and_of_exit_codes(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _ended(verb, "--help") == 0
-    text, target = capsys.readouterr().out, verb.split()[0]
+    text, target = capsys.readouterr().out, verb.split(maxsplit=1)[0]
     assert text.startswith(f"usage: make {target} ")
     assert all(part in text for part in ("how long it takes", f"  make {target}", "130  interrupted"))
 
