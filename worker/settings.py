@@ -142,7 +142,7 @@ class CapitalSettings(Group):
 class SettlementSettings(Group):
     """Markets with open orders are asked whether they have ended: a tenth of the time to their end, within these."""
 
-    round_every_s: PositiveSeconds = 30.0
+    round_every_s: PositiveSeconds = 60.0
     least_s: PositiveSeconds = 60.0
     most_s: PositiveSeconds = 900.0
     markets_per_minute: Annotated[int, Field(ge=1)] = 600
