@@ -127,7 +127,9 @@ class Outcome:
             "lacking": list(self.lacking),
             "faults": sum(self.faults.values()),
             "kinds_of_faults": len(self.faults),
-            "planted": {plant: "found" if found else "NOT FOUND" for plant, found in self.found.items()},
+            "planted": {
+                plant.value: "found" if found else "NOT FOUND" for plant, found in self.found.items()
+            },
             "seed": self.plan.seed,
         }
 

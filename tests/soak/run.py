@@ -27,9 +27,9 @@ def _arguments(given: Sequence[str] | None) -> tuple[Plan, bool]:
         "soak",
         _ABOUT,
         module="tests.soak.run",
-        lasts="as long as --minutes says, and a minute more (2 cores)",
+        lasts="as long as --minutes says, and one quiet point more",
         holds="at every quiet point exchange and database agreed, to the last unit",
-        examples=("--mixed --minutes 30", "--mixed --minutes 1 --json", "--mixed --minutes 0.5 --plant fee"),
+        examples=("--mixed --minutes 30", "--mixed --minutes 1 --json", "--mixed --minutes 0.1 --plant fee"),
     )
     options.add_argument("--mixed", action="store_true", help="This soak, and not that of memory.")
     options.add_argument(
