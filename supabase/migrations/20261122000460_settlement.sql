@@ -176,17 +176,34 @@ declare
   most     integer := least(greatest(coalesce((p ->> 'limit')::integer, 500), 1), 5000);
   ended_at timestamptz := clock_timestamp();   -- of all alike: what was sold is taken off what is paid out
   shared   numeric;                            -- what every share pays, of a market that nobody won
+  otherwise jsonb;
   result   jsonb;
 begin
   if (p ->> 'winning_token_id' is null) = (p ->> 'payout' is null) then
     raise exception 'market % is settled without a winner', p ->> 'condition_id'
       using hint = 'Only a market that is closed is settled: for the token that won, or for nobody at a payout to all.';
   end if;
+  select v.payout into shared from public.lt_void_markets v where v.condition_id = p ->> 'condition_id';
+  -- A winner and a void exclude each other: what was said first stands, and a human has to look.
+  if (shared is null) = (p ->> 'payout' is not null) then
+    select coalesce(jsonb_agg(o.lt_order_id order by o.lt_order_id), '[]') into otherwise
+    from (
+      select o.lt_order_id from public.lt_orders o
+      where o.condition_id = p ->> 'condition_id' and (shared is not null or o.outcome in ('WON', 'LOST'))
+        and not coalesce(o.is_force_test, false)
+        and exists (select from public.lt_order_attempts a where a.lt_order_id = o.lt_order_id)
+      order by o.lt_order_id limit 100
+    ) o;
+    if otherwise <> '[]' then
+      return jsonb_build_object('now', clock_timestamp(), 'won', 0, 'lost', 0, 'waiting', 0,
+                                'contradicted', otherwise, 'more', false);
+    end if;
+  end if;
   if p ->> 'payout' is not null then
     insert into public.lt_void_markets (condition_id, payout)
     values (p ->> 'condition_id', (p ->> 'payout')::numeric) on conflict (condition_id) do nothing;
+    select v.payout into shared from public.lt_void_markets v where v.condition_id = p ->> 'condition_id';
   end if;
-  select v.payout into shared from public.lt_void_markets v where v.condition_id = p ->> 'condition_id';
 
   with market as materialized (
     select o.lt_order_id, o.strategy_id, o.token_id, o.outcome, ends.payout, public.lt_word(o, ends.payout) as ends,
@@ -237,7 +254,7 @@ begin
     'contradicted', coalesce((
       select jsonb_agg(c.lt_order_id order by c.lt_order_id)
       from (select lt_order_id from market
-            where outcome in ('WON', 'LOST') and (outcome <> ends or shared is not null and p ->> 'payout' is null)
+            where outcome in ('WON', 'LOST') and outcome <> ends
             order by lt_order_id limit 100) c), '[]'),
     'more', (select count(*) > most from ready))
   into result;

@@ -207,7 +207,7 @@ begin
       cross join lateral public.lt_undecided(in_mode, w, since, least_id, 'infinity', least_id) u
       where coalesce(w.window_to, 'infinity') > since
         -- Most wallets are quiet most of the time: to ask each for its newest costs less than comparing nothing.
-        and (select o.created_at from public.ft_orders o where o.wallet_id = w.ft_wallet_id
+        and (select o.created_at from public.ft_orders o where o.wallet_id = w.ft_wallet_id and o.created_at is not null
              order by o.created_at desc limit 1) >= since
         and (only_strategy is null or w.strategy_id = only_strategy)
         and (without = '[]' or not public.lt_is_without(without, w.strategy_id, case when w.is_shadow then 'paper' else in_mode end))

@@ -48,17 +48,41 @@ async def test_a_purchase_and_its_sale_end_together_and_only_what_was_left_is_pa
     assert await audit(trading) == []
 
 
-async def test_an_order_that_was_resolved_before_keeps_its_word_and_is_worth_what_its_market_pays(
+async def test_a_void_that_is_told_of_an_order_that_has_ended_otherwise_changes_nothing_until_a_human_says_so(
     trading: Desk,
 ) -> None:
     order = await bought(trading, fill("10", "0.60", state="final"))
     await resolved_by_the_platform(trading, order, outcome="WON")
-    assert (await trading.capital())["realised_usd"] == "4.00"
+    before = await ends(trading), await trading.capital()
     answer = await trading.call("lt_settle_market", VOID)
     assert (answer["won"], answer["lost"], answer["contradicted"]) == (0, 0, [order["lt_order_id"]])
+    assert (await ends(trading), await trading.capital()) == before
+    # His word is a row: the order keeps the platform's, and is worth what its market pays.
+    await trading.execute(
+        "insert into public.lt_void_markets (condition_id, payout) values (%(c)s, 0.5)", c=CONDITION
+    )
     assert [end[0] for end in await ends(trading)] == ["WON"]
     assert (await trading.capital())["realised_usd"] == "-1.00"
     assert await audit(trading) == []
+
+
+async def test_a_void_that_is_told_after_a_winner_gives_no_loser_his_money_back(trading: Desk) -> None:
+    order = await bought(trading, fill("10", "0.50", state="final"))
+    await trading.call(
+        "lt_settle_market", WON | {"winning_token_id": TOKEN[:-1] + "0", "winning_label": "No"}
+    )
+    lost = await trading.capital()
+    assert lost["realised_usd"] == "-5.00"
+    assert (await trading.call("lt_settle_market", VOID))["contradicted"] == [order["lt_order_id"]]
+    assert await trading.capital() == lost
+
+
+async def test_a_winner_that_is_told_after_a_void_settles_nothing_that_was_waiting(trading: Desk) -> None:
+    order = await bought(trading, fill("10", "0.50"))
+    assert (await trading.call("lt_settle_market", VOID))["waiting"] == 1
+    answer = await trading.call("lt_settle_market", WON)
+    assert (answer["won"], answer["waiting"], answer["contradicted"]) == (0, 0, [order["lt_order_id"]])
+    assert (await ends(trading))[0][0] == "OPEN"
 
 
 async def test_a_winner_that_is_told_of_a_void_market_changes_nothing_and_is_a_contradiction(

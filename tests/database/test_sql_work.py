@@ -57,6 +57,15 @@ async def test_a_narrow_sweep_sees_new_signals_and_due_deferrals_only(desk: Desk
     assert await desk.work_ids() == [new, old, deferred]
 
 
+async def test_a_signal_without_a_time_hides_no_other_one_of_its_wallet_from_a_narrow_sweep(
+    desk: Desk,
+) -> None:
+    await desk.strategy()
+    new = await desk.signal()
+    await desk.signal(created_at=None)
+    assert await desk.work_ids(window_s="60") == [new]
+
+
 async def test_a_deferred_pair_is_work_when_it_is_due_or_expired(desk: Desk) -> None:
     await desk.strategy()
     soon, due, expired = [await desk.signal() for _ in range(3)]

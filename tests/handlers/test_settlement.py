@@ -252,6 +252,23 @@ async def test_a_market_without_a_winner_is_left_alone_and_one_that_is_void_pays
     assert audited["differences"] == []
 
 
+async def test_a_void_that_is_taken_back_in_between_is_said_for_the_first_time_again(
+    room: TradingRoom,
+) -> None:
+    await bought_for_good(room)
+    room.floor.venue.backoffice.void(room.floor.condition_id)
+    desk = settlement(room)
+    await desk.round()
+    silent = Fault(action=Action.ANSWER_INSTEAD, method="GET", path="/markets", status=200, times=None)
+    room.floor.venue.faults.add(replace(silent, body="[]"))
+    await desk.round()
+    room.floor.venue.faults.clear()
+    await desk.round()
+    assert (await order(room))["outcome"] == "OPEN"
+    await desk.round()
+    assert (await order(room))["outcome"] != "OPEN"
+
+
 async def test_a_market_whose_outcomes_pay_different_parts_is_told_once_and_left_to_a_human(
     room: TradingRoom,
 ) -> None:

@@ -105,6 +105,8 @@ class Settlement:
             for market in some:
                 wait = self._wait(market)
                 ending = endings.get(market.condition_id)
+                if ending is None or not ending.is_void:
+                    self._said_void.discard(market.key)
                 if ending is not None and await self._end(market, ending):
                     wait = timedelta(seconds=self._pace.least_s)
                 self._due_s[market.key] = self._clock.monotonic() + wait.total_seconds()
@@ -132,7 +134,7 @@ class Settlement:
                 return await self._settle(market, ending)
 
     def _is_void_for_good(self, market: UnsettledMarket) -> bool:
-        """Once it was said in two rounds: no place flags it, and prices of a listing may be about to change."""
+        """Once it was said twice in a row: no place flags it, and prices of a listing may be about to change."""
         said_before = market.key in self._said_void
         self._said_void.add(market.key)
         return said_before
