@@ -81,6 +81,15 @@ async def test_nothing_is_sent_again_to_a_door_that_is_known_to_be_shut(room: Tr
     assert room.posts() == posts
 
 
+async def test_an_order_whose_end_is_too_near_for_the_exchange_is_not_sent_again(room: TradingRoom) -> None:
+    """A refusal would say nothing, and would bar it: the same three minutes as before the first time."""
+    await room.desk.execute("update public.lt_strategies set order_type = 'GTD'")
+    ends_at = room.clock.now() + timedelta(minutes=2)
+    await claimed(room, replace(await room.plan(), expires_at=ends_at))
+    assert (await room.resolver.resolve(await room.open_attempt())).state is AttemptState.UNKNOWN
+    assert room.posts() == 0
+
+
 async def test_an_order_of_an_old_signal_is_not_sent_again(room: TradingRoom) -> None:
     room.floor.venue.faults.add(scripted(FaultName.DROP_BEFORE))
     order_id = (await room.executed()).envelope.order_id

@@ -14,7 +14,7 @@ import structlog
 
 from worker.errors import DatabaseRefused
 from worker.execution.send import Sender, Withheld
-from worker.execution.submit import Lane
+from worker.execution.submit import GTD_LEAD, Lane
 from worker.orders.findings import Booked, Finding, absent, found
 from worker.orders.lifecycle import ALIVE, AttemptState, FillState
 from worker.orders.outcomes import OutcomeKind
@@ -43,8 +43,6 @@ _GIVEN_UP = {
     AttemptState.LOST: "order.lost",
     AttemptState.CANCELLED: "order.remainder_lost",
 }
-# The exchange drops a GTD order a minute before its time, and the answer takes a while.
-_EXPIRY_MARGIN = timedelta(seconds=90)
 # A resend waits for its place, its answer, and for a database that is away: the other look-ups do not wait with it.
 _RESEND_WITHIN_S = 10.0
 
@@ -243,7 +241,7 @@ class Resolver:
             not attempt.barred
             and attempt.sends < self._policy.sends_most
             and now - born < self._policy.resend_for
-            and (expires_at is None or now < expires_at - _EXPIRY_MARGIN)
+            and (expires_at is None or now < expires_at - GTD_LEAD)
         )
 
     async def _resend(self, attempt: Attempt) -> AttemptState | None:

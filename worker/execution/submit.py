@@ -38,8 +38,8 @@ log = structlog.get_logger(__name__)
 
 # A human may end an order that nobody has been seen to work on for a minute: well before, leave to send it is asked.
 _LEAVE_AFTER_S = 30.0
-# The exchange takes no GTD order that ends within three minutes, by its own clock: what waits for longer is signed anew.
-_GTD_LEAD = timedelta(seconds=185)
+# The exchange takes no GTD order that ends within three minutes, by its own clock: its body goes out no later.
+GTD_LEAD = timedelta(seconds=185)
 
 
 class Lane(Protocol):
@@ -145,7 +145,7 @@ class Submitter:
         prepare_from_s = self._clock.monotonic()
         envelope = await self._exchange.prepare(wallet, plan)
         if envelope.expires_at is not None:
-            fresh_until = min(fresh_until, envelope.expires_at - _GTD_LEAD)
+            fresh_until = min(fresh_until, envelope.expires_at - GTD_LEAD)
         stages = Stages(received_at=received.at, decided_at=decided_at, prepared_at=self._clock.now())
         order = _Order(
             plan,
