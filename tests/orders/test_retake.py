@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.orders.builders import NOW, YES, a_book, a_capital, a_market, a_signal, a_strategy
-from worker.orders.decide import Plan
+from worker.orders.decide import Plan, decide
 from worker.orders.market import Book, Market
 from worker.orders.policy import DecisionPolicy
 from worker.orders.reasons import SkipReason
@@ -131,6 +131,24 @@ def test_what_has_changed_since_is_a_reason_to_leave_it(changes: dict[str, Any],
     refused = what_next(a_remainder(**changes), a_book(asks=PLENTY))
     assert isinstance(refused, Skip)
     assert refused.reason is reason
+
+
+@pytest.mark.parametrize("order_type", [OrderType.FAK, OrderType.GTC])
+@pytest.mark.parametrize(("age", "goes_out"), [(timedelta(0), True), (timedelta(hours=20), False)])
+def test_what_never_went_out_needs_the_edge_that_a_signal_of_its_age_needs(
+    order_type: OrderType, age: timedelta, *, goes_out: bool
+) -> None:
+    policy = DecisionPolicy(mode=Mode.LIVE, min_edge_after_fees=D("0.02"), unknown_edge_passes=True)
+    signal = replace(SIGNAL, trader_win_rate=None, edge_pct=None, created_at=NOW - age)
+    strategy, book = replace(STRATEGY, order_type=order_type), a_book(asks=PLENTY)
+    left = D(12) if order_type.rests else D(6)
+    unsent = a_remainder(order_type=order_type, left=left, attempts=0, is_unsent=True, signal=signal)
+    for verdict in (
+        decide(signal, strategy, a_market(), book, a_capital(), policy, NOW),
+        next_attempt(unsent, strategy, a_market(), book, a_capital(), policy, EXTRA),
+    ):
+        assert isinstance(verdict, Plan) == goes_out, verdict
+        assert goes_out or (isinstance(verdict, Skip) and verdict.reason is SkipReason.EDGE_UNKNOWN)
 
 
 def test_a_closed_market_and_a_halt_end_it() -> None:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from worker.orders import guards
 from worker.orders.amounts import Ticket, ticket
 from worker.orders.capital import Capital
-from worker.orders.decide import Plan, gtd_expiry
+from worker.orders.decide import Plan, gtd_expiry, is_fresh
 from worker.orders.evidence import evidence_of
 from worker.orders.market import Book, Level, Market, Token
 from worker.orders.numbers import CENT, ceil_to, floor_to, plain
@@ -122,7 +122,7 @@ def next_attempt(
         return cap
     if not market.tick_size <= cap <= 1 - market.tick_size or not _is_offered(remainder, book, cap):
         return NotOffered(cap)
-    order = _order(remainder, strategy, market, cap, capital, policy)
+    order = _order(remainder, strategy, market, cap, capital, policy, now=book.seen_at)
     if isinstance(order, Skip):
         return order
     return _plan(remainder, strategy, market, token, cap, order, book, policy)
@@ -150,16 +150,25 @@ def _order(
     cap: Decimal,
     capital: Capital,
     policy: DecisionPolicy,
+    *,
+    now: datetime,
 ) -> Ticket | Skip:
     buys = remainder.side is Side.BUY
     if buys:
-        evidence, fresh = evidence_of(remainder.signal), not remainder.order_type.rests
+        evidence, fresh = evidence_of(remainder.signal), _is_fresh(remainder, policy, now)
         if (no := guards.enough_edge(evidence, cap, market, policy, fresh=fresh)) is not None:
             return no
     order = _ticket(remainder, market, cap, policy)
     if isinstance(order, Ticket) and buys:
         return guards.within_limits(order.reservation.usd, strategy, capital) or order
     return order
+
+
+def _is_fresh(remainder: Remainder, policy: DecisionPolicy, now: datetime) -> bool:
+    """Of which nothing went out is as old as its signal; else a re-take is made while it is fresh, a new price after."""
+    if remainder.is_unsent:
+        return is_fresh(remainder.signal, policy, now)
+    return not remainder.order_type.rests
 
 
 def _ticket(remainder: Remainder, market: Market, cap: Decimal, policy: DecisionPolicy) -> Ticket | Skip:
