@@ -12,7 +12,7 @@ from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
 from worker.orders.outcomes import classify
 from worker.orders.ports import Answer
-from worker.orders.terms import FtOrderId
+from worker.orders.terms import FtOrderId, WalletAddress
 
 FRESH_FOR_S = 120.0
 
@@ -22,14 +22,22 @@ class Porch:
     """The doors of a room, what was put off for them, and who hurries it."""
 
     room: TradingRoom
+    strategies: Strategies
     reopening: Reopening
     told: list[str]
 
-    async def put_off(self, *, age_s: float) -> FtOrderId:
+    async def put_off(
+        self, *, age_s: float, strategy_id: str = "LT_ONE", wallet_id: str = "FT_ONE"
+    ) -> FtOrderId:
         later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-        signal = await self.room.signal(created_at=ago(seconds=age_s))
+        signal = await self.room.signal(created_at=ago(seconds=age_s), wallet_id=wallet_id)
         await self.room.desk.decide(
-            signal, state="deferred", reason="exchange_restarting", retry_at=later, expires_at=later
+            signal,
+            strategy_id,
+            state="deferred",
+            reason="exchange_restarting",
+            retry_at=later,
+            expires_at=later,
         )
         return signal
 
@@ -37,10 +45,11 @@ class Porch:
         work = (await self.room.ledger.work(limit=100)).work
         return {str(one.signal_row["order_id"]) for one in work}
 
-    def hear(self, answer: Answer) -> None:
+    def hear(self, answer: Answer, wallet: WalletAddress | None = None) -> None:
         outcome = classify(answer, first_send=True)
         now_s = self.room.clock.monotonic()
-        self.room.sender.doors.heard(self.room.floor.wallet, outcome, sent_s=now_s, words=outcome.reason)
+        wallet = wallet or self.room.floor.wallet
+        self.room.sender.doors.heard(wallet, outcome, sent_s=now_s, words=outcome.reason)
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ async def porch(room: TradingRoom) -> Porch:
         fresh_for_s=FRESH_FOR_S,
         on_due=lambda: told.append("due"),
     )
-    return Porch(room, reopening, told)
+    return Porch(room, strategies, reopening, told)
 
 
 async def test_everything_that_waited_is_due_when_the_door_opens(porch: Porch) -> None:
@@ -97,6 +106,20 @@ async def test_while_nobody_knocks_the_youngest_is_asked_and_none_that_is_old(po
     for _ in range(20):  # nobody else is young: it is not asked all the time
         await porch.reopening.turn()
     assert calls["lt_make_due"] <= asked + 2
+
+
+async def test_each_door_has_a_knocker_however_young_the_signals_of_another_wallet_are(porch: Porch) -> None:
+    other = WalletAddress("0x" + "cd" * 20)
+    await porch.room.desk.strategy("LT_TWO", ft_wallet_id="FT_TWO", wallet_address=other)
+    await porch.strategies.load()
+    older = await porch.put_off(age_s=60, strategy_id="LT_TWO", wallet_id="FT_TWO")
+    _, _, youngest = [await porch.put_off(age_s=age_s) for age_s in (30, 20, 10)]
+    for wallet in (None, other):
+        porch.hear(Answer(425), wallet)
+    porch.room.watch.slept_s += 1
+    await porch.reopening.turn()
+    due = await porch.room.desk.rows("select ft_order_id from public.lt_decisions where retry_at <= now()")
+    assert {str(one["ft_order_id"]) for one in due} == {older, youngest}
 
 
 async def test_a_database_that_is_away_for_a_moment_only_delays_it(porch: Porch) -> None:

@@ -1,11 +1,11 @@
 """A door of the exchange has opened again, or nobody is left to knock at it: what was put off for it is due now.
 
 Otherwise a signal that waited for a restart would go on waiting after it, by the pace at which it was put off. Of what
-waits at a door where nobody is, the youngest signal is asked first: it can knock for longest.
+waits at a door where nobody is, the youngest signal is asked first: it can knock for longest. Each door has its own.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -77,9 +77,7 @@ class Reopening:
             if opened:
                 due += await self._ledger.make_due(self._strategies.on(opened))
             if deserted:
-                knockers = await self._ledger.make_due(
-                    self._strategies.on(deserted), most=len(deserted), younger_than_s=self._fresh_for_s
-                )
+                knockers = await self._knockers(deserted)
                 self._not_before_s = now_s + (0.0 if knockers else _NOBODY_WAITS_S)
                 due += knockers
         except WorkerError as error:
@@ -89,3 +87,13 @@ class Reopening:
         if due:
             log.info("door.hurried", signals=due, opened=sorted(opened), deserted=deserted)
             self._on_due()
+
+    async def _knockers(self, deserted: Collection[WalletAddress]) -> int:
+        """One for each wallet: in one count, younger signals of another wallet would always be before its own."""
+        found = [
+            await self._ledger.make_due(
+                self._strategies.on({wallet}), most=1, younger_than_s=self._fresh_for_s
+            )
+            for wallet in deserted
+        ]
+        return sum(found)
