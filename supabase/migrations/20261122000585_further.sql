@@ -18,8 +18,9 @@ as $$
 $$;
 
 -- What the attempts of an order have come to, in the unit of its target: dollars of a FAK or FOK BUY, else shares. What
--- the exchange refused, or never saw, was for nothing: the target is the first one's that it took.
---   in_dollars: the target's unit; reserve_usd: what the first attempt might cost
+-- the exchange refused, or never saw, was for nothing, unless a trade of it stands after all. The target is the first
+-- one's that it took; where it took none, the first one's.
+--   in_dollars: the target's unit; reserve_usd: what that attempt might cost
 create or replace function public.lt_order_progress(
   for_lt_order_id text,
   out attempts integer, out target numeric, out filled numeric, out reserve_usd numeric, out spent_usd numeric,
@@ -28,14 +29,20 @@ language plpgsql stable security invoker set search_path = '' set enable_seqscan
 as $$
 begin
   select
-    count(*), (array_agg(coalesce(a.amount_usd, a.shares) order by a.attempt_no))[1],
-    coalesce(sum(case when a.amount_usd is not null then t.notional_usd else t.shares end), 0),
-    (array_agg(a.reserve_usd order by a.attempt_no))[1], coalesce(sum(t.usd), 0),
-    (array_agg(a.amount_usd is not null order by a.attempt_no))[1]
+    count(*) filter (where a.was_taken), (array_agg(a.target order by a.was_taken desc, a.attempt_no))[1],
+    coalesce(sum(case when a.in_dollars then a.notional_usd else a.filled end), 0),
+    (array_agg(a.reserve_usd order by a.was_taken desc, a.attempt_no))[1], coalesce(sum(a.usd), 0),
+    (array_agg(a.in_dollars order by a.was_taken desc, a.attempt_no))[1]
   into attempts, target, filled, reserve_usd, spent_usd, in_dollars
-  from public.lt_order_attempts a
-  join public.lt_attempt_totals t using (exchange_order_id)
-  where a.lt_order_id = for_lt_order_id and a.state not in ('rejected', 'abandoned');
+  from (
+    select
+      one.attempt_no, coalesce(one.amount_usd, one.shares) as target, one.amount_usd is not null as in_dollars,
+      one.reserve_usd, t.shares as filled, t.notional_usd, t.usd,
+      one.state not in ('rejected', 'abandoned') or t.shares > 0 as was_taken
+    from public.lt_order_attempts one
+    join public.lt_attempt_totals t using (exchange_order_id)
+    where one.lt_order_id = for_lt_order_id
+  ) a;
 end
 $$;
 
@@ -68,6 +75,7 @@ declare
   further  constant text := p ->> 'lt_order_id';
   progress record;
   standing text;
+  cost_usd numeric;
 begin
   select coalesce(a.exchange_order_id, o.outcome) into standing
   from public.lt_orders o
@@ -93,13 +101,22 @@ begin
 
   progress := public.lt_order_progress(further);
   -- The strategy's type may have changed since, and its unit with it.
-  if progress.in_dollars <> (p #>> '{order,amount_usd}' is not null) then
+  if progress.in_dollars is distinct from (p #>> '{order,amount_usd}' is not null) then
     return format('its target is in %s', case when progress.in_dollars then 'dollars' else 'shares' end);
   end if;
-  if p #>> '{order,side}' = 'BUY' and progress.spent_usd + (p #>> '{order,reserve_usd}')::numeric > progress.reserve_usd then
-    return format('%s of %s USD is spent', public.lt_text(progress.spent_usd), public.lt_text(progress.reserve_usd));
+  -- Of which nothing was taken, all of the bet is there: on a coarser tick it may cost some cents more.
+  select case when progress.attempts > 0 then progress.reserve_usd
+              else greatest(progress.reserve_usd, o.signal_size_usd) end
+  into cost_usd from public.lt_orders o where o.lt_order_id = further;
+  if p #>> '{order,side}' is distinct from 'SELL'
+     and (progress.spent_usd + (p #>> '{order,reserve_usd}')::numeric <= cost_usd) is not true
+  then
+    return format('%s of %s USD is spent', public.lt_text(progress.spent_usd), public.lt_text(cost_usd));
   end if;
-  if progress.filled + coalesce((p #>> '{order,amount_usd}')::numeric, (p #>> '{order,shares}')::numeric) > progress.target
+  -- And at a lower price it buys more shares.
+  if (progress.attempts > 0 or progress.in_dollars or p #>> '{order,side}' = 'SELL') is true
+     and (progress.filled + coalesce((p #>> '{order,amount_usd}')::numeric, (p #>> '{order,shares}')::numeric)
+          <= progress.target) is not true
   then
     return format('%s of %s is filled', public.lt_text(progress.filled), public.lt_text(progress.target));
   end if;

@@ -176,3 +176,44 @@ async def test_attempts_together_may_not_cost_more_than_the_first_one_might(trad
     refused = await trading.refused(signal, order=dearer, **further)
     assert refused["value"] == "5.00 of 51.00 USD is spent"
     assert (await trading.claim(signal, order=dearer | {"reserve_usd": "46"}, **further))["granted"]
+
+
+@pytest.mark.parametrize("state", ["abandoned", "rejected"])
+async def test_where_nothing_was_taken_another_attempt_may_not_cost_more_than_the_bet_nor_ask_for_more(
+    trading: Desk, state: str
+) -> None:
+    signal = await trading.signal()
+    first = await trading.claim(signal)
+    await trading.record(first["exchange_order_id"], state, note="restarting", closed=True)
+    further = {"lt_order_id": first["lt_order_id"], "after_attempt": 1}
+    assert (await trading.refused(signal, bet="60.00", **further))["value"] == "0.00 of 6.00 USD is spent"
+    more = await trading.refused(signal, order={"amount_usd": "6.01", "reserve_usd": "6.00"}, **further)
+    assert more["value"] == "0.00 of 6.00 is filled"
+    in_shares = await trading.refused(signal, order=GTC, **further)
+    assert in_shares["value"] == "its target is in dollars"
+    assert (await trading.claim(signal, **further))["granted"]
+
+
+async def test_an_order_in_shares_of_which_nothing_was_taken_may_buy_more_of_them_for_its_bet(
+    trading: Desk,
+) -> None:
+    """It is decided anew on the tick of now: the same dollars, at a lower price."""
+    signal = await trading.signal()
+    first = await trading.claim(signal, order=GTC)
+    await trading.record(first["exchange_order_id"], "rejected", note="tick_size: no", closed=True)
+    further = {"lt_order_id": first["lt_order_id"], "after_attempt": 1}
+    lower = GTC | {"shares": "102", "limit_price": "0.5"}
+    refused = await trading.refused(signal, order=lower | {"reserve_usd": "51.01"}, **further)
+    assert refused["value"] == "0.00 of 51.00 USD is spent"
+    assert (await trading.claim(signal, order=lower, **further))["granted"]
+
+
+@pytest.mark.parametrize("state", ["abandoned", "rejected"])
+async def test_a_trade_that_stands_counts_whatever_was_said_of_its_attempt(trading: Desk, state: str) -> None:
+    signal = await trading.signal()
+    first = await trading.claim(signal)
+    bought = [fill("4", state="final")]  # 2 of 6 dollars
+    await trading.record(first["exchange_order_id"], state, closed=True, fills=bought)
+    further = {"lt_order_id": first["lt_order_id"], "after_attempt": 1}
+    assert (await trading.refused(signal, **further))["value"] == "2.00 of 6.00 USD is spent"
+    assert (await trading.claim(signal, bet="4.00", **further))["granted"]
