@@ -18,15 +18,18 @@ from tests.support.desk import Desk, Row, fill
 from tests.support.eventually import eventually
 from tests.web.conftest import TOKEN, settings_of
 from worker.database.client import SupabaseDatabase
+from worker.database.controls import ControlAction
 from worker.database.keys import DatabaseAccess
 from worker.database.reports import Reports
-from worker.orders.terms import Mode
+from worker.orders.terms import Mode, StrategyId
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.verbs.audit import read_audit
 from worker.verbs.words import laid_out, percent, usd
 from worker.web.app import create_app
 from worker.web.dashboard.mount import mount_dashboard
+from worker.web.dashboard.office import Visitor
+from worker.web.dashboard.switches import Switches
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -255,3 +258,12 @@ async def test_what_needs_a_human_stands_on_the_page_with_what_to_type(house: Ho
     assert "wrong prices" in words(user, "needs")
     await house.desk.call("lt_control", kill | {"action": "arm"})
     await eventually(lambda: "wrong prices" not in words(user, "needs"))
+
+
+async def test_a_strategys_name_is_a_word_on_its_buttons_and_nothing_that_is_run(house: House) -> None:
+    name = 'LT" :onclick="alert(1)'
+    switches = Switches(house.reports, Visitor(0, reads_need_token=False, may_sign_in=True), lambda: None)
+    with Client(ui.page("/drill")):
+        made = switches.button(ControlAction.KILL, StrategyId(name))
+    assert made.props["aria-label"] == f"kill {name}"
+    assert not [key for key in made.props if key.startswith(":")]

@@ -41,7 +41,10 @@ class Switches:
         colour = "negative" if action is ControlAction.KILL else "primary"
         whom = strategy_id or "everything"
         made = ui.button(label or action.value, on_click=lambda: self._asked(action, strategy_id)).props(
-            f'dense no-caps outline color={colour} size=sm padding="2px 10px" aria-label="{action.value} {whom}"'
+            f'dense no-caps outline color={colour} size=sm padding="2px 10px"'
+        )
+        made.props["aria-label"] = (
+            f"{action.value} {whom}"  # a name is the platform's: it is not to be parsed
         )
         made.mark(f"{action.value}-{whom}")
         if not self.visitor.may_act and not self.visitor.may_sign_in:
