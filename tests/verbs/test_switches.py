@@ -1,5 +1,6 @@
 """Pause, resume, kill, arm: what cannot be meant is refused, and what still holds afterwards is told."""
 
+import os
 import re
 from collections.abc import AsyncIterator
 
@@ -152,3 +153,13 @@ async def test_a_switch_is_told_in_the_mode_that_is_traded_and_not_in_the_one_th
         "paper": "killed",
     }
     assert Order(KILL, TWO, reason="why").question == "kill LT_TWO, in live and paper mode alike?"
+
+
+async def test_a_user_without_a_name_turns_switches_too(
+    reports: Reports, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # as in a container: in no passwd
+    await turn(reports, Order(KILL, ONE, reason="why"))
+    assert await desk.rows("select actor from public.lt_controls") == [{"actor": "uid 4000000000"}]

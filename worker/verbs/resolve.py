@@ -3,7 +3,6 @@
 Shows no secret and no signed body. A decision is written with who took it and why, and stands above the rule.
 """
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from worker.errors import ExchangeError, UsageError
 from worker.orders.lifecycle import AttemptState
 from worker.orders.terms import WalletAddress
 from worker.settings import Settings
+from worker.verbs.names import own_name
 
 _NOTHING = "nothing: it is not in doubt, or was sent within the last minute"
 
@@ -83,7 +83,7 @@ async def decide_case(settings: Settings, order_id: str, state: AttemptState, re
                 f"Attempt {evidence.order_id} is {evidence.state} and cannot be decided as {state}; "
                 f"possible: {allowed}."
             )
-        return await adapters.ledger.resolve(evidence.order_id, state, reason=reason, actor=getpass.getuser())
+        return await adapters.ledger.resolve(evidence.order_id, state, reason=reason, actor=own_name())
 
 
 def picture(case: Case) -> RenderableType:

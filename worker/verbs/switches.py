@@ -5,7 +5,6 @@ a second. It holds in both modes, whichever the settings of this shell name: so 
 it is traded. A strategy or a wallet that is not there is refused: a switch for a misspelt name would stop nothing.
 """
 
-import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from worker.database.reports import Reports, Switched
 from worker.database.values import Row, flag_of, rows_of, text_of
 from worker.errors import UsageError
 from worker.orders.terms import Mode, StrategyId, WalletAddress
+from worker.verbs.names import own_name
 from worker.verbs.words import Part, columns, line, said, since
 
 _SETS = frozenset({ControlAction.PAUSE, ControlAction.KILL})
@@ -172,7 +172,7 @@ async def affected(reports: Reports, order: Order) -> tuple[Row, ...]:
 async def turn(reports: Reports, order: Order) -> Turned:
     """Set or clear the switch; `arm` of a strategy arms its breakers too, if they have tripped. Raises what `Reports` does."""
     before = await affected(reports, order)
-    actor = getpass.getuser()
+    actor = own_name()
     switched = await reports.switch(order.action, order.scope, reason=order.reason, actor=actor)
     armed = []
     if order.action is ControlAction.ARM and order.strategy_id is not None:
