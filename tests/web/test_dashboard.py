@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from time import time
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ from worker.sandbox.supabase import SupabaseSandbox
 from worker.verbs.audit import read_audit
 from worker.verbs.words import laid_out, percent, usd
 from worker.web.app import create_app
+from worker.web.dashboard import office, session
 from worker.web.dashboard.mount import mount_dashboard
 from worker.web.dashboard.office import Visitor
 from worker.web.dashboard.switches import Switches
@@ -267,3 +269,32 @@ async def test_a_strategys_name_is_a_word_on_its_buttons_and_nothing_that_is_run
         made = switches.button(ControlAction.KILL, StrategyId(name))
     assert made.props["aria-label"] == f"kill {name}"
     assert not [key for key in made.props if key.startswith(":")]
+
+
+async def test_a_dialog_that_stood_open_until_the_session_was_over_turns_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await house.visitor(token=TOKEN)
+    await user.should_see(marker="kill-LT_IDLE", retries=100)
+    user.find(marker="kill-LT_IDLE").click()
+    await user.should_see("Kill LT_IDLE?", retries=100)
+    user.find(marker="reason").type("too late")
+    monkeypatch.setattr(office, "time", lambda: time() + 2 * session.LASTS_S)
+    user.find(marker="confirm").click()
+    await user.should_see("Pause, resume, kill and arm need the token", retries=100)
+    assert not await house.desk.rows("select from public.lt_controls where cleared_at is null")
+
+
+@pytest.mark.parametrize("path", ["/", "/signal/00000000-0000-4000-8000-00000000dead"])
+async def test_an_open_page_tells_no_more_once_the_session_is_over_where_reading_needs_one(
+    house: House, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    door = house.app.state.door
+    object.__setattr__(door, "reads_need_token", True)
+    try:
+        user = await house.visitor(path, token=TOKEN)
+        await user.should_see("Live orders" if path == "/" else "Not found", retries=100)
+        monkeypatch.setattr(office, "time", lambda: time() + 2 * session.LASTS_S)
+        await user.should_see("Everything here needs the token", retries=100)
+    finally:
+        object.__setattr__(door, "reads_need_token", False)

@@ -7,7 +7,7 @@ from worker.database.values import text_of
 from worker.errors import WorkerError
 from worker.verbs.standing import Standing
 from worker.web.dashboard.breakdown import LatencyPanel, OrderTypesPanel, ReasonsPanel, StrategyRatesPanel
-from worker.web.dashboard.frame import column
+from worker.web.dashboard.frame import column, still_reads
 from worker.web.dashboard.header import Header
 from worker.web.dashboard.headline import Headline
 from worker.web.dashboard.look import Choice, complaint
@@ -26,6 +26,7 @@ class Board:
 
     def __init__(self, office: Office, visitor: Visitor, choice: Choice) -> None:
         self._office = office
+        self._visitor = visitor
         self._choice = choice
         self._version = -1
         self._looking = False
@@ -55,6 +56,8 @@ class Board:
         ui.timer(office.look_every_s, self._look)
 
     def _hear(self) -> None:
+        if not still_reads(self._visitor):
+            return
         version = self._office.tape.watch()
         if version != self._version:
             self._version = version
@@ -63,7 +66,7 @@ class Board:
 
     async def _look(self) -> None:
         """What is not older than a few seconds is not read anew: `Look` sees to that, for all viewers together."""
-        if self._looking:
+        if self._looking or not still_reads(self._visitor):
             return
         self._looking = True
         try:
@@ -96,6 +99,8 @@ class Board:
         self._strategies.show(standing)
 
     async def _choose(self, choice: Choice) -> None:
+        if not still_reads(self._visitor):
+            return
         self._choice = choice
         ui.navigate.history.replace(choice.address)  # so that a reload shows the same
         self._orders.show()

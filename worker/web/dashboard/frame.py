@@ -6,6 +6,7 @@ from typing import Final
 
 from nicegui import ui
 
+from worker.web.dashboard.office import Visitor
 from worker.web.dashboard.words import colour
 
 # One place for what Tailwind has no word for. The library writes its own colours onto the body: ours say that they win.
@@ -35,6 +36,13 @@ def dress() -> ui.dark_mode:
     """The page's colours and fonts; returns the switch of light and dark, which begins as the viewer's system has it."""
     ui.add_css(_STYLE)
     return ui.dark_mode(None)
+
+
+def still_reads(visitor: Visitor) -> bool:
+    """Asked before every look of an open page: whoever's session is over is asked for the token, and shown no more."""
+    if not visitor.may_read:
+        ui.navigate.to("/login")
+    return visitor.may_read
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def _add_pages(office: Office) -> None:
             return _to_login()
         Header(visitor)
         with column():
-            told = StoryPanel(office.reports, asked)
+            told = StoryPanel(office.reports, visitor, asked)
             await told.show()
         ui.timer(office.look_every_s, told.show, immediate=False)
         return None

@@ -10,7 +10,8 @@ from worker.database.reports import Reports
 from worker.errors import WorkerError
 from worker.verbs.explain import Pair, Story, read_story
 from worker.verbs.words import Columns, Labelled, Part, said
-from worker.web.dashboard.frame import badge, panel
+from worker.web.dashboard.frame import badge, panel, still_reads
+from worker.web.dashboard.office import Visitor
 
 # The number that failed, what it met, and what would have passed: what somebody opens this page for.
 _TELLING: Final = frozenset({"why", "failed", "limit", "would pass", "to pass"})
@@ -19,8 +20,9 @@ _TELLING: Final = frozenset({"why", "failed", "limit", "would pass", "to pass"})
 class StoryPanel:
     """`asked`: an id of the signal, of its order or of the exchange's, or how it begins."""
 
-    def __init__(self, reports: Reports, asked: str) -> None:
+    def __init__(self, reports: Reports, visitor: Visitor, asked: str) -> None:
         self._reports = reports
+        self._visitor = visitor
         self._asked = asked
         self._shown: dict[str, Any] | None = None
         self._complaint = ui.label().classes("text-negative text-sm")
@@ -29,6 +31,8 @@ class StoryPanel:
 
     async def show(self) -> None:
         """As it stands; drawn anew only where something changed."""
+        if not still_reads(self._visitor):
+            return
         try:
             story = await read_story(self._reports, self._asked)
         except WorkerError as error:

@@ -100,6 +100,9 @@ class Switches:
             await self._turn(Order(action, strategy_id, reason=str(why)))
 
     async def _turn(self, order: Order) -> None:
+        if not self.visitor.may_act:  # the dialog may have stood open for longer than the session lasts
+            ui.navigate.to("/login")
+            return
         try:
             turned = await turn(self.reports, order)
         except WorkerError as error:
