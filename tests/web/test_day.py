@@ -146,6 +146,8 @@ async def api_command_and_plain_sql_give_the_same_totals(day: Day) -> None:
 
 async def the_audits_samples_and_advice_come_from_what_was_decided(day: Day) -> None:
     api = await day.get("execution-audit")
+    nobody = await day.web.get("/api/lt/execution-audit", params={"strategy_id": "LT_NOBODY"})
+    assert (nobody.status_code, "LT_NOBODY" in nobody.json()["error"]) == (httpx.codes.NOT_FOUND, True)
     told = await day.town.rows(
         "select ft_order_id::text, strategy_id, reason from public.lt_decisions where mode = 'live'"
     )

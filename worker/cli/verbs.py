@@ -209,6 +209,10 @@ def demo(
     else:
         show_result(summary_of(report))
     if report.broken:
+        talk.print(
+            f"[red]FAILED:[/] {report.missed} missed, {report.undecided} undecided, {report.duplicates} duplicates. "
+            "A machine that is busy with something else falls behind: try a lower --rate."
+        )
         raise typer.Exit(ExitCode.CRASH)
     raise typer.Exit(INTERRUPTED if report.interrupted else ExitCode.OK)
 

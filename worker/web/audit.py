@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
@@ -92,7 +92,7 @@ class ExecutionAudit(Answer):
     recommendations: list[Recommendation]
 
 
-@router.get("/execution-audit", responses=troubles())
+@router.get("/execution-audit", responses=troubles(404))
 async def execution_audit(
     asked: Asked, window_s: WindowSeconds = 86400, strategy_id: OnlyStrategy = None
 ) -> ExecutionAudit:
@@ -100,9 +100,10 @@ async def execution_audit(
 
     A signal counts once for each strategy that answers for it.
     """
-    return audit_of(
-        await asked.execution_audit(timedelta(seconds=window_s), strategy_of(strategy_id)), window_s
-    )
+    only = strategy_of(strategy_id)
+    if only is not None and only not in await asked.strategy_names():
+        raise HTTPException(404, f"There is no strategy {only!r:.80}.")
+    return audit_of(await asked.execution_audit(timedelta(seconds=window_s), only), window_s)
 
 
 def audit_of(answer: Row, window_s: int) -> ExecutionAudit:
