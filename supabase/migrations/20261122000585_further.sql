@@ -128,8 +128,9 @@ $$;
 --   -> {now, remainders}: orders whose last attempt came to its end with something of the target left, longest ended
 -- first. The end may be a refusal for the tick, once: whoever was to decide anew (worker/handlers/ticks.py) may not have.
 -- Those that take at once (FAK, FOK) while their signal is fresh; those that rest (GTC, GTD) if it was called off
--- to be priced anew, for so long after it was over. And an order of which nothing ever went out (`is_unsent`), while its
--- signal is younger than `unsent_s`: it is as if it had not been tried. Whatever process sent them: there is no other memory of it.
+-- to be priced anew, for so long after it was over (`closed_at`: a further attempt that never went out renews nothing).
+-- And an order of which nothing ever went out (`is_unsent`): it is as if it had not been tried. The signal of every one
+-- must be younger than `unsent_s`. Whatever process sent them: there is no other memory of it.
 create or replace function public.lt_remainders(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
@@ -152,37 +153,46 @@ begin
         'base_price', public.lt_text(a.signal_price), 'limit_price', public.lt_text(a.limit_price),
         'in_dollars', a.amount_usd is not null, 'left', public.lt_text(a.target - a.filled),
         'left_usd', public.lt_text(a.reserve_usd_first - a.spent_usd),
-        'attempt_no', a.attempt_no, 'attempts', a.attempts, 'closed_at', a.closed_at,
+        'attempt_no', a.attempt_no, 'attempts', a.attempts, 'closed_at', a.over_at,
         'is_off_tick', a.state = 'rejected', 'is_unsent', a.is_unsent,
         'signal', public.lt_signal_row(f)) order by a.closed_at, a.lt_order_id), '[]')
     from (
-      select ended.*, o.signal_price, done.attempts, due.target, due.is_unsent, done.filled, done.spent_usd,
+      select ended.*, o.signal_price, done.attempts, due.target, due.is_unsent, due.over_at, done.filled, done.spent_usd,
         coalesce(done.reserve_usd, ended.reserve_usd) as reserve_usd_first
       from public.lt_wallets_asked(p) asked
       cross join lateral (
-        select * from public.lt_order_attempts a
-        where (a.wallet_address, a.mode) = (asked.wallet_address, asked.mode)
-          and a.state in ('killed', 'matched', 'cancelled', 'rejected') and a.closed_at > least(fresh, lately)
-        union all
-        select * from public.lt_order_attempts a
-        where (a.wallet_address, a.mode) = (asked.wallet_address, asked.mode)
-          and a.state = 'abandoned' and a.closed_at > unsent
+        select * from (
+          select * from public.lt_order_attempts a
+          where (a.wallet_address, a.mode) = (asked.wallet_address, asked.mode)
+            and a.state in ('killed', 'matched', 'cancelled', 'rejected') and a.closed_at > least(fresh, lately)
+          union all
+          select * from public.lt_order_attempts a
+          where (a.wallet_address, a.mode) = (asked.wallet_address, asked.mode)
+            and a.state = 'abandoned' and a.closed_at > unsent
+        ) one
+        where not exists (
+          select from public.lt_order_attempts younger
+          where younger.lt_order_id = one.lt_order_id and younger.attempt_no > one.attempt_no)
+        offset 0   -- the planner must not add up an order for each of its attempts
       ) ended
       join public.lt_orders o on o.lt_order_id = ended.lt_order_id
       cross join lateral public.lt_order_progress(ended.lt_order_id) done
       cross join lateral (
         select coalesce(done.target, ended.amount_usd, ended.shares) as target,
-          ended.state = 'rejected' as is_refused, ended.state = 'abandoned' and done.attempts = 0 as is_unsent
+          ended.state = 'rejected' as is_refused, ended.state = 'abandoned' and done.attempts = 0 as is_unsent,
+          case when ended.state <> 'abandoned' then ended.closed_at else coalesce((
+            select max(other.closed_at) from public.lt_order_attempts other
+            where other.lt_order_id = ended.lt_order_id and other.state <> 'abandoned'), ended.closed_at) end as over_at
       ) due
       where ended.decided_by is null and ended.lt_order_id <> all (later)
         and case when due.is_unsent then true when ended.order_type in ('FAK', 'FOK')
           then done.attempts <= (p ->> 'retakes_most')::integer
-          else (due.is_refused or ended.state = 'abandoned' or ended.called_off = 'reprice') and ended.closed_at > lately
+          else (due.is_refused or ended.state = 'abandoned' or ended.called_off = 'reprice') and due.over_at > lately
             and done.attempts <= (p ->> 'reprices_most')::integer end
         and not exists (
           select from public.lt_order_attempts other
           where other.lt_order_id = ended.lt_order_id
-            and (other.attempt_no > ended.attempt_no or other.closed_at is null or other.state = 'lost'
+            and (other.closed_at is null or other.state = 'lost'
                  or other.decided_by is not null))
         and (not due.is_refused or public.lt_is_off_tick(ended) and not exists (
           select from public.lt_order_attempts other
@@ -191,9 +201,10 @@ begin
         and due.target - done.filled > dust and o.outcome in ('OPEN', 'CANCELLED')
         -- What is taken on paper still stands on the real book, and would be taken once more.
         and (ended.mode = 'live' or done.filled = 0)
-        and (ended.order_type not in ('FAK', 'FOK') and not due.is_unsent or exists (
+        and exists (
           select from public.ft_orders f
-          where f.order_id = ended.ft_order_id and f.created_at > case when due.is_unsent then unsent else fresh end))
+          where f.order_id = ended.ft_order_id and f.created_at > unsent
+            and (due.is_unsent or ended.order_type not in ('FAK', 'FOK') or f.created_at > fresh))
         and (ended.side = 'SELL' or not public.lt_is_left(ended.ft_order_id))
       order by ended.closed_at, ended.lt_order_id
       limit page_size

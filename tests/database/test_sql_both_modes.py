@@ -27,7 +27,8 @@ async def test_what_is_asked_about_a_wallet_and_a_purse_is_told_of_each_in_its_o
     for order_id, mode in told.items():
         await live.call("lt_call_off", {"mode": mode, "exchange_order_id": order_id, "why": "reprice"})
         await live.record(order_id, "cancelled", closed=True)
-    policy = {"retakes_most": 3, "fresh_s": "60", "reprices_most": 3, "reprice_within_s": "60"}
+    within = {"fresh_s": "60", "reprice_within_s": "60", "unsent_s": "60"}
+    policy = {"retakes_most": 3, "reprices_most": 3, **within}
     left = await live.call("lt_remainders", {**BOTH, **policy})
     assert {row["wallet_address"]: row["mode"] for row in left["remainders"]} == {
         WALLET: "live",

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from tests.support.desk import WALLET, Desk, Row, fill
 
@@ -217,3 +218,47 @@ async def test_a_trade_that_stands_counts_whatever_was_said_of_its_attempt(tradi
     further = {"lt_order_id": first["lt_order_id"], "after_attempt": 1}
     assert (await trading.refused(signal, **further))["value"] == "2.00 of 6.00 USD is spent"
     assert (await trading.claim(signal, bet="4.00", **further))["granted"]
+
+
+async def test_a_new_price_that_never_goes_out_is_tried_no_longer_than_its_call_off_and_its_signal_allow(
+    trading: Desk,
+) -> None:
+    signal = await trading.signal()
+    first = await trading.claim(signal, order=GTC)
+    await trading.record(first["exchange_order_id"], "live")
+    called_off = {"exchange_order_id": first["exchange_order_id"], "why": "reprice"}
+    assert (await trading.call("lt_call_off", {"mode": trading.mode, **called_off}))["allowed"]
+    await trading.record(first["exchange_order_id"], "cancelled", closed=True)
+    (over,) = await remainders(trading)
+    for no in (1, 2):
+        (left,) = await remainders(trading)
+        assert (left["attempt_no"], left["attempts"], left["closed_at"]) == (no, 1, over["closed_at"])
+        further = {"lt_order_id": first["lt_order_id"], "after_attempt": no}
+        again = await trading.claim(signal, order=GTC, **further)
+        await trading.record(again["exchange_order_id"], "abandoned", note="restarting: service not ready")
+    assert len(await remainders(trading)) == 1
+    await trading.execute("update public.ft_orders set created_at = created_at - interval '25 hours'")
+    assert await remainders(trading) == []
+    await trading.execute("update public.ft_orders set created_at = created_at + interval '25 hours'")
+    assert len(await remainders(trading)) == 1
+    since = await trading.row("select max(closed_at) - min(closed_at) as over from public.lt_order_attempts")
+    assert await remainders(trading, reprice_within_s=since["over"].total_seconds()) == []
+
+
+async def test_an_attempt_that_others_came_after_costs_next_to_nothing(trading: Desk) -> None:
+    signal = await trading.signal()
+    claimed = await trading.claim(signal)
+    await trading.record(claimed["exchange_order_id"], "abandoned")
+    lt_order_id, touched = claimed["lt_order_id"], []
+    for tries in (range(1, 8), range(8, 32)):
+        for no in tries:
+            claimed = await trading.claim(signal, lt_order_id=lt_order_id, after_attempt=no)
+            await trading.record(claimed["exchange_order_id"], "abandoned")
+        assert len(await remainders(trading)) == 1
+        plans = await trading.rows(
+            "explain (analyze, buffers, format json) select public.lt_remainders(%(p)s)",
+            p=Jsonb({"mode": trading.mode, **ASKED}),
+        )
+        plan = plans[0]["QUERY PLAN"][0]["Plan"]
+        touched.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+    assert touched[1] < 5 * touched[0], touched

@@ -225,4 +225,7 @@ def test_what_was_repriced_often_enough_comes_off_for_good() -> None:
 def test_a_remainder_ends_with_its_signals_freshness_or_so_long_after_the_call_off() -> None:
     policy = RemainderPolicy(3, 2, EXTRA, timedelta(minutes=5), timedelta(minutes=2), timedelta(days=1))
     assert a_remainder().until(policy) == SIGNAL.created_at + timedelta(minutes=2)
-    assert a_remainder(order_type=OrderType.GTC).until(policy) == NOW + timedelta(minutes=5)
+    resting = a_remainder(order_type=OrderType.GTC)
+    assert resting.until(policy) == NOW + timedelta(minutes=5)
+    old = replace(SIGNAL, created_at=NOW - timedelta(days=1, minutes=-1))
+    assert replace(resting, signal=old).until(policy) == NOW + timedelta(minutes=1)

@@ -32,7 +32,7 @@ from worker.orders.terms import LtOrderId, Mode, OrderType, Side, StrategyId, To
 class RemainderPolicy:
     """How often, and for how long, a remainder is tried. Nought tries: never.
 
-    `unsent_for`: the age of a signal up to which an order of which nothing ever went out is tried as if it were new.
+    `unsent_for`: the age of a signal up to which anything is tried; where nothing ever went out, as if it were new.
     """
 
     retakes_most: int
@@ -47,7 +47,7 @@ class RemainderPolicy:
 class Remainder:
     """`left`: dollars of a FAK/FOK BUY, else shares. `left_usd`: what the first reservation has not paid yet.
 
-    `attempts`: those that the exchange took in; `attempt_no`: of the last one.
+    `attempts`: those that the exchange took in; `attempt_no`: of the last one; `closed_at`: of the last that went out.
     """
 
     lt_order_id: LtOrderId
@@ -73,7 +73,7 @@ class Remainder:
         if self.is_unsent:
             return self.signal.created_at + policy.unsent_for
         if self.order_type.rests:
-            return self.closed_at + policy.reprice_within
+            return min(self.closed_at + policy.reprice_within, self.signal.created_at + policy.unsent_for)
         return self.signal.created_at + policy.fresh_for
 
 
