@@ -80,7 +80,7 @@ begin
   select coalesce(a.exchange_order_id, o.outcome) into standing
   from public.lt_orders o
   left join public.lt_order_attempts a on a.lt_order_id = o.lt_order_id
-    and (a.closed_at is null or a.state = 'lost' or a.decided_by is not null)
+    and (a.closed_at is null or a.state = 'lost' or a.state = 'abandoned' and a.sends > 0 or a.decided_by is not null)
   where o.lt_order_id = further and (a.exchange_order_id is not null or o.outcome not in ('OPEN', 'CANCELLED'))
   limit 1;
   if standing is not null then
@@ -193,7 +193,7 @@ begin
           select from public.lt_order_attempts other
           where other.lt_order_id = ended.lt_order_id
             and (other.closed_at is null or other.state = 'lost'
-                 or other.decided_by is not null))
+                 or other.state = 'abandoned' and other.sends > 0 or other.decided_by is not null))
         and (not due.is_refused or public.lt_is_off_tick(ended) and not exists (
           select from public.lt_order_attempts other
           where other.lt_order_id = ended.lt_order_id and other.attempt_no < ended.attempt_no

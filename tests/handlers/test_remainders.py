@@ -1,5 +1,6 @@
 """What a FAK or a FOK has left is taken when the market offers it: at no worse a price, no more of it, and once."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -18,7 +19,8 @@ from worker.execution.submit import Received
 from worker.handlers.judge import Case, Judge
 from worker.orders.decide import Plan
 from worker.orders.lifecycle import AttemptState
-from worker.orders.ports import Before, Refused
+from worker.orders.outcomes import classify
+from worker.orders.ports import Answer, Before, Refused
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Signal, parse_signal
 from worker.sandbox.exchange.modes import Mode as VenueMode
@@ -119,12 +121,8 @@ async def test_an_order_that_was_given_up_at_a_shut_door_is_sent_after_all_if_it
     room: TradingRoom, ask: str
 ) -> None:
     """It has used no attempt up. By now its signal is old: what is not on offer when the door opens is not waited for."""
-    modes = room.floor.venue.engine.modes
-    modes.enter(VenueMode.POST_ONLY)
-    plan = await room.plan()
-    assert (await room.executed(plan, fresh_for=timedelta(seconds=0.1))).state is AttemptState.ABANDONED
+    await _abandoned_before_its_post(room)
     room.floor.offer(ask, "1000")
-    modes.enter(VenueMode.OPEN)
     with capture_logs() as log:
         async with aftercare(room, fresh_for=timedelta(0), retakes_most=0):
             told = "order.sent_after_all" if ask == "0.51" else "order.not_retaken"
@@ -135,6 +133,23 @@ async def test_an_order_that_was_given_up_at_a_shut_door_is_sent_after_all_if_it
     assert states == (["abandoned", "matched"] if ask == "0.51" else ["abandoned"])
     assert len(room.accepted()) == len(states) - 1
     assert await locked_usd(room) == 0
+
+
+async def test_an_order_whose_post_was_turned_away_until_it_was_old_is_never_signed_anew(
+    room: TradingRoom,
+) -> None:
+    """Its body may go again, another one may not: the exchange's word that it did nothing is all there is."""
+    modes = room.floor.venue.engine.modes
+    modes.enter(VenueMode.RESTARTING)
+    assert (await room.executed(fresh_for=timedelta(seconds=0.1))).state is AttemptState.ABANDONED
+    modes.enter(VenueMode.OPEN)
+    room.floor.offer("0.50", "1000")
+    async with aftercare(room):
+        await _has_looked(room)
+    (attempt,) = await room.attempts()
+    assert (attempt["state"], attempt["sends"]) == ("abandoned", 1)
+    assert attempt["sent_at"] is not None
+    assert room.accepted() == []
 
 
 async def test_a_sale_has_the_rest_of_its_shares_sold_at_no_lower_a_price(room: TradingRoom) -> None:
@@ -240,3 +255,21 @@ async def _plan_of_sale(room: TradingRoom) -> Plan:
     plan = await judge.verdict(Case(signal, await room.strategy(), None), room.clock.now())
     assert isinstance(plan, Plan), plan
     return plan
+
+
+async def _abandoned_before_its_post(room: TradingRoom) -> None:
+    """Its door is shut, for longer than it is fresh, between its claim and its POST; and opens again."""
+    plan = await room.plan()
+    gate = room.line.hold_answers("lt_claim")
+    executing = asyncio.create_task(room.executed(plan, fresh_for=timedelta(seconds=30)))
+    await eventually(room.attempts)
+    shut = Answer(503, error="post-only mode", retry_after_s=D(60))
+    doors, wallet = room.sender.doors, room.floor.wallet
+    doors.heard(
+        wallet, classify(shut, first_send=True), sent_s=room.clock.monotonic(), words="post-only mode"
+    )
+    gate.set()
+    assert (await executing).state is AttemptState.ABANDONED
+    assert room.posts() == 0
+    taken = classify(Answer(200, status="matched"), first_send=True)
+    doors.heard(wallet, taken, sent_s=room.clock.monotonic(), words="matched")

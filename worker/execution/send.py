@@ -48,6 +48,11 @@ class Sent:
     answer_s: float
 
     @property
+    def has_left(self) -> bool:
+        """Whether a byte of it may have reached the exchange."""
+        return self.answer.http_status is not None or self.answer.connected
+
+    @property
     def note(self) -> str:
         """One line for the ledger: the answer's name, and its words."""
         words = f"{self.outcome.reason}: {self.answer.error}" if self.answer.error else self.outcome.reason

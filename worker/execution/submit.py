@@ -6,7 +6,7 @@ claimed before a closed door, and nothing is posted without a place in the lane.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -226,25 +226,27 @@ class Submitter:
         """Send the committed body; again, as long as its signal is fresh, while it is proved that nothing was done."""
         envelope = order.envelope
         sent: Sent | None = None
+        posted: Sent | None = None
         claimed_s = self._clock.monotonic()
         while True:
             kept_out = await self._kept_out(visit, order, has_place=sent is None and not visit.waited)
             reason = sent.outcome.reason if sent else None
             if kept_out is not None:
-                return reason, await self._abandon(envelope, sent.note if sent else kept_out)
+                return reason, await self._abandon(envelope, sent.note if sent else kept_out, posted)
             if self._clock.monotonic() - claimed_s >= _LEAVE_AFTER_S and not await self._has_leave(envelope):
                 return reason, AttemptState.SUBMITTING
             # The waits may have outlasted the lease; from here to the send nothing is awaited.
             allowed = self._sender.may_send(envelope.wallet, under=fence)
             if isinstance(allowed, Withheld):
                 if self._clock.now() > order.fresh_until:
-                    return reason, await self._abandon(envelope, allowed.why)
+                    return reason, await self._abandon(envelope, allowed.why, posted)
                 # Whoever holds the wallet now looks it up and sends this same body while the signal is fresh.
                 log.warning("order.left", order_id=envelope.order_id, why=allowed.why)
                 return reason, AttemptState.SUBMITTING
             sent = await self._sender.send(envelope, first_send=True)
             if sent.outcome.kind is not OutcomeKind.NOT_SENT:
                 return sent.outcome.reason, await self._sender.record(sent.record(envelope, timing))
+            posted = sent if sent.has_left else posted
             log.warning("order.not_sent", order_id=envelope.order_id, why=sent.note)
 
     async def _has_leave(self, envelope: Envelope) -> bool:
@@ -273,9 +275,16 @@ class Submitter:
                 return "the signal grew old at the exchange's door"
             has_place = True
 
-    async def _abandon(self, envelope: Envelope, why: str) -> AttemptState:
-        """Only the process that did not send may say so."""
-        log.warning("order.abandoned", order_id=envelope.order_id, why=why)
-        return await self._sender.record(
-            AttemptRecord(order_id=envelope.order_id, state=AttemptState.ABANDONED, note=why, closed=True)
-        )
+    async def _abandon(self, envelope: Envelope, why: str, posted: Sent | None) -> AttemptState:
+        """Give up what the exchange has not processed; only the process that may have sent it can say so.
+
+        `posted`: the last time that its body went out. Where it did, no other order is ever signed for what is left.
+        """
+        log.warning("order.abandoned", order_id=envelope.order_id, why=why, posted=posted is not None)
+        given_up = AttemptRecord(envelope.order_id, AttemptState.ABANDONED, why, closed=True)
+        if posted is not None:
+            told = posted.record(envelope, timing={})
+            given_up = replace(
+                given_up, answer=told.answer, sent_at=posted.sent_at, answered_at=posted.answered_at
+            )
+        return await self._sender.record(given_up)

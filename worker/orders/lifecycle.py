@@ -21,7 +21,7 @@ class AttemptState(StrEnum):
     KILLED = "killed"  # FAK/FOK found nothing: no fill
     REJECTED = "rejected"
     UNKNOWN = "unknown"  # no answer that can be believed: look it up
-    ABANDONED = "abandoned"  # proved never sent, by the process that did not send it
+    ABANDONED = "abandoned"  # not processed, says whoever claimed it: never sent, or turned away
     CANCELLING = "cancelling"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
