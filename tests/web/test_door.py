@@ -1,5 +1,6 @@
 """Nobody acts without the token, and no stranger's page asks."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -49,6 +50,24 @@ async def test_no_write_is_taken_without_the_very_token(site: Site, authorizatio
     answer = await site.client.post("/api/lt/kill", headers=headers)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert set(answer.json()) == {"error"}
+
+
+async def test_of_whoever_may_not_act_no_body_is_read(site: Site) -> None:
+    answer = await site.client.post("/api/lt/kill", content=b"{no")
+    assert (answer.status_code, set(answer.json())) == (401, {"error"})
+    assert (await site.client.post("/api/lt/kill", content=b"{no", headers=BEARER)).status_code == 422
+
+
+async def test_a_body_is_short_and_says_how_long_it_is(site: Site) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"token="
+
+    for path in ("/api/lt/kill", "/login"):
+        long = await site.client.post(path, content=b"x" * (64 * 1024 + 1), headers=BEARER)
+        assert (long.status_code, set(long.json())) == (413, {"error"})
+        endless = await site.client.post(path, content=pieces(), headers=BEARER)
+        assert (endless.status_code, set(endless.json())) == (411, {"error"})
+    assert await site.desk.rows("select from public.lt_controls") == []
 
 
 async def test_reads_need_the_token_where_the_settings_say_so(site: Site) -> None:
@@ -133,6 +152,11 @@ async def test_a_page_of_another_site_may_not_ask_unless_it_is_named(site: Site)
                 "Access-Control-Request-Headers": "authorization,content-type",
             },
         )
+        refused = await named.client.post("/api/lt/kill", headers={"Origin": "https://polycopy.example"})
+    assert refused.status_code == 401
+    assert (
+        refused.headers["Access-Control-Allow-Origin"] == "https://polycopy.example"
+    )  # or it could not read why
     assert told.headers["Access-Control-Allow-Origin"] == "https://polycopy.example"
     assert (asked.status_code, asked.headers["Access-Control-Allow-Methods"]) == (200, "GET, POST")
     assert await site.desk.rows("select from public.lt_controls") == []

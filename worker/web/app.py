@@ -22,11 +22,12 @@ from worker.errors import DatabaseUnreachable, UsageError, WorkerError
 from worker.observe.log import hide, redact
 from worker.settings import Settings
 from worker.web import audit, diagnostic, feed, orders, sweep, switches
-from worker.web.door import Door, Threshold, Unauthorised, may_act, may_read
+from worker.web.door import Door, Latch, Threshold, Unauthorised, may_act, may_read
 from worker.web.elsewhere import ROOT, Elsewhere
 from worker.web.hub import FeedHub
 
 PREFIX: Final = f"{ROOT}/lt"
+LOGIN: Final = "/login"
 _READS: Final = "reads"
 _ACTS: Final = "acts"
 
@@ -50,6 +51,7 @@ def create_app(settings: Settings, reports: Reports) -> FastAPI:
         lifespan=_living(hub),
     )
     app.state.door, app.state.reports, app.state.settings, app.state.feed = door, reports, settings, hub
+    app.add_middleware(Latch, door=door, api=ROOT, login=LOGIN)
     if door.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Self
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,8 @@ TOKEN_LEAST: Final = 32
 # Answers tell of money: they are kept by nobody, stand in nobody's frame, and are what they say they are.
 _USE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_BODY_MOST_BYTES: Final = 64 * 1024
 _MAKE_ONE: Final = "make one with `openssl rand -hex 32` and set POLYCOPY_WEB_TOKEN"
 
 
@@ -63,6 +66,13 @@ class Door:
     def knows(self, token: str) -> bool:
         """In a time that does not tell how much of it is right."""
         return self.token is not None and hmac.compare_digest(token.encode(), self.token.encode())
+
+    def check_acting(self, token: str) -> None:
+        """Raises `Unauthorised`, in words for whoever showed that token; "": none."""
+        if self.token is None:
+            raise Unauthorised(f"Nobody may act here before a token is set: {_MAKE_ONE}.")
+        if not self.knows(token):
+            raise Unauthorised("Acting needs the token: send `Authorization: Bearer <POLYCOPY_WEB_TOKEN>`.")
 
     def check_address(self, headers: Mapping[str, str], *, scheme: str) -> None:
         """Raises `Misdirected`, in words for whoever asked."""
@@ -114,6 +124,40 @@ class Threshold:
         await self._app(scope, receive, send_with_use)
 
 
+class Latch:
+    """ASGI middleware before whatever reads a body: none of whoever may not act is read, and none that is too long."""
+
+    def __init__(self, app: ASGIApp, door: Door, *, api: str, login: str) -> None:
+        """`api`: below it every write needs the token. `login`: where it is shown."""
+        self._app = app
+        self._door = door
+        self._api = f"{api}/"
+        self._login = login
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._app
+        if scope["type"] == "http" and scope["method"] not in _READING:
+            answer = self._refusal(str(scope["path"]), Headers(scope=scope)) or answer
+        await answer(scope, receive, send)
+
+    def _refusal(self, path: str, headers: Headers) -> ASGIApp | None:
+        is_api = path.startswith(self._api)
+        if not is_api and path != self._login:
+            return None
+        if is_api:
+            scheme, token = get_authorization_scheme_param(headers.get("authorization"))
+            try:
+                self._door.check_acting(token if scheme.lower() == "bearer" else "")
+            except Unauthorised as error:
+                return JSONResponse({"error": str(error)}, 401, {"WWW-Authenticate": "Bearer"})
+        if "transfer-encoding" in headers:
+            return JSONResponse({"error": "Say how long the body is: send a Content-Length."}, 411)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > _BODY_MOST_BYTES:
+            return JSONResponse({"error": f"A body has {_BODY_MOST_BYTES} bytes at most here."}, 413)
+        return None
+
+
 _bearer = HTTPBearer(auto_error=False, description="The value of POLYCOPY_WEB_TOKEN.")
 _Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
@@ -126,10 +170,7 @@ def _knows(request: Request, shown: HTTPAuthorizationCredentials | None) -> bool
 def may_act(request: Request, shown: _Shown) -> None:
     """A dependency of every route that changes something. Raises `Unauthorised`."""
     door: Door = request.app.state.door
-    if not _knows(request, shown):
-        if door.token is None:
-            raise Unauthorised(f"Nobody may act here before a token is set: {_MAKE_ONE}.")
-        raise Unauthorised("Acting needs the token: send `Authorization: Bearer <POLYCOPY_WEB_TOKEN>`.")
+    door.check_acting("" if shown is None else shown.credentials)
 
 
 def may_read(request: Request, shown: _Shown) -> None:
