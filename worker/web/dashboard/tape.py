@@ -91,6 +91,8 @@ class Tape:
                             break
             except WorkerError as error:
                 await self._fail(error)
+            if not self._is_watched():
+                cursor = None  # whoever opens a page on Monday is not told of the weekend
             await asyncio.sleep(_BREATH_S)  # a feed that is closed for good lets everybody go at once
 
     async def _read(self) -> None:
