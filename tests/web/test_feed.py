@@ -20,8 +20,12 @@ from tests.web.conftest import Site, events_of, stream
 from worker.database.client import CallReport, CallTiming, SupabaseDatabase
 from worker.database.keys import DatabaseAccess
 from worker.database.reports import Reports
+from worker.database.values import Row
 from worker.orders.numbers import utc_moment
-from worker.orders.terms import Mode
+from worker.orders.terms import Mode, StrategyId
+from worker.web import hub as hub_module
+from worker.web.dashboard import tape as tape_module
+from worker.web.dashboard.tape import Tape
 from worker.web.feed import read_cursor
 from worker.web.hub import FeedHub
 
@@ -261,3 +265,64 @@ async def test_a_line_that_is_cut_is_waited_for_and_nothing_is_missed(site: Site
             signals += await decided(site, 1)
             await eventually(lambda: ear.heard == signals)
             hub.close()
+
+
+async def test_who_follows_one_strategy_is_told_that_nothing_happens_while_others_are_busy(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "_QUIET_S", 0.5)
+    async with watched(site) as ours, running(FeedHub(ours.reports, every_s=0.02)) as hub:
+        places: list[Row] = []
+
+        async def listen() -> None:
+            async with aclosing(hub.follow(None, strategy_id=StrategyId("LT_TWO"))) as told:
+                async for one in told:
+                    assert one.event is None
+                    places.append(one.cursor)
+
+        async with asyncio.TaskGroup() as group, asyncio.timeout(30):
+            group.create_task(listen())
+            await eventually(lambda: places)
+            signals: list[str] = []
+            while len(places) < 3:
+                signals += await decided(site, 1)
+            signals += await decided(site, 1)
+            hub.close()
+        # What was not yet told is not passed over: from that place, all that came after it is heard.
+        async with aclosing(hub.until_now(places[-1])) as rest:
+            heard = [str(one.event and one.event["ft_order_id"]) async for one in rest]
+        assert heard
+        assert heard == signals[-len(heard) :]
+
+
+async def test_what_was_filled_while_nobody_looked_is_not_told_in_toasts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watched(site) as ours, running(FeedHub(ours.reports, every_s=0.05)) as hub:
+        tape = Tape(ours.reports, hub)
+
+        async def heard() -> None:
+            (signal,) = await decided(site, 1)
+            await eventually(
+                lambda: signal in {pair[2] for pair in tape.noes} or tape.watch() < 0, within_s=20
+            )
+
+        async with asyncio.TaskGroup() as group:
+            running_tape = group.create_task(tape.run())
+            await heard()
+            monkeypatch.setattr(tape_module, "_UNWATCHED_AFTER_S", -1.0)
+            await heard()  # and falls asleep
+            monkeypatch.setattr(tape_module, "_UNWATCHED_AFTER_S", 60.0)
+            claimed = await site.desk.claim(await site.desk.signal())
+            now = datetime.now(UTC).isoformat()
+            await site.desk.record(
+                claimed["exchange_order_id"],
+                "matched",
+                sent_at=now,
+                answered_at=now,
+                closed=True,
+                fills=[fill("12")],
+            )
+            await heard()
+            assert tape.fills_after(0) == []
+            running_tape.cancel()

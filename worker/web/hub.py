@@ -8,9 +8,10 @@ and misses nothing either.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -48,6 +49,10 @@ class _Follower:
         except asyncio.QueueFull:
             log.info("web.follower_let_go", behind=self._pages.qsize())
             self.let_go()
+
+    @property
+    def has_read_all(self) -> bool:
+        return self._pages.empty()
 
     def let_go(self) -> None:
         while not self._pages.empty():
@@ -117,7 +122,7 @@ class FeedHub:
                 async for told in self._missed(begins, first, strategy_id):
                     yield told
             yield Told(first.cursor, None)
-            async for told in self._heard(follower, strategy_id):
+            async for told in self._heard(follower, first.cursor, strategy_id):
                 yield told
 
     async def until_now(
@@ -165,19 +170,26 @@ class FeedHub:
                 yield Told(page.after_event(event), event)
             cursor = page.cursor
 
-    async def _heard(self, follower: _Follower, strategy_id: StrategyId | None) -> AsyncGenerator[Told, None]:
+    async def _heard(
+        self, follower: _Follower, cursor: Row, strategy_id: StrategyId | None
+    ) -> AsyncGenerator[Told, None]:
+        """`cursor`: up to which he was told. What happens to other strategies is silence to who follows one alone."""
+        due_s = monotonic() + _QUIET_S
         while True:
-            try:
-                page = await follower.next(within_s=_QUIET_S)
-            except TimeoutError:
-                if self._cursor is not None:
-                    yield Told(self._cursor, None)  # he has read all there was
-                continue
-            if page is None:
-                return
-            for event in page.events:
-                if strategy_id is None or event.get("strategy_id") == strategy_id:
-                    yield Told(page.after_event(event), event)
+            with suppress(TimeoutError):
+                page = await follower.next(within_s=max(0.0, due_s - monotonic()))
+                if page is None:
+                    return
+                for event in page.events:
+                    if strategy_id is None or event.get("strategy_id") == strategy_id:
+                        yield Told(page.after_event(event), event)
+                        due_s = monotonic() + _QUIET_S
+                cursor = page.cursor
+            if monotonic() >= due_s:
+                if follower.has_read_all and self._cursor is not None:
+                    cursor = self._cursor  # the looks that found nothing were not told him
+                yield Told(cursor, None)
+                due_s = monotonic() + _QUIET_S
 
     def _tell(self, page: FeedPage) -> None:
         """A look at which nothing was new wakes nobody but those who wait for one."""
