@@ -21,7 +21,8 @@ as $$
 $$;
 
 -- {mode, exchange_order_id} -> {now, allowed, why}: whether the body may go out once more. A leave is noted before it
--- is given: no human ends the attempt while somebody may be sending it, and what is ended or barred gets no leave.
+-- is given: no human ends the attempt while somebody may be sending it. What is ended or barred gets no leave, and
+-- nothing does under a switch: if it was sent before, look-ups find it.
 create or replace function public.lt_resend(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
@@ -40,6 +41,14 @@ begin
     when attempt.closed_at is not null or attempt.state not in ('submitting', 'unknown')
       then format('it is %s', attempt.state)
     when attempt.barred then 'its body is barred' end;
+  if why is null then
+    select format('%s of %s', c.action, c.scope) into why from public.lt_controls c
+    where c.cleared_at is null and c.action <> 'breaker' and coalesce(c.mode = attempt.mode, true)
+      and c.scope in ('global', 'strategy:' || attempt.strategy_id, 'wallet:' || attempt.wallet_address, (
+        select 'wallet:' || lower(s.wallet_address) from public.lt_strategies s
+        where s.strategy_id = attempt.strategy_id))
+    limit 1;
+  end if;
   if why is null then
     update public.lt_order_attempts a set resend_at = clock_timestamp()
     where a.exchange_order_id = attempt.exchange_order_id;

@@ -128,6 +128,22 @@ async def leave_to_resend(desk: Desk, attempt: Row) -> Row:
     )
 
 
+@pytest.mark.parametrize(("action", "lifted_by"), [("kill", "arm"), ("pause", "resume")])
+@pytest.mark.parametrize("scope", ["global", f"wallet:{WALLET}", "strategy:LT_ONE"])
+async def test_nothing_goes_out_again_under_a_switch_that_holds_for_it(
+    trading: Desk, scope: str, action: str, lifted_by: str
+) -> None:
+    attempt = await in_doubt(trading)
+    switch = {"reason": "look", "actor": "operator"}
+    await trading.call("lt_control", switch | {"action": action, "scope": "strategy:LT_TWO"})
+    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+    await trading.call("lt_control", switch | {"action": action, "scope": scope})
+    answer = await leave_to_resend(trading, attempt)
+    assert (answer["allowed"], answer["why"]) == (False, f"{action} of {scope}")
+    await trading.call("lt_control", switch | {"action": lifted_by, "scope": scope})
+    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+
+
 @pytest.mark.parametrize(
     ("state", "keys"),
     [("lost", {}), ("killed", {}), ("rejected", {}), ("cancelled", {}), ("matched", {"closed": True})],

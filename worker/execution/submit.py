@@ -233,7 +233,8 @@ class Submitter:
             reason = sent.outcome.reason if sent else None
             if kept_out is not None:
                 return reason, await self._abandon(envelope, sent.note if sent else kept_out, posted)
-            if self._clock.monotonic() - claimed_s >= _LEAVE_AFTER_S and not await self._has_leave(envelope):
+            needs_leave = sent is not None or self._clock.monotonic() - claimed_s >= _LEAVE_AFTER_S
+            if needs_leave and not await self._has_leave(envelope):
                 return reason, AttemptState.SUBMITTING
             # The waits may have outlasted the lease; from here to the send nothing is awaited.
             allowed = self._sender.may_send(envelope.wallet, under=fence)
