@@ -126,3 +126,7 @@ def test_a_page_that_is_left_open_acts_no_longer_than_the_token_is_remembered() 
     assert not over.may_act
     assert not over.may_read
     assert Visitor(0, reads_need_token=False, may_sign_in=True).may_read
+
+
+def test_an_id_is_one_step_of_an_address_whatever_it_holds() -> None:
+    assert no_row({"ft_order_id": "../login?a=#b"})["href"] == "/signal/..%2Flogin%3Fa%3D%23b"

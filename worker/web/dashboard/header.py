@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
-from urllib.parse import quote
 
 from nicegui import ui
 
@@ -11,7 +10,7 @@ from worker.verbs.standing import Standing
 from worker.web.dashboard.frame import dress
 from worker.web.dashboard.look import WINDOWS, Choice
 from worker.web.dashboard.office import Visitor
-from worker.web.dashboard.words import colour
+from worker.web.dashboard.words import colour, story_address
 
 _ALL: Final = ""
 _EVERY: Final = {_ALL: "all strategies"}
@@ -90,7 +89,7 @@ class Header:
 
         def go() -> None:
             if word := str(asked.value or "").strip():
-                ui.navigate.to(f"/signal/{quote(word, safe='')}")
+                ui.navigate.to(story_address(word))
 
         asked.on("keydown.enter", go)
 

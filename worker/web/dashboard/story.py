@@ -12,6 +12,7 @@ from worker.verbs.explain import Pair, Story, read_story
 from worker.verbs.words import Columns, Labelled, Part, said
 from worker.web.dashboard.frame import badge, panel, still_reads
 from worker.web.dashboard.office import Visitor
+from worker.web.dashboard.words import story_address
 
 # The number that failed, what it met, and what would have passed: what somebody opens this page for.
 _TELLING: Final = frozenset({"why", "failed", "limit", "would pass", "to pass"})
@@ -53,7 +54,7 @@ def _story(story: Story) -> None:
         with panel("Not found"):
             _parts(story.lines())
             for one in story.ft_order_ids:
-                ui.link(one, f"/signal/{one}").classes("text-sm")
+                ui.link(one, story_address(one)).classes("text-sm")
         return
     title = said((story.signal or {}).get("market_title") or "Signal")
     with panel(title, about="times in UTC", marker="signal"):

@@ -4,6 +4,7 @@ Figures are said by `worker.verbs.words`, as the command says them; here is only
 """
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from worker.database.values import Row
 from worker.verbs.words import NOTHING, clock_time, percent, said, usd
@@ -22,6 +23,11 @@ _COLOURS: Final = {
 def colour(word: object) -> str:
     """The colour of a status, a state or a standing."""
     return _COLOURS.get(str(word), "grey-7")
+
+
+def story_address(asked: object) -> str:
+    """The page of one signal; an id is the platform's, and may be any text."""
+    return f"/signal/{quote(str(asked), safe='')}"
 
 
 def order_row(order: Row) -> dict[str, Any]:
@@ -84,5 +90,5 @@ def _line(row: Row, status: str, *, at: object, what: str, detail: str) -> dict[
         "market": f"{said(row.get('token_label'))} - {said(row.get('market_title'))}",
         "what": what,
         "detail": detail,
-        "href": f"/signal/{row.get('ft_order_id')}",
+        "href": story_address(row.get("ft_order_id")),
     }
