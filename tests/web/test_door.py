@@ -197,3 +197,13 @@ async def test_an_address_that_is_taken_is_told_with_the_setting_that_names_it(s
     with pytest.raises(ConfigError, match=f"127.0.0.1:{port} .* web.host and web.port"):
         async with open_site(site.supabase, POLYCOPY_WEB__PORT=port):
             pass
+
+
+async def test_figures_look_back_a_week_at_most_and_orders_as_far_as_a_quarter(site: Site) -> None:
+    for path in ("execution-audit", "diagnostic"):
+        week = await site.client.get(f"/api/lt/{path}", params={"window_s": 7 * 86400})
+        longer = await site.client.get(f"/api/lt/{path}", params={"window_s": 7 * 86400 + 1})
+        assert (week.status_code, longer.status_code) == (200, 422)
+        assert "window_s: Input should be less than or equal to 604800" in longer.json()["error"]
+    answer = await site.client.get("/api/lt/strategies/LT_ONE/orders", params={"window_s": 90 * 86400})
+    assert answer.status_code == 200

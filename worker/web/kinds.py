@@ -72,7 +72,16 @@ def platform_reports(request: Request) -> PlatformReports:
 Asked = Annotated[PlatformReports, Depends(platform_reports)]
 WindowSeconds = Annotated[
     int,
-    Query(ge=1, le=90 * 86400, description="How far back the figures look, in seconds.", examples=[86400]),
+    Query(
+        ge=1,
+        le=7 * 86400,
+        description="How far back the figures look, in seconds: a week at most.",
+        examples=[86400],
+    ),
+]  # signals older than that are not looked at: beside older orders they would tell of another time
+OrderSeconds = Annotated[
+    int,
+    Query(ge=1, le=90 * 86400, description="How far back the orders reach, in seconds.", examples=[86400]),
 ]
 OnlyStrategy = Annotated[StrategyName | None, Query(description="Of this strategy alone.")]
 

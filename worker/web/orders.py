@@ -21,10 +21,10 @@ from worker.web.kinds import (
     Asked,
     Moment,
     OnlyStrategy,
+    OrderSeconds,
     Share,
     StrategyName,
     Window,
-    WindowSeconds,
     shown_as,
     strategy_of,
     troubles,
@@ -154,7 +154,7 @@ async def strategy_orders(
 @router.get("/recent-activity", responses=troubles())
 async def recent_activity(
     asked: Asked,
-    window_s: WindowSeconds = 86400,
+    window_s: OrderSeconds = 86400,
     strategy_id: OnlyStrategy = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> RecentActivity:
