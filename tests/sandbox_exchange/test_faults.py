@@ -12,9 +12,11 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.exchange_clients import Trader
 from tests.support.exchange_wire import WireClient
+from worker.sandbox.exchange.accounts import USD
 from worker.sandbox.exchange.faults import Action, Fault, lognormal_latency
 from worker.sandbox.exchange.markets import synthetic_market
 from worker.sandbox.exchange.server import SimulatedExchange
+from worker.sandbox.exchange.units import Micro
 from worker.sandbox.exchange.wire import Json
 
 MARKET = synthetic_market("Faults")
@@ -72,6 +74,17 @@ async def test_a_drop_before_processing_and_one_after_look_the_same_and_are_not(
         found: exchange.journal.orders[1].arrived_ns,
         lost: exchange.journal.orders[0].arrived_ns,
     }
+
+
+async def test_an_order_that_the_exchange_refused_has_arrived_like_any_other(
+    exchange: SimulatedExchange, trader: Trader, session: httpx.AsyncClient
+) -> None:
+    refused = bid(session, trader)
+    exchange.engine.accounts.set_balance(trader.address, USD, Micro(0))
+    status, _ = await post(session, trader, exchange.http_url, refused)
+    assert status == 400
+    assert not exchange.journal.accepted_ids()
+    assert list(exchange.journal.first_arrivals_ns().values()) == [exchange.journal.orders[0].arrived_ns]
 
 
 async def test_a_restart_answers_425_and_processes_nothing(

@@ -164,7 +164,7 @@ class AdminApi:
         )
 
     async def arrivals(self, _request: web.Request) -> web.Response:
-        """First arrival of every accepted order, in Unix nanoseconds."""
+        """First arrival of every order, also of those that were refused or killed, in Unix nanoseconds."""
         return answer(self._venue.journal.first_arrivals_ns())
 
     def _fund(self, body: Json) -> Json:

@@ -108,9 +108,9 @@ class Journal:
         return list(self._accepted)
 
     def first_arrivals_ns(self) -> dict[OrderId, int]:
-        """For every accepted order: when the first request that carried it arrived, in Unix nanoseconds."""
+        """For every order, whatever became of it: when the first request that carried it arrived, in Unix nanoseconds."""
         self._index()
-        return {order_id: self._posts[order_id][0].arrived_ns for order_id in self._accepted}
+        return {order_id: receipts[0].arrived_ns for order_id, receipts in self._posts.items()}
 
     def accepted_ids_by_body(self) -> dict[bytes, set[OrderId]]:
         """For each distinct body received: the ids accepted from it."""
