@@ -8,7 +8,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 UVRUN  := UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON=$(BIN)/python UV_PYTHON_DOWNLOADS=never $(UV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost fill-rate capital api-fuzz rules mutants browser check format clean
+.PHONY: help setup demo test unit chaos chaos-controls feed-faults reprice soak backlog idle sweep claim-cost fill-rate open-feeds capital api-fuzz rules mutants browser check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -69,6 +69,9 @@ claim-cost: $(READY) ## what a claim costs behind very many past orders: make cl
 
 fill-rate: $(READY) ## what copies of recorded prints would have filled, and at what cost: make fill-rate ARGS="--sizes 100 --tolerances 3 --json"
 	@$(BIN)/python -m benchmarks.fill_rate.run $(ARGS)
+
+open-feeds: $(READY) ## what fifty open live feeds cost the worker: make open-feeds ARGS="--feeds 50 --runs 5 --json"
+	@$(BIN)/python -m benchmarks.open_feeds.run $(ARGS)
 
 capital: $(READY) ## capital under random walks, beside an independent model: make capital ARGS="--walks 20 --steps 1000 --json"
 	@$(BIN)/python -m tests.database.capital_run $(ARGS)
