@@ -4,33 +4,25 @@ An event's id is the place in the database's own history after it (decision 0017
 process or to another one, gets what it missed and nothing twice.
 """
 
-import base64
-import binascii
-import json
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import StreamingResponse
 
-from worker.database.values import Row, moment_text
 from worker.errors import WorkerError
-from worker.observe.log import redact
-from worker.orders.numbers import utc_moment
-from worker.web.hub import FeedHub, Told
+from worker.web.cursors import read_cursor
+from worker.web.hub import FeedHub
 from worker.web.kinds import OnlyStrategy, strategy_of, troubles
+from worker.web.telling import Telling
 
 log = structlog.get_logger(__name__)
 router = APIRouter()
 
-_SNAPSHOT: Final = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?")
-_OLDEST: Final = timedelta(days=1)
 _COME_BACK_MS: Final = 1000
-_ID_MOST: Final = 4096
 _EXAMPLE: Final = (
     "id: eyJz...\nevent: order.decided\n"
     'data: {"event": "order.decided", "strategy_id": "LT_VALUE", "state": "executed", "reason": "executed"}\n\n'
@@ -71,67 +63,21 @@ async def feed(
     """
     cursor = None if last_event_id is None else read_cursor(last_event_id, now=datetime.now(UTC))
     read = hub.follow if follow else hub.until_now
-    told = read(cursor, back=timedelta(seconds=back_s), strategy_id=strategy_of(strategy_id))
+    tellings = read(cursor, back=timedelta(seconds=back_s), strategy_id=strategy_of(strategy_id))
     lost = last_event_id is not None and cursor is None
     return EventStream(
-        _sent(told, lost=lost), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        _sent(tellings, lost=lost), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
 
 
-async def _sent(told: AsyncGenerator[Told, None], *, lost: bool) -> AsyncIterator[str]:
-    yield f"retry: {_COME_BACK_MS}\n\n"
+async def _sent(tellings: AsyncGenerator[Telling, None], *, lost: bool) -> AsyncIterator[bytes]:
+    yield f"retry: {_COME_BACK_MS}\n\n".encode()
     if lost:
-        yield ": that Last-Event-ID is too old, or none of ours: this is another beginning\n\n"
+        yield b": that Last-Event-ID is too old, or none of ours: this is another beginning\n\n"
     try:
-        async with aclosing(told):
-            async for one in told:
-                yield as_sent(one)
+        async with aclosing(tellings):
+            async for telling in tellings:
+                yield telling.sent
     except WorkerError as error:
         log.warning("web.feed_broken_off", error=str(error))
-        yield ": the database does not answer: come back with the id of the last event\n\n"
-
-
-def as_sent(told: Told) -> str:
-    """An event of the stream. One that only moves the id on is not dispatched by a browser, and keeps the line open."""
-    place = f"id: {write_cursor(told.cursor)}\n"
-    if told.event is None:
-        return f": nothing new\n{place}\n"
-    return f"{place}event: {told.event.get('event')}\ndata: {redact(json.dumps(told.event, default=str))}\n\n"
-
-
-def write_cursor(cursor: Row) -> str:
-    return base64.urlsafe_b64encode(json.dumps(cursor, separators=(",", ":")).encode()).decode()
-
-
-def read_cursor(text: str, *, now: datetime) -> Row | None:
-    """None for anything but a cursor of the last day: it goes to the database, and bounds what is read there."""
-    if len(text) > _ID_MOST:
-        return None
-    try:
-        cursor = json.loads(base64.urlsafe_b64decode(text.encode()))
-    except (ValueError, binascii.Error):
-        return None
-    return _checked(cursor, now) if isinstance(cursor, dict) else None
-
-
-def _checked(cursor: Mapping[str, Any], now: datetime) -> Row | None:
-    begins = utc_moment(cursor.get("from"))
-    if begins is None or not now - _OLDEST <= begins <= now + _OLDEST:
-        return None
-    kept: dict[str, Any] = {"from": moment_text(begins)}
-    for name in ("seen", "upto"):
-        if (snapshot := cursor.get(name)) is not None:
-            if not isinstance(snapshot, str) or not _SNAPSHOT.fullmatch(snapshot):
-                return None
-            kept[name] = snapshot
-    if "upto" in kept:
-        if (as_of := utc_moment(cursor.get("as_of"))) is None:
-            return None
-        kept["as_of"] = moment_text(as_of)
-    if (after := cursor.get("after")) is not None:
-        at = utc_moment(after.get("at")) if isinstance(after, dict) else None
-        key = after.get("key") if isinstance(after, dict) else None
-        if at is None or not isinstance(key, str) or "\x00" in key:
-            return None
-        kept["after"] = {"at": moment_text(at), "key": key}
-    return kept
+        yield b": the database does not answer: come back with the id of the last event\n\n"

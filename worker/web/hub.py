@@ -20,61 +20,64 @@ from worker.database.reports import FeedPage, Reports
 from worker.database.values import Row, moment_text
 from worker.errors import WorkerError
 from worker.orders.terms import StrategyId
+from worker.web.telling import Telling
 
 log = structlog.get_logger(__name__)
 
-_PAGES_MOST: Final = 64
+_LOOKS_MOST: Final = 64
+_PASTS_AT_ONCE: Final = 4  # of all who catch up: the database is the traders' first
 _REST_MOST_S: Final = 10.0
 _QUIET_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """`event` None: nothing happened for a while, up to `cursor`."""
+class _Look:
+    """What the database told, and what all who follow are told of it."""
 
-    cursor: Row
-    event: Row | None
+    page: FeedPage
+    telling: Telling
 
 
 class _Follower:
     """What he has not read yet, the newest last; None: he was let go."""
 
     def __init__(self, behind_most: int) -> None:
-        self._pages: asyncio.Queue[FeedPage | None] = asyncio.Queue(behind_most)
+        self._looks: asyncio.Queue[_Look | None] = asyncio.Queue(behind_most)
         self.joining = True
 
-    def tell(self, page: FeedPage) -> None:
+    def tell(self, look: _Look) -> None:
         try:
-            self._pages.put_nowait(page)
+            self._looks.put_nowait(look)
         except asyncio.QueueFull:
-            log.info("web.follower_let_go", behind=self._pages.qsize())
+            log.info("web.follower_let_go", behind=self._looks.qsize())
             self.let_go()
 
     @property
     def has_read_all(self) -> bool:
-        return self._pages.empty()
+        return self._looks.empty()
 
     def let_go(self) -> None:
-        while not self._pages.empty():
-            self._pages.get_nowait()
-        self._pages.put_nowait(None)
+        while not self._looks.empty():
+            self._looks.get_nowait()
+        self._looks.put_nowait(None)
 
-    async def next(self, *, within_s: float | None = None) -> FeedPage | None:
+    async def next(self, *, within_s: float | None = None) -> _Look | None:
         """Raises TimeoutError."""
         async with asyncio.timeout(within_s):
-            return await self._pages.get()
+            return await self._looks.get()
 
 
 class FeedHub:
     """`run` is a task of its own; `follow` is what each follower reads."""
 
-    def __init__(self, reports: Reports, *, every_s: float, behind_most: int = _PAGES_MOST) -> None:
-        """`behind_most`: pages that a follower may lie behind before he is let go."""
+    def __init__(self, reports: Reports, *, every_s: float, behind_most: int = _LOOKS_MOST) -> None:
+        """`behind_most`: looks that a follower may lie behind before he is let go."""
         self._reports = reports
         self._every_s = every_s
         self._behind_most = behind_most
         self._followers: set[_Follower] = set()
         self._asked = asyncio.Event()
+        self._pasts = asyncio.Semaphore(_PASTS_AT_ONCE)
         self._closed = False
         self._cursor: Row | None = None  # None: nobody follows
 
@@ -108,8 +111,8 @@ class FeedHub:
 
     async def follow(
         self, cursor: Row | None, *, back: timedelta = timedelta(0), strategy_id: StrategyId | None = None
-    ) -> AsyncGenerator[Told, None]:
-        """Every event since the cursor, or since `back` ago, each with the cursor of whoever heard it; then as they happen.
+    ) -> AsyncGenerator[Telling, None]:
+        """Every event since the cursor, or since `back` ago, a page at a time; then as they happen.
 
         Ends when he is let go. Raises what `Reports` raises while it catches up.
         """
@@ -119,21 +122,22 @@ class FeedHub:
                 return
             if cursor is not None or back:
                 begins = cursor or {"from": moment_text(self._reports.database.clock.now() - back)}
-                async for told in self._missed(begins, first, strategy_id):
-                    yield told
-            yield Told(first.cursor, None)
-            async for told in self._heard(follower, first.cursor, strategy_id):
-                yield told
+                async for telling in self._missed(begins, first, strategy_id):
+                    yield telling
+            yield Telling(first.cursor)
+            async for telling in self._heard(follower, first.cursor, strategy_id):
+                yield telling
 
     async def until_now(
         self, cursor: Row | None, *, back: timedelta = timedelta(0), strategy_id: StrategyId | None = None
-    ) -> AsyncGenerator[Told, None]:
+    ) -> AsyncGenerator[Telling, None]:
         """As `follow`, and no further than now."""
         more = True
         while more:
-            page = await self._reports.feed(cursor, back=back, strategy_id=strategy_id)
-            for event in page.events:
-                yield Told(page.after_event(event), event)
+            async with self._pasts:
+                page = await self._reports.feed(cursor, back=back, strategy_id=strategy_id)
+            if page.events:
+                yield Telling.of(page)
             # A cursor from within a page leads to the end of that page's look first.
             more = page.more or (cursor is not None and "upto" in cursor)
             cursor = page.cursor
@@ -152,50 +156,52 @@ class FeedHub:
 
     async def _whole_look(self, follower: _Follower) -> FeedPage | None:
         """The first look that was told to its end: what came before it is asked for, what comes after it is heard."""
-        while (page := await follower.next()) is not None:
-            if not page.more:
+        while (look := await follower.next()) is not None:
+            if not look.page.more:
                 follower.joining = False
-                return page
+                return look.page
         return None
 
     async def _missed(
         self, cursor: Row, until: FeedPage, strategy_id: StrategyId | None
-    ) -> AsyncGenerator[Told, None]:
+    ) -> AsyncGenerator[Telling, None]:
         bound = {name: until.page[name] for name in ("upto", "as_of")}
         while cursor.get("seen") != bound["upto"]:
-            page = await self._reports.feed(
-                cursor if "upto" in cursor else {**cursor, **bound}, strategy_id=strategy_id
-            )
-            for event in page.events:
-                yield Told(page.after_event(event), event)
+            async with self._pasts:
+                page = await self._reports.feed(
+                    cursor if "upto" in cursor else {**cursor, **bound}, strategy_id=strategy_id
+                )
+            if page.events:
+                yield Telling.of(page)
             cursor = page.cursor
 
     async def _heard(
         self, follower: _Follower, cursor: Row, strategy_id: StrategyId | None
-    ) -> AsyncGenerator[Told, None]:
+    ) -> AsyncGenerator[Telling, None]:
         """`cursor`: up to which he was told. What happens to other strategies is silence to who follows one alone."""
         due_s = monotonic() + _QUIET_S
         while True:
             with suppress(TimeoutError):
-                page = await follower.next(within_s=max(0.0, due_s - monotonic()))
-                if page is None:
+                look = await follower.next(within_s=max(0.0, due_s - monotonic()))
+                if look is None:
                     return
-                for event in page.events:
-                    if strategy_id is None or event.get("strategy_id") == strategy_id:
-                        yield Told(page.after_event(event), event)
-                        due_s = monotonic() + _QUIET_S
-                cursor = page.cursor
+                telling = look.telling.about(strategy_id)
+                if telling.events:
+                    yield telling
+                    due_s = monotonic() + _QUIET_S
+                cursor = telling.cursor
             if monotonic() >= due_s:
                 if follower.has_read_all and self._cursor is not None:
                     cursor = self._cursor  # the looks that found nothing were not told him
-                yield Told(cursor, None)
+                yield Telling(cursor)
                 due_s = monotonic() + _QUIET_S
 
     def _tell(self, page: FeedPage) -> None:
         """A look at which nothing was new wakes nobody but those who wait for one."""
+        look = _Look(page, Telling.of(page))
         for follower in self._followers:
             if page.events or follower.joining:
-                follower.tell(page)
+                follower.tell(look)
 
     async def _rest(self, rest_s: float) -> None:
         """Until the next look is due, or somebody comes and waits for it."""

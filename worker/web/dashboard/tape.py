@@ -81,12 +81,11 @@ class Tape:
             news = cursor is not None  # the past that is told first is not worth a toast
             try:
                 async with aclosing(self.hub.follow(cursor, back=_NOES_BACK)) as tellings:
-                    async for told in tellings:
-                        cursor = told.cursor
-                        if told.event is None:
-                            news = True
-                        else:
+                    async for telling in tellings:
+                        cursor = telling.cursor
+                        for told in telling.events:
                             self._hear(told.event, news=news)
+                        news = news or not telling.events
                         if not self._is_watched():
                             break
             except WorkerError as error:
