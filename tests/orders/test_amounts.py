@@ -142,7 +142,7 @@ def test_an_immediate_sell_states_four_decimals_of_dollars_where_its_tick_is_fin
 @pytest.mark.parametrize("tick", ["0.005", "0.0025", "0.001", "0.0001"])
 def test_a_part_of_a_share_is_not_sold_at_once_where_its_dollars_need_more_decimals(tick: str) -> None:
     assert sell("0.999", "0.515", tick=tick) == Skip(
-        SkipReason.BELOW_MIN_SIZE, value="0.99 shares", limit="1 shares"
+        SkipReason.BELOW_MIN_SIZE, value="0.99 shares", limit="1 share"
     )
     assert isinstance(sell("1", "0.515", tick=tick), Ticket)
 
@@ -231,7 +231,7 @@ def test_what_is_bought_is_reserved_in_dollars_alone_and_what_is_sold_in_shares_
 
 
 def test_dust_is_not_sold() -> None:
-    assert sell("0.009", "0.50") == Skip(SkipReason.BELOW_MIN_SIZE, value="0.00 shares", limit="0.01 shares")
+    assert sell("0.009", "0.50") == Skip(SkipReason.BELOW_MIN_SIZE, value="0 shares", limit="0.01 shares")
     assert isinstance(sell("0.01", "0.50"), Ticket)
     assert isinstance(sell("4.99", "0.50", order_type=OrderType.GTC), Skip)
     assert isinstance(sell("5", "0.50", order_type=OrderType.GTC), Ticket)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from tests.support.noes import NUMBERED, no_of
-from worker.orders.numbers import floor_to
+from worker.orders.numbers import floor_to, share_count
 from worker.orders.passing import SET_BY_THE_PLATFORM, Sense, passing
 from worker.orders.pricing import limit_price
 from worker.orders.reasons import SkipReason
@@ -80,7 +80,7 @@ def test_a_signal_without_any_offer_is_told_what_offer_would_have_done() -> None
 
 @pytest.mark.parametrize("reason", [R.SELL_NO_POSITION, R.POSITION_UNSETTLED])
 def test_a_sale_of_nothing_needs_something_to_sell(reason: SkipReason) -> None:
-    would = passing(reason, "0 shares", "", {})
+    would = passing(reason, "0.00 shares", "", {})
     assert (would.number, would.would_pass) == ("0 shares", "above 0 shares")
 
 
@@ -105,3 +105,10 @@ def test_a_sale_that_waits_for_a_purchase_would_have_passed_without_it(held: str
     would = passing(R.POSITION_UNSETTLED, held, "a purchase is open", {})
     assert would.measured == "settled shares to be sold, where a purchase is open"
     assert would.would_pass == f"{passes}, and no purchase open"
+
+
+def test_one_share_is_not_called_shares_and_no_share_has_no_decimals() -> None:
+    would = passing(R.BELOW_MIN_SIZE, "0.50 shares", "1 share", {})
+    assert (would.number, would.limit, would.would_pass) == ("0.5 shares", "1 share", "at least 1 share")
+    assert share_count(Decimal("-0.00")) == "0 shares"
+    assert share_count(Decimal("12.10"), "paper share") == "12.1 paper shares"

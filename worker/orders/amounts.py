@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from worker.orders.market import Market
-from worker.orders.numbers import CENT, ceil_to, floor_to, plain
+from worker.orders.numbers import CENT, ceil_to, floor_to, plain, share_count
 from worker.orders.reasons import SkipReason
 from worker.orders.skips import Skip
 from worker.orders.terms import OrderType, Side
@@ -129,7 +129,7 @@ def _resting_buy(
     shares = floor_to(_at_most(bet / _cost_per_share(limit, market), most_shares), _SHARE_STEP)
     spend = shares * limit
     if shares < market.min_order_size_shares:
-        return _too_small(f"{plain(shares)} shares", f"{plain(market.min_order_size_shares)} shares")
+        return _too_small(share_count(shares), share_count(market.min_order_size_shares))
     if spend < min_usd:
         return _too_small(f"{plain(spend)} USD", f"{plain(min_usd)} USD")
     return _asking_for(shares, limit, market)
@@ -151,7 +151,7 @@ def _sell(order_type: OrderType, limit: Decimal, market: Market, shares: Decimal
     shares = floor_to(shares, _SHARE_STEP)
     minimum = smallest_sale_shares(order_type, market)
     if shares < minimum:
-        return _too_small(f"{plain(shares)} shares", f"{plain(minimum)} shares")
+        return _too_small(share_count(shares), share_count(minimum))
     # Rounded up, the dollars would imply a price above the limit and miss a bid that stands at it.
     taken_usd = shares * limit if order_type.rests else floor_to(shares * limit, _TAKEN_STEP)
     return Ticket(

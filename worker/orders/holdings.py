@@ -9,7 +9,7 @@ sales come to the same in whatever order they are executed: (1 - 30/100) · (1 -
 from dataclasses import dataclass
 from decimal import Decimal
 
-from worker.orders.numbers import plain
+from worker.orders.numbers import share_count, trimmed
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Signal
 from worker.orders.skips import Skip
@@ -56,14 +56,14 @@ def shares_to_sell(signal: Signal, holdings: Holdings, *, least_shares: Decimal)
     unsold, settled = holdings.unsold_shares, holdings.settled_shares
     if holdings.buying:
         return Skip(
-            SkipReason.POSITION_UNSETTLED, value=f"{plain(unsold)} shares", limit="a purchase is open"
+            SkipReason.POSITION_UNSETTLED, value=share_count(unsold), limit="a purchase is open"
         )
     if unsold <= 0:
         reason = SkipReason.POSITION_UNSETTLED if holdings.selling else SkipReason.SELL_NO_POSITION
-        return Skip(reason, value=f"{plain(unsold)} shares")
+        return Skip(reason, value=share_count(unsold))
     wanted = unsold * part_sold(signal, holdings)
     if wanted >= least_shares > unsold - wanted:
         wanted = unsold
     if wanted > settled:
-        return Skip(SkipReason.POSITION_UNSETTLED, value=f"{plain(wanted)} shares", limit=plain(settled))
+        return Skip(SkipReason.POSITION_UNSETTLED, value=share_count(wanted), limit=trimmed(settled))
     return wanted

@@ -50,6 +50,16 @@ def plain(number: Decimal) -> str:
     return format(number, "f")
 
 
+def trimmed(number: Decimal) -> str:
+    """The same without zeros that say nothing: `0.5` for 0.500, `0` for 0.00."""
+    return plain(number.normalize() + 0)
+
+
+def share_count(number: Decimal, kind: str = "share") -> str:
+    """`12.5 shares`, `1 share`, `0 shares`."""
+    return f"{trimmed(number)} {kind}{'' if number == 1 else 's'}"
+
+
 def floor_to(number: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of `step` that is not above `number`."""
     return (number / step).to_integral_value(ROUND_FLOOR) * step

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from worker.orders.advice import advice_for
-from worker.orders.numbers import ceil_to, exact_decimal, plain
+from worker.orders.numbers import ceil_to, exact_decimal, plain, share_count
 from worker.orders.reasons import SkipReason
 from worker.orders.states import STATES, State
 
@@ -24,7 +24,7 @@ R = SkipReason
 _PERCENT: Final = Decimal(100)
 _BPS: Final = Decimal(10_000)
 _PCT_STEP: Final = Decimal("0.001")  # of lt_strategies.slippage_tolerance_pct
-_QUANTITY: Final = re.compile(r"(-?\d+(?:\.\d+)?)(?: (%|s|USD|shares|paper shares))?")
+_QUANTITY: Final = re.compile(r"(-?\d+(?:\.\d+)?)(?: (%|s|USD|shares?|paper shares?))?")
 
 
 class Sense(StrEnum):
@@ -322,8 +322,13 @@ _SPECIAL: Final[Mapping[SkipReason, Callable[[SkipReason, str, str, Mapping[str,
 def _quantity(text: str) -> tuple[Decimal | None, str]:
     """The number that a text states, and its unit; None for anything else."""
     stated = _QUANTITY.fullmatch(text.strip())
-    return (Decimal(stated[1]), stated[2] or "") if stated else (None, "")
+    if stated is None:
+        return None, ""
+    unit = stated[2] or ""
+    return Decimal(stated[1]), f"{unit}s" if unit.endswith("share") else unit
 
 
 def _with(number: Decimal, unit: str) -> str:
+    if unit.endswith("shares"):
+        return share_count(number, unit.removesuffix("s"))
     return f"{plain(number)} {unit}".strip()
