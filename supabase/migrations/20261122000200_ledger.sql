@@ -15,6 +15,7 @@ insert into public.lt_config (key, value) values
   ('lost_after_lookups', '6'),       -- how many look-ups must have said "not found" ...
   ('lost_after',       '10 minutes'), -- ... over how long, before an order may be given up
   ('lost_watch',       '24 hours'),  -- how long an order that was given up is still asked for
+  ('unsent_watch',     '10 minutes'), -- how long one whose body went out is, though the exchange did nothing with it
   ('redemption',       'platform')   -- who redeems winners: the platform, or 'recorded': see lt_redeemed_orders
 on conflict (key) do update set value = excluded.value where lt_config.key = 'schema_version';
 

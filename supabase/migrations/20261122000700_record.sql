@@ -294,6 +294,11 @@ begin
       where (ended.state = 'lost' or ended.decided_by is not null)
         and ended.closed_at > now() - public.lt_setting('lost_watch')::interval
       union
+      -- Nor that the exchange did nothing with a body which had gone out.
+      select turned.exchange_order_id from asked join public.lt_order_attempts turned using (wallet_address, mode)
+      where turned.state = 'abandoned' and turned.sends > 0
+        and turned.closed_at > now() - public.lt_setting('unsent_watch')::interval
+      union
       select f.exchange_order_id from public.lt_fills f where f.state = 'provisional')
       and a.exchange_order_id not in (select unnest(later))
     order by seen_at, a.exchange_order_id

@@ -20,15 +20,16 @@ as $$
         and exists (select from public.lt_attempt_transitions() t where (t."from", t."to") = ('unknown', choice)))
 $$;
 
--- {mode, exchange_order_id} -> {now, allowed, why}: whether the body may go out once more. A leave is noted before it
--- is given: no human ends the attempt while somebody may be sending it. What is ended or barred gets no leave, and
--- nothing does under a switch: if it was sent before, look-ups find it.
+-- {mode, exchange_order_id} -> {now, why, over}: why the body must not go out once more, empty if it may. A leave is
+-- noted before it is given: no human ends the attempt while somebody may be sending it. What is over or barred gets no
+-- leave, and nothing does that lt_claim would refuse under a switch: if it was sent before, look-ups find it.
 create or replace function public.lt_resend(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
 as $$
 declare
   attempt public.lt_order_attempts;
+  is_over boolean;
   why     text;
 begin
   select * into attempt from public.lt_order_attempts a
@@ -37,23 +38,29 @@ begin
     raise exception 'no % attempt %', p ->> 'mode', p ->> 'exchange_order_id'
       using hint = 'Only what was claimed may be sent.';
   end if;
-  why := case
-    when attempt.closed_at is not null or attempt.state not in ('submitting', 'unknown')
-      then format('it is %s', attempt.state)
-    when attempt.barred then 'its body is barred' end;
+  is_over := attempt.closed_at is not null or attempt.state not in ('submitting', 'unknown');
+  why := case when is_over then format('it is %s', attempt.state) when attempt.barred then 'its body is barred' end;
   if why is null then
-    select format('%s of %s', c.action, c.scope) into why from public.lt_controls c
-    where c.cleared_at is null and c.action <> 'breaker' and coalesce(c.mode = attempt.mode, true)
-      and c.scope in ('global', 'strategy:' || attempt.strategy_id, 'wallet:' || attempt.wallet_address, (
-        select 'wallet:' || lower(s.wallet_address) from public.lt_strategies s
-        where s.strategy_id = attempt.strategy_id))
-    limit 1;
+    select case
+      when switch.scope is not null then format('%s of %s', switch.action, switch.scope)
+      when s.strategy_id is null then 'its strategy is gone'
+      when s.is_paused then 'its strategy is paused'
+      when not s.is_active then 'its strategy is off' end
+    into why
+    from (values (attempt.strategy_id)) own (strategy_id)
+    left join public.lt_strategies s using (strategy_id)
+    left join lateral (
+      select c.action, c.scope from public.lt_controls c
+      where c.cleared_at is null and c.action <> 'breaker' and coalesce(c.mode = attempt.mode, true)
+        and c.scope in ('global', 'strategy:' || attempt.strategy_id, 'wallet:' || attempt.wallet_address,
+                        'wallet:' || lower(s.wallet_address))
+      limit 1) switch on true;
   end if;
   if why is null then
     update public.lt_order_attempts a set resend_at = clock_timestamp()
     where a.exchange_order_id = attempt.exchange_order_id;
   end if;
-  return jsonb_build_object('now', clock_timestamp(), 'allowed', why is null, 'why', coalesce(why, ''));
+  return jsonb_build_object('now', clock_timestamp(), 'why', coalesce(why, ''), 'over', is_over);
 end
 $$;
 

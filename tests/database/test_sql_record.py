@@ -238,6 +238,16 @@ async def test_a_lost_order_is_watched_for_a_day(trading: Desk) -> None:
     assert (await open_attempts(trading))["attempts"] == []
 
 
+async def test_a_body_that_went_out_and_was_not_processed_is_watched_for_ten_minutes(trading: Desk) -> None:
+    sent, unsent = await claimed(trading), await claimed(trading)
+    await trading.record(sent["exchange_order_id"], "abandoned", sent_at="now()")
+    await trading.record(unsent["exchange_order_id"], "abandoned")
+    (listed,) = (await open_attempts(trading))["attempts"]
+    assert (listed["exchange_order_id"], listed["state"]) == (sent["exchange_order_id"], "abandoned")
+    await trading.execute("update public.lt_config set value = '0 s' where key = 'unsent_watch'")
+    assert (await open_attempts(trading))["attempts"] == []
+
+
 async def test_the_attempt_that_waited_longest_for_a_look_comes_first(trading: Desk) -> None:
     ids = [(await claimed(trading))["exchange_order_id"] for _ in range(3)]
     for id_ in ids:

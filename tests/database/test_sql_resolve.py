@@ -136,12 +136,12 @@ async def test_nothing_goes_out_again_under_a_switch_that_holds_for_it(
     attempt = await in_doubt(trading)
     switch = {"reason": "look", "actor": "operator"}
     await trading.call("lt_control", switch | {"action": action, "scope": "strategy:LT_TWO"})
-    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+    assert (await leave_to_resend(trading, attempt))["why"] == ""
     await trading.call("lt_control", switch | {"action": action, "scope": scope})
     answer = await leave_to_resend(trading, attempt)
-    assert (answer["allowed"], answer["why"]) == (False, f"{action} of {scope}")
+    assert (answer["why"], answer["over"]) == (f"{action} of {scope}", False)
     await trading.call("lt_control", switch | {"action": lifted_by, "scope": scope})
-    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+    assert (await leave_to_resend(trading, attempt))["why"] == ""
 
 
 @pytest.mark.parametrize(
@@ -152,11 +152,11 @@ async def test_what_a_human_ended_never_goes_out_again_and_is_watched_for_a_day(
     trading: Desk, state: str, keys: Row
 ) -> None:
     attempt = await in_doubt(trading)
-    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+    assert (await leave_to_resend(trading, attempt))["why"] == ""
     await trading.execute("update public.lt_order_attempts set resend_at = now() - interval '61 s'")
     await resolve(trading, attempt, state, **keys)
     answer = await leave_to_resend(trading, attempt)
-    assert (answer["allowed"], answer["why"]) == (False, f"it is {state}")
+    assert (answer["why"], answer["over"]) == (f"it is {state}", True)
     watched = await listed(trading)
     assert (watched["state"], watched["barred"]) == (state, True)
     late = await tell(trading, attempt, {"state": state, "fills": [fill("4") | {"state": "final"}]})
@@ -172,7 +172,7 @@ async def test_a_human_ends_no_order_that_somebody_may_be_sending_again(trading:
     if state == "unknown":
         await tell(trading, attempt, {})
     await age(trading, 61)
-    assert (await leave_to_resend(trading, attempt))["allowed"] is True
+    assert (await leave_to_resend(trading, attempt))["why"] == ""
     with pytest.raises(psycopg.errors.RaiseException, match="cannot be resolved") as refusal:
         await resolve(trading, attempt, "killed")
     assert "within the last minute" in str(refusal.value.diag.message_hint)
@@ -185,9 +185,9 @@ async def test_a_barred_body_and_an_order_that_is_known_get_no_leave_to_go_again
     await tell(trading, barred, posted(0, barred=True))
     await tell(trading, known, {"state": "live"})
     answers = [await leave_to_resend(trading, each) for each in (barred, known)]
-    assert [(answer["allowed"], answer["why"]) for answer in answers] == [
-        (False, "its body is barred"),
-        (False, "it is live"),
+    assert [(answer["why"], answer["over"]) for answer in answers] == [
+        ("its body is barred", False),
+        ("it is live", True),
     ]
     with pytest.raises(psycopg.errors.RaiseException, match="no paper attempt"):
         await leave_to_resend(trading, {"exchange_order_id": "0xunheard"})

@@ -16,6 +16,8 @@ from worker.orders.terms import WalletAddress
 
 WALLET = WalletAddress("0x" + "11" * 20)
 OTHER = WalletAddress("0x" + "22" * 20)
+TIMED_OUT = Answer(500, error="order timed out")
+NOT_SENDABLE = Answer(None, connected=False, sendable=False)
 RESTARTING = Answer(425, error="restarting")
 TAKEN = Answer(200, status="matched")
 
@@ -227,6 +229,35 @@ async def test_an_exchange_that_does_not_answer_shuts_the_door_under_its_own_rea
         closed = await visit.enter(within_s=0)
     assert isinstance(closed, Closed)
     assert closed.reason is SkipReason.EXCHANGE_UNREACHABLE
+
+
+async def test_what_is_about_one_order_alone_leaves_an_open_door_open(street: Street) -> None:
+    street.hear(TIMED_OUT)
+    with street.doors.visit(WALLET) as visit:
+        assert await enters_at_once(visit)
+
+
+async def test_what_is_about_one_order_alone_is_a_knock_in_vain_at_a_shut_door(street: Street) -> None:
+    street.hear(RESTARTING)
+    street.hands.at_s += 1
+    with street.doors.visit(WALLET) as visit:
+        assert await enters_at_once(visit)
+        street.hear(TIMED_OUT)
+        assert not await enters_at_once(visit)
+        assert dict(street.doors.modes) == {WALLET: SkipReason.EXCHANGE_RESTARTING}
+        street.hands.at_s += 1
+        assert await enters_at_once(visit)
+
+
+async def test_an_order_that_no_request_can_be_made_of_neither_shuts_a_door_nor_opens_it(
+    street: Street,
+) -> None:
+    street.hear(NOT_SENDABLE)
+    assert dict(street.doors.modes) == {}
+    street.hear(RESTARTING)
+    street.hands.at_s += 1
+    street.hear(NOT_SENDABLE)
+    assert dict(street.doors.modes) == {WALLET: SkipReason.EXCHANGE_RESTARTING}
 
 
 async def test_a_halted_wallets_door_opens_for_nobody_any_more(street: Street) -> None:

@@ -88,7 +88,8 @@ async def test_a_signal_under_a_fault_is_at_most_one_order_and_every_fill_of_it_
             rows = {name: await attempt_of(room, order_id) for name, order_id in order_ids.items()}
             assert {name: row["state"] for name, row in rows.items()} == ends
             assert all(row["closed_at"] is not None for row in rows.values())
-            return not await room.ledger.open_attempts(room.floor.wallet, limit=100)
+            left = await room.ledger.open_attempts(room.floor.wallet, limit=100)
+            return all(attempt.is_watched for attempt in left)
 
         async with looking_up(room):
             await eventually(everything_learned, within_s=40)

@@ -331,19 +331,6 @@ async def test_an_order_that_a_human_ended_while_it_waited_for_long_is_not_sent(
     assert room.posts() == 0
 
 
-async def test_an_order_that_knocks_at_a_shut_door_goes_no_more_once_it_is_stopped(room: TradingRoom) -> None:
-    plan = await room.plan()
-    room.floor.venue.engine.modes.enter(VenueMode.RESTARTING)
-    executing = asyncio.create_task(room.executed(plan))
-    await eventually(room.posts)
-    switch = {"action": "kill", "scope": "global", "reason": "look", "actor": "operator"}
-    await room.desk.call("lt_control", switch)
-    assert (await executing).state is AttemptState.SUBMITTING  # the look-ups decide what becomes of it
-    room.floor.venue.engine.modes.enter(VenueMode.OPEN)
-    assert (await room.resolver.resolve(await room.open_attempt())).state is AttemptState.UNKNOWN
-    assert room.accepted() == []
-
-
 async def test_nothing_is_sent_once_the_signal_is_old_and_what_was_never_sent_frees_its_capital(
     room: TradingRoom,
 ) -> None:

@@ -226,7 +226,27 @@ def test_no_answer_is_a_doubt_unless_no_byte_has_left() -> None:
     assert classify(Answer(None), first_send=True).reason is R.NO_ANSWER
     assert classify(Answer(None), first_send=True).kind is K.AMBIGUOUS
     unsent = classify(Answer(None, connected=False), first_send=True)
-    assert (unsent.kind, unsent.reason) == (K.NOT_SENT, R.NOT_CONNECTED)
+    assert (unsent.kind, unsent.reason, unsent.venue) == (
+        K.NOT_SENT,
+        R.NOT_CONNECTED,
+        SkipReason.EXCHANGE_UNREACHABLE,
+    )
+
+
+def test_what_no_request_can_be_made_of_is_refused_here() -> None:
+    refused = classify(Answer(None, connected=False, sendable=False), first_send=True)
+    assert (refused.kind, refused.reason, refused.next_state) == (
+        K.REFUSED,
+        R.NOT_SENDABLE,
+        AttemptState.REJECTED,
+    )
+    assert (refused.resend, refused.look_up, refused.venue) == (False, False, None)
+
+
+def test_no_outcome_that_leaves_the_door_open_says_that_it_is_shut() -> None:
+    about_itself = {R.TIMED_OUT}
+    for row in ANSWERS:
+        assert (row.kind is K.NOT_SENT) <= (row.venue is not None or row.reason in about_itself), row
 
 
 def test_a_limiter_that_shows_its_headers_did_not_admit_the_order() -> None:

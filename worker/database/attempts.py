@@ -117,7 +117,8 @@ def parse_attempt(row: Row) -> Attempt:
         signal_created_at=moment_of(row, "signal_created_at"),
         limit_price=decimal_of(row, "limit_price"),
         shares=None if row.get("shares") is None else decimal_of(row, "shares"),
-        ended_by_human=row.get("decided_by") is not None and row.get("closed_at") is not None,
+        is_watched=row.get("closed_at") is not None
+        and (row.get("decided_by") is not None or row.get("state") == AttemptState.ABANDONED),
     )
 
 

@@ -53,6 +53,7 @@ from worker.orders.ports import (
     Granted,
     Lease,
     LeaseHeld,
+    Leave,
     Refused,
     Remembered,
     Stages,
@@ -189,10 +190,10 @@ class SupabaseLedger(FurtherCalls, SettlementCalls):
             self._on_capital(StrategyId(text_of(answer, "strategy_id")), mode, capital)
         return word_of(answer, "state", AttemptState)
 
-    async def allow_resend(self, order_id: OrderId) -> str | None:
+    async def allow_resend(self, order_id: OrderId) -> Leave:
         params = {"exchange_order_id": order_id}
         answer = await self._call("lt_resend", params, self._mode_of(order_id))
-        return None if flag_of(answer, "allowed") else text_of(answer, "why")
+        return Leave(text_of(answer, "why"), is_over=flag_of(answer, "over"))
 
     async def decide(self, decisions: Sequence[Decision]) -> int:
         written = 0

@@ -132,9 +132,8 @@ class PaperExchange:
     async def submit(self, envelope: Envelope) -> Answer:
         order_id = envelope.order_id
         if paper_order_id(envelope.body) != order_id:
-            return Answer(
-                None, connected=False, error=f"{order_id} is not a paper order, or its body was altered."
-            )
+            error = f"{order_id} is not a paper order, or its body was altered."
+            return Answer(None, connected=False, sendable=False, error=error)
         if order_id in self._kept:
             return Answer(400, error=f"order {order_id} is invalid. Duplicated.")
         letter = json.loads(envelope.body)

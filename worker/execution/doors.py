@@ -1,8 +1,8 @@
 """The exchange's door for each wallet: open, shut until a moment, or shut for good.
 
-An answer that proves that nothing was processed shuts it; while it is shut the wallet's orders wait for it together,
-and when it may open one of them knocks. Whoever is not claimed yet leaves the knocking to those who are: they hold
-capital. An order that can wait for long knocks as soon as it may; of those that cannot, every one that was given up at
+An answer that says that nothing of the wallet is processed shuts it, one about the order alone does not; while it is
+shut the wallet's orders wait for it together, and when it may open one of them knocks. Whoever is not claimed yet
+leaves the knocking to those who are: they hold capital. An order that can wait for long knocks as soon as it may; of those that cannot, every one that was given up at
 the door makes it longer until the next one is risked.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from worker.orders.outcomes import Outcome, OutcomeKind
+from worker.orders.outcomes import AnswerReason, Outcome, OutcomeKind
 from worker.orders.ports import Clock
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import WalletAddress
@@ -32,8 +32,6 @@ _LONG_WAIT_S = 10.0
 SHORT_WAIT_S = 1.0
 
 _FOREVER_S = float("inf")
-# Says nothing of the door: the exchange may have taken the order, or may have fallen over it.
-_TELLS_NOTHING = OutcomeKind.AMBIGUOUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +87,11 @@ class Doors:
         """What an answer to an order that was sent at `sent_s` (monotonic) says of the door."""
         door = self._of(wallet)
         if outcome.kind is OutcomeKind.NOT_SENT:
-            closed = Closed(outcome.venue or SkipReason.EXCHANGE_UNREACHABLE, words)
-            door.shut(closed, sent_s=sent_s, at_least_s=float(outcome.retry_after_s or 0))
-        elif outcome.kind is not _TELLS_NOTHING and door.open(sent_s=sent_s):
+            # What is about this order alone says nothing of an open door; at a shut one it was a knock in vain.
+            closed = Closed(outcome.venue, words) if outcome.venue else door.shut_as
+            if closed is not None:
+                door.shut(closed, sent_s=sent_s, at_least_s=float(outcome.retry_after_s or 0))
+        elif _was_let_in(outcome) and door.open(sent_s=sent_s):
             for tell in self._on_open:
                 tell(wallet)
 
@@ -109,6 +109,11 @@ class Doors:
 
     def _of(self, wallet: WalletAddress) -> "_Door":
         return self._doors.setdefault(wallet, _Door(wallet, self._clock))
+
+
+def _was_let_in(outcome: Outcome) -> bool:
+    """Whether the exchange looked at the order; it may also have fallen over it, or never have seen it."""
+    return outcome.kind is not OutcomeKind.AMBIGUOUS and outcome.reason is not AnswerReason.NOT_SENDABLE
 
 
 class Visit:
@@ -169,6 +174,10 @@ class _Door:
         if self._closed is None:
             raise AssertionError("asked only of a door that admits nobody")
         return replace(self._closed, again_in_s=max(self._asked_s - self.now_s, 0.0))
+
+    @property
+    def shut_as(self) -> Closed | None:
+        return self._closed
 
     @property
     def is_shut(self) -> bool:

@@ -211,18 +211,18 @@ class Resolver:
                 lost_rule=self._policy.lost,
             )
         )
-        if attempt.ended_by_human:
+        if attempt.is_watched:
             self._told_late[attempt.envelope.order_id] = fills
         provisional = any(fill.state is FillState.PROVISIONAL for fill in view.fills)
         unbooked = state in _TO_BE_BOOKED and not (finding.closed or attempt.closed)
-        settled = finding.closed and not provisional and not attempt.ended_by_human
+        settled = finding.closed and not provisional and not attempt.is_watched
         return Resolution(state, settled=settled, unbooked=unbooked)
 
     async def _call_off(self, attempt: Attempt) -> None:
         """Cancel what stands on the book and must not; the next look-up tells what it came to."""
         order_id = attempt.envelope.order_id
         cancelled = await self._exchange.cancel(attempt.envelope.wallet, order_id)
-        given_up = attempt.ended_by_human or attempt.state is AttemptState.LOST
+        given_up = attempt.is_watched or attempt.state is AttemptState.LOST
         (log.critical if given_up else log.warning)(
             "order.called_off",
             order_id=order_id,
@@ -260,12 +260,12 @@ class Resolver:
         envelope = attempt.envelope
         await self._lane_of(envelope.wallet).take()
         # A human may have ended it since it was read, and the wait may have outlasted its freshness or the lease.
-        why = await self._ledger.allow_resend(envelope.order_id)
-        if why is None and not self._may_resend(attempt):
+        why = (await self._ledger.allow_resend(envelope.order_id)).why
+        if not why and not self._may_resend(attempt):
             why = "it grew too old while it waited for a place"
-        if why is None and isinstance(allowed := self._sender.may_send(envelope.wallet), Withheld):
+        if not why and isinstance(allowed := self._sender.may_send(envelope.wallet), Withheld):
             why = allowed.why
-        if why is not None:
+        if why:
             log.warning("order.not_resent", order_id=envelope.order_id, why=why)
             return None
         log.warning("order.resent", order_id=envelope.order_id, sends=attempt.sends + 1, was=attempt.state)

@@ -70,8 +70,8 @@ class Sent:
                 **_facts(self.answer),
                 "timing": {**timing, "answer_ms": milliseconds(self.answer_s)},
             },
-            sent_at=self.sent_at,
-            answered_at=self.answered_at,
+            sent_at=self.sent_at if self.has_left else None,
+            answered_at=self.answered_at if self.has_left else None,
             barred=self.outcome.kind in {OutcomeKind.KILLED, OutcomeKind.REFUSED},
         )
 

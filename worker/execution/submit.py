@@ -5,6 +5,7 @@ shielded from cancellation; every answer, and every lack of one, is recorded. No
 claimed before a closed door, and nothing is posted without a place in the lane.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,8 +37,12 @@ from worker.orders.terms import Fence, WalletAddress
 
 log = structlog.get_logger(__name__)
 
-# A human may end an order that nobody has been seen to work on for a minute: well before, leave to send it is asked.
-_LEAVE_AFTER_S = 30.0
+# What was claimed longer ago goes out only by leave: it may have been stopped meanwhile, or ended by a human, who has
+# to see nobody work on it for a minute first.
+_LEAVE_AFTER_S = 1.0
+# An order that the exchange did not process for a reason of its own, while it takes others, goes again after a while.
+_AGAIN_FIRST_S = 0.25
+_AGAIN_MOST_S = 4.0
 # The exchange takes no GTD order that ends within three minutes, by its own clock: its body goes out no later.
 GTD_LEAD = timedelta(seconds=185)
 
@@ -80,6 +85,14 @@ class _Order:
     patient: bool
     after: Before | None
     may_redecide: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stays:
+    """Why a committed order does not go out now. `for_good`: it never will; else the look-ups go on with it."""
+
+    why: str
+    for_good: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,37 +241,45 @@ class Submitter:
         sent: Sent | None = None
         posted: Sent | None = None
         claimed_s = self._clock.monotonic()
+        again_in_s = _AGAIN_FIRST_S
         while True:
-            kept_out = await self._kept_out(visit, order, has_place=sent is None and not visit.waited)
-            reason = sent.outcome.reason if sent else None
-            if kept_out is not None:
-                return reason, await self._abandon(envelope, sent.note if sent else kept_out, posted)
-            needs_leave = sent is not None or self._clock.monotonic() - claimed_s >= _LEAVE_AFTER_S
-            if needs_leave and not await self._has_leave(envelope):
-                return reason, AttemptState.SUBMITTING
-            # The waits may have outlasted the lease; from here to the send nothing is awaited.
-            allowed = self._sender.may_send(envelope.wallet, under=fence)
-            if isinstance(allowed, Withheld):
-                if self._clock.now() > order.fresh_until:
-                    return reason, await self._abandon(envelope, allowed.why, posted)
-                # Whoever holds the wallet now looks it up and sends this same body while the signal is fresh.
-                log.warning("order.left", order_id=envelope.order_id, why=allowed.why)
+            stays = await self._stays(visit, order, fence, sent, claimed_s)
+            if stays is not None:
+                reason = sent.outcome.reason if sent else None
+                if stays.for_good:
+                    return reason, await self._abandon(envelope, stays.why, posted)
+                log.warning("order.left", order_id=envelope.order_id, why=stays.why)
                 return reason, AttemptState.SUBMITTING
             sent = await self._sender.send(envelope, first_send=True)
             if sent.outcome.kind is not OutcomeKind.NOT_SENT:
                 return sent.outcome.reason, await self._sender.record(sent.record(envelope, timing))
             posted = sent if sent.has_left else posted
             log.warning("order.not_sent", order_id=envelope.order_id, why=sent.note)
+            if sent.outcome.venue is None:
+                await asyncio.sleep(max(again_in_s, float(sent.outcome.retry_after_s or 0)))
+                again_in_s = min(again_in_s * 2, _AGAIN_MOST_S)
 
-    async def _has_leave(self, envelope: Envelope) -> bool:
-        """Whether nobody has ended the order since it was claimed. Without a word of it, the look-ups go on with it."""
-        try:
-            why = await self._ledger.allow_resend(envelope.order_id)
-        except WorkerError as error:
-            why = str(error)
-        if why is not None:
-            log.warning("order.left", order_id=envelope.order_id, why=why)
-        return why is None
+    async def _stays(
+        self, visit: Visit, order: _Order, fence: Fence, sent: Sent | None, claimed_s: float
+    ) -> _Stays | None:
+        """What keeps it back, once the door and the lane have let it pass. `sent`: how it was turned away before."""
+        envelope = order.envelope
+        kept_out = await self._kept_out(visit, order, has_place=sent is None and not visit.waited)
+        if kept_out is not None:
+            return _Stays(sent.note if sent else kept_out, for_good=True)
+        if sent is not None or self._clock.monotonic() - claimed_s >= _LEAVE_AFTER_S:
+            try:
+                leave = await self._ledger.allow_resend(envelope.order_id)
+            except WorkerError as error:
+                return _Stays(str(error), for_good=False)
+            if leave.why:
+                return _Stays(leave.why, for_good=not leave.is_over)
+        # The waits may have outlasted the lease; from here to the send nothing is awaited.
+        allowed = self._sender.may_send(envelope.wallet, under=fence)
+        if isinstance(allowed, Withheld):
+            # Whoever holds the wallet now looks it up and sends this same body while the signal is fresh.
+            return _Stays(allowed.why, for_good=self._clock.now() > order.fresh_until)
+        return None
 
     async def _kept_out(self, visit: Visit, order: _Order, *, has_place: bool) -> str | None:
         """Wait for the door, and for a place in the lane behind it; or why the order is not sent any more.

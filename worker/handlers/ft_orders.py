@@ -44,7 +44,7 @@ _LAST_S = 1e10
 
 class Outcome(StrEnum):
     EXECUTED = "executed"
-    ABANDONED = "abandoned"  # claimed, and proved never sent
+    ABANDONED = "abandoned"  # claimed; never sent, or not processed
     SKIPPED = "skipped"
     DEFERRED = "deferred"
 

@@ -208,7 +208,7 @@ class Pending:
                 attempt.state is AttemptState.MATCHED
                 and attempt.stated_shares is not None
                 and not attempt.envelope.order_type.rests
-                and not attempt.ended_by_human
+                and not attempt.is_watched
                 and attempt.created_at > together_since
             )
             (matched[attempt.envelope.wallet] if known else others).append(attempt)
@@ -342,5 +342,5 @@ class Pending:
 def _may_rest_untouched(attempt: Attempt) -> bool:
     """Known to stand on the book, with nothing of it in doubt."""
     known = attempt.state is AttemptState.LIVE and attempt.envelope.order_type.rests
-    in_doubt = attempt.not_found or attempt.ended_by_human or attempt.filled_shares != attempt.final_shares
+    in_doubt = attempt.not_found or attempt.is_watched or attempt.filled_shares != attempt.final_shares
     return known and not in_doubt

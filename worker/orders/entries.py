@@ -166,7 +166,15 @@ class Attempt:
     signal_created_at: datetime | None = None  # what the attempt's freshness is judged by
     limit_price: Decimal | None = None
     shares: Decimal | None = None  # what it is for; None: it spends dollars
-    ended_by_human: bool = False  # closed by his word: watched for a day, because he may be mistaken
+    is_watched: bool = False  # closed on a word that may be mistaken: a human's, or "not processed"
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Whether a body may go out once more. `why` not, empty where it may; `is_over`: its end is written down already."""
+
+    why: str
+    is_over: bool
 
 
 @dataclass(frozen=True, slots=True)

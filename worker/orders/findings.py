@@ -71,7 +71,7 @@ def found(attempt: Attempt, view: OrderView) -> Finding:
         )
     state = adopted(attempt.state, known)
     stands = view.found and state is _A.LIVE and known is _A.LIVE
-    lives_on = view.found and attempt.ended_by_human and known in ALIVE
+    lives_on = view.found and attempt.is_watched and known in ALIVE
     return Finding(
         state,
         closed=complete and state is known and state in {_A.MATCHED, _A.CANCELLED},

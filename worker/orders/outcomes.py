@@ -32,6 +32,7 @@ class AnswerReason(StrEnum):
 
     ACCEPTED = "accepted"
     NOT_CONNECTED = "not_connected"
+    NOT_SENDABLE = "not_sendable"
     NO_ANSWER = "no_answer"
     ODD_ANSWER = "odd_answer"
     FAK_NO_MATCH = "fak_no_match"
@@ -195,11 +196,7 @@ def classify(answer: Answer, *, first_send: bool) -> Outcome:
 
 def _first(answer: Answer) -> Outcome:
     if answer.http_status is None:
-        return (
-            _outcome(_K.AMBIGUOUS, _R.NO_ANSWER)
-            if answer.connected
-            else _outcome(_K.NOT_SENT, _R.NOT_CONNECTED)
-        )
+        return _unanswered(answer)
     if _contradicts_itself(answer):
         return _outcome(_K.AMBIGUOUS, _R.ODD_ANSWER)
     if answer.http_status == 200 and not answer.error:
@@ -213,6 +210,14 @@ def _first(answer: Answer) -> Outcome:
             outcome = _outcome(row.kind, row.reason)
             return replace(outcome, retake=row.retake, halts=row.halts, venue=row.venue)
     return _outcome(_K.AMBIGUOUS, _R.ODD_ANSWER)
+
+
+def _unanswered(answer: Answer) -> Outcome:
+    if not answer.sendable:
+        return _outcome(_K.REFUSED, _R.NOT_SENDABLE)
+    if not answer.connected:
+        return replace(_outcome(_K.NOT_SENT, _R.NOT_CONNECTED), venue=SkipReason.EXCHANGE_UNREACHABLE)
+    return _outcome(_K.AMBIGUOUS, _R.NO_ANSWER)
 
 
 def _contradicts_itself(answer: Answer) -> bool:

@@ -20,6 +20,7 @@ from worker.orders.entries import (
     Granted,
     Lease,
     LeaseHeld,
+    Leave,
     LookupFinding,
     LostRule,
     Refused,
@@ -176,8 +177,8 @@ class Ledger(Protocol):
 
     async def record(self, record: AttemptRecord) -> AttemptState: ...
 
-    async def allow_resend(self, order_id: OrderId) -> str | None:
-        """None: the body may go out once more, and no human ends the attempt for a minute. Else why it may not."""
+    async def allow_resend(self, order_id: OrderId) -> Leave:
+        """Whether the body may go out once more; if so, no human ends the attempt for a minute."""
         ...
 
     async def decide(self, decisions: Sequence[Decision]) -> int:
@@ -277,6 +278,7 @@ __all__ = [
     "Granted",
     "Lease",
     "LeaseHeld",
+    "Leave",
     "Ledger",
     "LookupFinding",
     "LostRule",

@@ -40,12 +40,14 @@ class Envelope:
 class Answer:
     """What came back for one POST, as facts; `orders/outcomes.py` says what it means.
 
-    `http_status` None: no answer was read. `connected` False: proved that no byte of the order left.
+    `http_status` None: no answer was read. `connected` False: proved that no byte of the order left. `sendable` False:
+    nor ever will, because no request can be made of it here.
     Amounts as the exchange stated them, in the order's own direction; None where it stated none.
     """
 
     http_status: int | None
     connected: bool = True
+    sendable: bool = True
     order_id: OrderId | None = None
     status: str = ""
     error: str = ""

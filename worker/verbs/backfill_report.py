@@ -20,6 +20,7 @@ from worker.handlers.ft_orders import Decided, Outcome
 from worker.handlers.intake import PairKey
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import Mode, StrategyId
+from worker.verbs.words import counted
 
 _PLAIN_LINE_EVERY_S = 5.0
 _REMEMBERED = 100_000
@@ -127,7 +128,7 @@ class Report:
         table.add_column("reason")
         table.add_row(str(tally.executed), f"{would}executed", "")
         if tally.abandoned:
-            table.add_row(str(tally.abandoned), "abandoned", "claimed, and proved never sent")
+            table.add_row(str(tally.abandoned), "abandoned", "claimed; never sent, or not processed")
         for outcome, counts in (
             ("skipped", tally.skipped),
             ("deferred", tally.deferred),
@@ -169,7 +170,7 @@ class Report:
         whose = self.strategy_id or "all strategies"
         since = "" if self.since is None else f" since {self.since:%Y-%m-%d %H:%M:%S}Z"
         return Text(
-            f"backlog of {whose}{since} ({self.mode}): {self.tally.decided} of {self.tally.found} pairs "
+            f"backlog of {whose}{since} ({self.mode}): {self.tally.decided} of {counted(self.tally.found, 'pair')} decided "
             f"in {self.elapsed_s:.1f} s"
         )
 

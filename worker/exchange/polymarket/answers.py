@@ -56,7 +56,7 @@ def answer_of_failure(error: Exception) -> Answer:
         case UnexpectedResponseError():
             return Answer(200, error=words, well_formed=False)
         case UserInputError() | SigningError():  # the SDK refused before it wrote a byte
-            return Answer(None, connected=False, error=words)
+            return Answer(None, connected=False, sendable=False, error=words)
         case TransportError() | TimeoutError():
             return Answer(None, connected=not isinstance(error.__cause__, _NEVER_CONNECTED), error=words)
         case _:

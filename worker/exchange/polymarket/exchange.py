@@ -117,7 +117,7 @@ class PolymarketExchange:
             order = SignedOrder(**order_fields(envelope))
             client = self._desk(envelope.wallet).client
         except (ValueError, TypeError, ExchangeRefused) as error:
-            return Answer(http_status=None, connected=False, error=str(error))
+            return Answer(http_status=None, connected=False, sendable=False, error=str(error))
         try:
             async with asyncio.timeout(self._settings.submit_timeout_s):
                 response = await client.post_order(order)

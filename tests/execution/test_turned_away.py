@@ -1,0 +1,154 @@
+"""Orders that the exchange says it did nothing with, one by one: what they do to others, and what becomes of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.eventually import eventually
+from tests.support.pending_desk import booked, locked_usd, looking_up, order_row, traded, was_said
+from tests.support.trading_room import TradingRoom
+from worker.orders.decide import Plan
+from worker.orders.lifecycle import AttemptState
+from worker.orders.outcomes import AnswerReason
+from worker.orders.terms import OrderId
+from worker.sandbox.exchange.fault_catalogue import FaultName, scripted
+from worker.sandbox.exchange.faults import Action, Fault
+from worker.sandbox.exchange.modes import Mode as VenueMode
+from worker.sandbox.exchange.orders import OrderStatus
+
+RESTARTING = '{"error":"restarting"}'
+KILL = {"action": "kill", "scope": "global", "reason": "look", "actor": "operator"}
+
+
+async def test_an_order_that_the_exchange_cannot_match_in_time_holds_up_no_other(room: TradingRoom) -> None:
+    plan, other = await room.plan(), await room.plan()
+    room.floor.venue.faults.add(scripted(FaultName.ORDER_TIMED_OUT, times=2))
+    with capture_logs() as log:
+        executing = asyncio.create_task(room.executed(plan))
+        await eventually(lambda: was_said(log, "order.not_sent"))
+        assert dict(room.sender.doors.modes) == {}
+        room.floor.venue.faults.clear()
+        assert (await room.executed(other)).state is AttemptState.MATCHED
+        assert (await executing).state is AttemptState.MATCHED
+    assert "door.shut" not in {entry["event"] for entry in log}
+
+
+async def test_an_order_that_is_turned_away_for_itself_leaves_the_lane_to_others(
+    room: TradingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.execution.submit._AGAIN_FIRST_S", 30.0)
+    room.floor.venue.faults.add(scripted(FaultName.ORDER_TIMED_OUT, times=None))
+    plan = await room.plan()
+    with capture_logs() as log:
+        executing = asyncio.create_task(room.executed(plan))
+        await eventually(lambda: was_said(log, "order.not_sent"))
+        room.floor.venue.faults.clear()
+        assert (await room.executed()).state is AttemptState.MATCHED  # and the first one is still away
+    assert room.posts() == 2
+    executing.cancel()
+
+
+async def test_an_order_of_which_no_request_can_be_made_is_refused_and_shuts_no_door(
+    room: TradingRoom,
+) -> None:
+    plan = await room.plan()
+    claim = room.line.hold("lt_claim")
+    executing = asyncio.create_task(room.executed(plan))
+    await eventually(lambda: room.line.calls["lt_claim"])
+    desk = room.exchange._desks.pop(room.floor.wallet)
+    claim.set()
+    executed = await executing
+    assert (executed.answer, executed.state) == (AnswerReason.NOT_SENDABLE, AttemptState.REJECTED)
+    assert dict(room.sender.doors.modes) == {}
+    assert (room.posts(), await locked_usd(room)) == (0, Decimal(0))
+    (attempt,) = await room.attempts()
+    assert (attempt["sent_at"], attempt["sends"]) == (None, 0)
+    room.exchange._desks[room.floor.wallet] = desk
+    assert (await room.executed()).state is AttemptState.MATCHED
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["update public.lt_strategies set is_paused = true", "update public.lt_strategies set is_active = false"],
+)
+async def test_an_order_that_knocks_when_its_strategy_is_stopped_is_given_up_with_its_capital(
+    room: TradingRoom, statement: str
+) -> None:
+    await _given_up_at_the_door(room, lambda: room.desk.execute(statement))
+
+
+async def test_an_order_that_knocks_under_a_switch_is_given_up_with_its_capital(room: TradingRoom) -> None:
+    await _given_up_at_the_door(room, lambda: room.desk.call("lt_control", KILL))
+
+
+async def _given_up_at_the_door(room: TradingRoom, stop: Callable[[], Awaitable[object]]) -> None:
+    plan, before = await room.plan(), await room.desk.capital()
+    room.floor.venue.engine.modes.enter(VenueMode.RESTARTING)
+    executing = asyncio.create_task(room.executed(plan))
+    await eventually(room.posts)
+    await stop()
+    executed = await executing
+    assert (executed.answer, executed.state) == (AnswerReason.RESTARTING, AttemptState.ABANDONED)
+    room.floor.venue.engine.modes.enter(VenueMode.OPEN)
+    assert room.accepted() == []
+    assert (await order_row(room))["status"] == "CANCELLED"
+    assert await room.desk.capital() == before
+
+
+async def test_without_a_word_of_the_database_an_order_at_the_door_is_left_to_the_look_ups(
+    room: TradingRoom,
+) -> None:
+    room.floor.venue.engine.modes.enter(VenueMode.RESTARTING)
+    leave = room.line.hold("lt_resend")
+    executing = asyncio.create_task(room.executed())
+    await eventually(lambda: room.line.calls["lt_resend"])
+    room.line.cut = True
+    leave.set()
+    assert (await executing).state is AttemptState.SUBMITTING
+    assert room.posts() == 1
+
+
+async def test_an_order_that_was_filled_against_the_exchanges_word_is_booked_with_an_alarm(
+    room: TradingRoom,
+) -> None:
+    order_id = await _taken_though_turned_away(room)
+    with capture_logs() as log:
+        async with looking_up(room):
+            await eventually(lambda: was_said(log, "fill.late"))
+    assert await booked(room) == traded(room)
+    assert list(traded(room)) == [order_id]
+    assert (await order_row(room))["status"] == "FILLED"
+
+
+async def test_an_order_that_rests_against_the_exchanges_word_is_called_off(room: TradingRoom) -> None:
+    await room.desk.execute("update public.lt_strategies set order_type = 'GTC'")
+    plan = await room.plan()
+    room.floor.offer("0.50", "0")
+    order_id = await _taken_though_turned_away(room, plan)
+    with capture_logs() as log:
+        async with looking_up(room):
+            await eventually(lambda: was_said(log, "order.called_off"))
+    (alarm,) = [entry for entry in log if entry["event"] == "order.called_off"]
+    assert (alarm["log_level"], alarm["was"], alarm["cancelled"]) == ("critical", "abandoned", True)
+    (order,) = room.floor.venue.engine.orders.values()
+    assert (str(order.id), order.status) == (order_id, OrderStatus.CANCELED)
+    assert traded(room) == {}
+    assert (await order_row(room))["status"] == "CANCELLED"
+
+
+async def _taken_though_turned_away(room: TradingRoom, plan: Plan | None = None) -> OrderId:
+    """The exchange takes it and says that it did not; a switch then keeps the body from going again."""
+    room.floor.venue.faults.add(Fault(action=Action.ANSWER_AFTER, status=425, body=RESTARTING))
+    leave = room.line.hold("lt_resend")
+    executing = asyncio.create_task(room.executed(plan))
+    await eventually(lambda: room.line.calls["lt_resend"])
+    await room.desk.call("lt_control", KILL)
+    leave.set()
+    executed = await executing
+    assert executed.state is AttemptState.ABANDONED
+    assert room.accepted() == [executed.envelope.order_id]
+    assert await locked_usd(room) == 0
+    return executed.envelope.order_id
