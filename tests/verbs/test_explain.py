@@ -180,7 +180,7 @@ def test_a_deferral_tells_when_it_is_asked_again_and_what_it_was_put_off_for_bef
     story = stories["deferred"]
     assert story.only["state"] == "deferred"
     assert [spell["reason"] for spell in story.only["history"]] == ["market_not_ready"]
-    for word in ("exchange_restarting", "asked again", "2 tries so far", "market_not_ready, 1 tries"):
+    for word in ("exchange_restarting", "asked again", "2 tries so far", "market_not_ready, 1 try,"):
         assert word in story.text
 
 

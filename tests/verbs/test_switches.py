@@ -96,6 +96,9 @@ async def test_a_switch_for_a_name_that_nobody_bears_is_refused_with_those_that_
     await turn(
         reports, Order(PAUSE, wallet=WalletAddress(WALLET.upper().replace("0X", "0x")), reason="upgrade")
     )
+    assert text_of(await turn(reports, Order(RESUME))).startswith(
+        "nothing to resume: there is no pause of everything"
+    )
     armed = await turn(reports, Order(ARM))
     assert {str(one["strategy_id"]): one["standing"] for one in armed.strategies} == {
         "LT_ONE": "paused",
@@ -110,7 +113,9 @@ async def test_a_switch_for_a_name_that_nobody_bears_is_refused_with_those_that_
     assert row["actor"] == row["cleared_by"] != ""
 
     # --- a breaker that tripped is armed with its strategy, and one that did not is left as it is
-    assert (await turn(reports, Order(ARM, ONE))).armed == ()
+    nothing = await turn(reports, Order(ARM, ONE))
+    assert nothing.armed == ()
+    assert "there is no kill or freeze of LT_ONE, and no breaker of it has tripped" in text_of(nothing)
     breaker = {
         "scope": "strategy:LT_ONE",
         "action": "breaker",

@@ -6,11 +6,15 @@ from worker.verbs.words import (
     Part,
     clock_time,
     columns,
+    counted,
+    day_and_time,
     laid_out,
     line,
     minutes,
     moment,
     percent,
+    price,
+    shares,
     since,
     took,
     usd,
@@ -37,6 +41,19 @@ def test_money_shares_and_times_are_said_as_people_write_them() -> None:
     assert (moment(AT), clock_time(AT)) == ("2026-11-23 00:23:15.276Z", "00:23:15.276")
     assert since(AT, "2026-11-23T00:26:15.276543+00:00") == "3.0 min ago"
     assert (moment(None), clock_time("never"), since(AT, None)) == ("-", "-", "-")
+
+
+def test_one_is_singular_and_a_price_has_no_needless_zeros() -> None:
+    assert [counted(n, "order") for n in (0, 1, "2")] == ["0 orders", "1 order", "2 orders"]
+    assert [counted(n, "try", "tries") for n in (1, 3)] == ["1 try", "3 tries"]
+    assert [shares(value) for value in ("0.00", "1", "12.50", None)] == [
+        "0 shares",
+        "1 share",
+        "12.5 shares",
+        "- shares",
+    ]
+    assert [price(value) for value in ("0.744000", "10", None)] == ["0.744", "10", "-"]
+    assert day_and_time(AT) == "2026-11-23 00:23:15"
 
 
 def plain(part: Part, width: int | None = None) -> list[str]:

@@ -238,14 +238,20 @@ def _draw(out: Console, live: Live | None, lines: Iterable[Text]) -> None:
 async def _print_feed(
     settings: Settings, back: timedelta, strategy: StrategyId | None, every_s: float | None, *, as_json: bool
 ) -> None:
-    from worker.verbs.feed import event_line, follow  # noqa: PLC0415 - as in `explain`
+    from worker.verbs.feed import Sheet, follow  # noqa: PLC0415 - as in `explain`
     from worker.verbs.looking import open_reports  # noqa: PLC0415
     from worker.verbs.names import known_strategy  # noqa: PLC0415
 
     async with open_reports(settings) as reports:
         only = await known_strategy(reports, strategy)
-        async for event in follow(reports, back=back, strategy_id=only, every_s=every_s):
-            if as_json:
+        events = follow(reports, back=back, strategy_id=only, every_s=every_s)
+        if as_json:
+            async for event in events:
                 show_json(event)
-            else:
-                show_lines([event_line(event)])
+            return
+        sheet = Sheet(await reports.strategy_names())
+        show_lines([sheet.heading()])
+        async for event in events:
+            show_lines(sheet.lines(event))
+        if sheet.is_empty:
+            show_lines([Text("Nothing happened in this time; --since 24h looks further back.")])

@@ -55,9 +55,7 @@ def shares_to_sell(signal: Signal, holdings: Holdings, *, least_shares: Decimal)
         return Skip(SkipReason.SELL_NO_POSITION, value="0 paper shares")
     unsold, settled = holdings.unsold_shares, holdings.settled_shares
     if holdings.buying:
-        return Skip(
-            SkipReason.POSITION_UNSETTLED, value=share_count(unsold), limit="a purchase is open"
-        )
+        return Skip(SkipReason.POSITION_UNSETTLED, value=share_count(unsold), limit="a purchase is open")
     if unsold <= 0:
         reason = SkipReason.POSITION_UNSETTLED if holdings.selling else SkipReason.SELL_NO_POSITION
         return Skip(reason, value=share_count(unsold))

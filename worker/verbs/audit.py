@@ -16,7 +16,20 @@ from worker.orders.reasons import SkipReason
 from worker.orders.terms import StrategyId
 from worker.verbs.names import known_strategy
 from worker.verbs.standing import elsewhere_lines
-from worker.verbs.words import NOTHING, Part, columns, line, minutes, moment, percent, said, since, took, usd
+from worker.verbs.words import (
+    NOTHING,
+    Part,
+    columns,
+    counted,
+    line,
+    minutes,
+    moment,
+    percent,
+    said,
+    since,
+    took,
+    usd,
+)
 
 # Each stage that `latency_ms` may tell of, and what it is called.
 STAGES = (
@@ -76,7 +89,10 @@ class Audit:
         if len(self.strategies) > 1:
             yield from self._by_strategy()
         if timeless := count_of(answer, "unknown_insert_time"):
-            yield line("out of scope", f"{timeless} signals do not say when they were inserted (created_at)")
+            yield line(
+                "out of scope",
+                f"{counted(timeless, 'signal has', 'signals have')} no created_at: nobody can say when they were inserted",
+            )
         if not count_of(total, "seen"):
             yield line(
                 "empty", "No signal came for any strategy in this time; --since 7d looks further back."
@@ -85,7 +101,7 @@ class Audit:
     def _equation(self) -> Iterator[Part]:
         total = self.total
         seen = count_of(total, "seen")
-        yield line("seen", f"{seen} pairs of a signal and a strategy")
+        yield line("seen", f"{counted(seen, 'pair')} of a signal and a strategy")
         for name in ("executed", "skipped", "deferred", "undecided"):
             count = count_of(total, name)
             extra = (

@@ -14,6 +14,7 @@ from worker.orders.paper import mode_of
 from worker.orders.strategy import InvalidStrategy, Strategy
 from worker.orders.terms import Mode
 from worker.settings import Settings
+from worker.verbs.words import counted
 
 
 class Grade(StrEnum):
@@ -40,7 +41,9 @@ class Finding:
 
 async def preflight(settings: Settings) -> AsyncIterator[Finding]:
     """Findings in the order in which the parts depend on each other."""
-    yield Finding("settings", Grade.OK, f"mode {settings.mode}, {len(settings.wallets)} wallets configured")
+    yield Finding(
+        "settings", Grade.OK, f"mode {settings.mode}, {counted(len(settings.wallets), 'wallet')} configured"
+    )
     try:
         if (listener := make_listener(settings)) is not None:
             yield await _listener(listener)
@@ -78,7 +81,7 @@ async def _database(settings: Settings, adapters: Adapters) -> AsyncIterator[Fin
     foreign = await adapters.foreign_orders()
     if foreign.count:
         minutes = f"{FOREIGN_WINDOW_S / 60:.0f} minutes"
-        detail = f"{foreign.count} rows of lt_orders in {minutes} are not ours: stop the other executor"
+        detail = f"{counted(foreign.count, 'row')} of lt_orders in {minutes} not written by a worker: stop the other executor"
         if settings.mode is Mode.LIVE:
             yield Finding.failure("lt_orders", detail, ForeignWriter.exit_code)
         else:

@@ -17,9 +17,12 @@ from worker.verbs.words import (
     Part,
     clock_time,
     columns,
+    counted,
     line,
     moment,
+    price,
     said,
+    shares,
     since,
     styled,
     took,
@@ -122,7 +125,7 @@ class Pair:
         if self.state == "deferred":
             yield line(
                 "asked again",
-                f"at {moment(told.get('retry_at'))}, until {moment(told.get('expires_at'))}; {told.get('tries')} tries so far",
+                f"at {moment(told.get('retry_at'))}, until {moment(told.get('expires_at'))}; {counted(told.get('tries'), 'try', 'tries')} so far",
             )
         for spell in rows_of(told, "history"):
             numbers = (
@@ -132,7 +135,7 @@ class Pair:
             )
             yield line(
                 "deferred",
-                f"{said(spell.get('reason'))}{numbers}, {spell.get('tries')} tries, until {clock_time(spell.get('until'))}",
+                f"{said(spell.get('reason'))}{numbers}, {counted(spell.get('tries'), 'try', 'tries')}, until {clock_time(spell.get('until'))}",
             )
 
     def _timeline(self) -> Iterator[Part]:
@@ -154,13 +157,13 @@ class Pair:
         order = self.told.get("order")
         if order is None:
             return
-        spent = f"{usd(order.get('executed_size_usd'))} at {said(order.get('executed_price'))}, "
+        spent = f"{usd(order.get('executed_size_usd'))} at {price(order.get('executed_price'))}, "
         # A sale is of shares, which its attempts tell: it bets nothing.
         asked = "sale" if order.get("side") == "SELL" else f"bet {usd(order.get('signal_size_usd'))}"
         yield line(
             "order",
             f"{said(order.get('status'))}: {spent if order.get('executed_price') else ''}"
-            f"{asked} at {said(order.get('signal_price'))}, slippage "
+            f"{asked} at {price(order.get('signal_price'))}, slippage "
             f"{said(order.get('slippage_bps'))} bps, outcome {said(order.get('outcome'))}"
             + (f"; {order['rejection_reason']}" if order.get("rejection_reason") else ""),
         )
@@ -233,7 +236,7 @@ class Story:
         if signal is None:
             yield line("gone", "The row of ft_orders was deleted; what was decided is kept.")
             return
-        trade = f"{said(signal.get('side'))} {said(signal.get('token_label'))} at {said(signal.get('entry_price'))}"
+        trade = f"{said(signal.get('side'))} {said(signal.get('token_label'))} at {price(signal.get('entry_price'))}"
         yield line("trade", f"{trade}, paper size {usd(signal.get('size'))}, {said(signal.get('outcome'))}")
         yield line("market", said(signal.get("market_title") or signal.get("condition_id")))
         trader = said(signal.get("trader_address"))[:_SHORT]
@@ -243,29 +246,25 @@ class Story:
 
 
 def _attempt(attempt: Row) -> Iterator[Part]:
-    target = (
-        usd(attempt.get("amount_usd"))
-        if attempt.get("amount_usd")
-        else f"{said(attempt.get('shares'))} shares"
-    )
+    target = usd(attempt.get("amount_usd")) if attempt.get("amount_usd") else shares(attempt.get("shares"))
     yield line(
         f"attempt {said(attempt.get('attempt_no'))}",
         f"{said(attempt.get('state'))}: {said(attempt.get('order_type'))} {said(attempt.get('side'))} {target}, limit "
-        f"{said(attempt.get('limit_price'))}, filled {said(attempt.get('filled_shares'))} shares",
+        f"{price(attempt.get('limit_price'))}, filled {shares(attempt.get('filled_shares'))}",
     )
     yield line("", said(attempt.get("exchange_order_id")))
     sent = clock_time(attempt.get("sent_at"))
     yield line(
         "",
-        f"sent {sent} ({said(attempt.get('sends'))} times), answered {clock_time(attempt.get('answered_at'))}, "
-        f"{said(attempt.get('lookups'))} look-ups ({said(attempt.get('not_found'))} not found), by {said(attempt.get('worker'))}",
+        f"sent {sent} ({counted(attempt.get('sends'), 'time')}), answered {clock_time(attempt.get('answered_at'))}, "
+        f"{counted(attempt.get('lookups'), 'look-up')} ({said(attempt.get('not_found'))} not found), by {said(attempt.get('worker'))}",
     )
     if attempt.get("note"):
         yield line("", f"note: {attempt['note']}")
     for fill in rows_of(attempt, "fills"):
         yield line(
             "fill",
-            f"{said(fill.get('state'))}: {said(fill.get('shares'))} shares at {said(fill.get('price'))}, fee "
+            f"{said(fill.get('state'))}: {shares(fill.get('shares'))} at {price(fill.get('price'))}, fee "
             f"{usd(fill.get('fee_usd'))}, booked {clock_time(fill.get('booked_at'))}",
         )
 

@@ -4,7 +4,7 @@ Each look carries the cursor of the look before (`lt_feed`): what that one could
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
 
 from rich.text import Text
@@ -12,10 +12,11 @@ from rich.text import Text
 from worker.database.reports import Reports
 from worker.database.values import Row, text_of
 from worker.orders.terms import StrategyId
-from worker.verbs.words import clock_time, said, styled
+from worker.verbs.words import moment, price, said, shares, styled
 
-_TITLE_MOST = 40
-_ID_DIGITS = 8
+_HEADING = ("time (UTC)", "strategy", "signal", "what", "trade", "detail", "market")
+_TIME, _ID_DIGITS, _WHAT, _TRADE, _DETAIL, _TITLE_MOST = 12, 8, 12, 20, 36, 40
+_GAP = "  "
 
 
 async def follow(
@@ -42,32 +43,67 @@ async def follow(
         await asyncio.sleep(every_s)
 
 
-def event_line(event: Row) -> Text:
-    """One event for a person."""
-    trade = f"{said(event.get('side'))} {said(event.get('token_label'))} @ {said(event.get('entry_price'))}"
-    return Text.assemble(
-        f"{clock_time(event.get('at'))}  ",
-        (f"{text_of(event, 'strategy_id')}  ", "bold"),
-        f"{said(event.get('ft_order_id'))[:_ID_DIGITS]}  ",
-        *_told(event),
-        f"  {trade}  {said(event.get('market_title'))[:_TITLE_MOST]}",
-    )
+class Sheet:
+    """Events as lines under one heading, each column as wide as what it usually holds; a new day is said in between.
+
+    `strategies`: all names that there are, so that nothing shifts while it runs.
+    """
+
+    def __init__(self, strategies: Iterable[str]) -> None:
+        strategy = max(map(len, (*strategies, _HEADING[1])))
+        self._widths = (_TIME, strategy, _ID_DIGITS, _WHAT, _TRADE, _DETAIL, 0)
+        self._day = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._day
+
+    def heading(self) -> Text:
+        return self._row(*(Text(word, style="dim") for word in _HEADING))
+
+    def lines(self, event: Row) -> Iterator[Text]:
+        """One event for a person, under its day (UTC)."""
+        day, _, time = moment(event.get("at")).removesuffix("Z").partition(" ")
+        if day != self._day:
+            self._day = day
+            yield Text(f"{day}, UTC", style="dim")
+        what, detail = _told(event)
+        trade = (
+            f"{said(event.get('side'))} {said(event.get('token_label'))} @ {price(event.get('entry_price'))}"
+        )
+        yield self._row(
+            Text(time),
+            Text(text_of(event, "strategy_id"), style="bold"),
+            Text(said(event.get("ft_order_id"))[:_ID_DIGITS]),
+            what,
+            Text(trade),
+            Text(detail),
+            Text(said(event.get("market_title"))[:_TITLE_MOST]),
+        )
+
+    def _row(self, *cells: Text) -> Text:
+        for cell, width in zip(cells, self._widths, strict=True):
+            cell.pad_right(max(width - len(cell), 0))
+        told = Text(_GAP).join(cells)
+        told.rstrip()
+        return told
 
 
-def _told(event: Row) -> tuple[Text | str, ...]:
+def _told(event: Row) -> tuple[Text, str]:
+    """What happened, in a word, and its numbers."""
     match text_of(event, "event"):
         case "order.decided":
             state, reason = text_of(event, "state"), text_of(event, "reason")
             if reason == state:
-                return (styled(state),)
+                return styled(state), ""
             numbers = (
                 f" ({said(event.get('value'))}, limit {said(event.get('limit'))})"
                 if event.get("value")
                 else ""
             )
-            return styled(state), f" {reason}{numbers}"
+            return styled(state), f"{reason}{numbers}"
         case "order.closed":
-            return Text(text_of(event, "state"), style="yellow"), f" {said(event.get('note'))}"
+            return Text(text_of(event, "state"), style="yellow"), str(event.get("note") or "")
         case kind:
-            amount = f"{said(event.get('shares'))} shares at {said(event.get('price'))}"
-            return Text(kind, style="green"), f" {amount}, {said(event.get('state'))}"
+            amount = f"{shares(event.get('shares'))} at {price(event.get('price'))}"
+            return Text(kind, style="green"), f"{amount}, {said(event.get('state'))}"

@@ -11,7 +11,7 @@ from worker.database.reports import OrderChoice, Reports
 from worker.database.values import Row, flag_of, rows_of, text_of
 from worker.orders.terms import Mode, StrategyId
 from worker.verbs.names import known_strategy
-from worker.verbs.words import NOTHING, Part, clock_time, columns, line, said, seconds, usd
+from worker.verbs.words import NOTHING, Part, columns, day_and_time, line, price, said, seconds, usd
 
 _TITLE_MOST = 32
 _ID_DIGITS = 8
@@ -40,14 +40,14 @@ class OrderList:
             )
             return
         heading = (
-            "placed",
+            "placed (UTC)",
             "strategy",
             "signal",
             "order",
             "market",
             "bet",
             "filled",
-            "at",
+            "price",
             "status",
             "pending",
         )
@@ -74,14 +74,14 @@ async def read_orders(
 
 def _cells(order: Row) -> tuple[str, ...]:
     return (
-        clock_time(order.get("created_at")),
+        day_and_time(order.get("created_at")),
         text_of(order, "strategy_id"),
         said(order.get("ft_order_id"))[:_ID_DIGITS],
         f"{said(order.get('order_type'))} {said(order.get('side'))} {said(order.get('token_label'))}",
         said(order.get("market_title"))[:_TITLE_MOST],
         NOTHING if order.get("side") == "SELL" else usd(order.get("signal_size_usd")),
         usd(order.get("executed_size_usd")),
-        said(order.get("executed_price") or order.get("limit_price")),
+        price(order.get("executed_price") or order.get("limit_price")),
         text_of(order, "status"),
         seconds(order.get("pending_s")),
     )

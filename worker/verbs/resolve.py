@@ -19,6 +19,7 @@ from worker.orders.lifecycle import AttemptState
 from worker.orders.terms import WalletAddress
 from worker.settings import Settings
 from worker.verbs.names import own_name
+from worker.verbs.words import counted, moment, shares, usd
 
 _NOTHING = "nothing: it is not in doubt, or was sent within the last minute"
 
@@ -63,7 +64,7 @@ async def open_cases(settings: Settings, order_id: str) -> Sequence[Case]:
                 says = (
                     f"{view.status or 'known by its trades'}, " if view.found or view.fills else "not found, "
                 )
-                says += f"{len(view.fills)} trades"
+                says += counted(len(view.fills), "trade")
             cases.append(Case(evidence, says))
         return cases
 
@@ -74,7 +75,7 @@ async def decide_case(settings: Settings, order_id: str, state: AttemptState, re
         found = await adapters.ledger.attempt(order_id)
         if len(found) != 1:
             raise UsageError(
-                f"{len(found)} attempts have an id that begins with {order_id}: give more of it."
+                f"{counted(len(found), 'attempt has', 'attempts have')} an id that begins with {order_id}: give more of it."
             )
         (evidence,) = found
         if state not in evidence.resolutions:
@@ -90,16 +91,16 @@ def picture(case: Case) -> RenderableType:
     """One attempt for a person who has to decide about it."""
     seen, attempt, signal = case.evidence, case.evidence.attempt, case.evidence.signal or {}
     facts = Table.grid(padding=(0, 2))
-    filled = f"{len(seen.fills)} fills booked" if seen.fills else "no fill booked"
+    filled = f"{counted(len(seen.fills), 'fill')} booked" if seen.fills else "no fill booked"
     for name, value in (
-        ("state", f"{seen.state}, since {attempt.get('state_changed_at')}"),
+        ("state", f"{seen.state}, since {moment(attempt.get('state_changed_at'))}"),
         ("last word", str(attempt.get("note"))),
         ("strategy", str(attempt.get("strategy_id"))),
         ("signal", f"{signal.get('side')} {signal.get('token_label')} @ {signal.get('entry_price')}"),
         ("order", f"{attempt.get('order_type')} {attempt.get('side')}, limit {attempt.get('limit_price')}"),
-        ("sent", f"{attempt.get('sends')} times, last at {attempt.get('sent_at')}"),
-        ("not found", f"{attempt.get('not_found')} times since the last send"),
-        ("holds", f"${seen.reserved_usd:f}, {seen.reserved_shares:f} shares; {filled}"),
+        ("sent", f"{counted(attempt.get('sends'), 'time')}, last at {moment(attempt.get('sent_at'))}"),
+        ("not found", f"{counted(attempt.get('not_found'), 'time')} since the last send"),
+        ("holds", f"{usd(seen.reserved_usd)}, {shares(seen.reserved_shares)}; {filled}"),
         ("exchange says", case.exchange_says),
         ("you may decide", ", ".join(seen.resolutions) or _NOTHING),
     ):

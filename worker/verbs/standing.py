@@ -9,7 +9,7 @@ from rich.text import Text
 from worker.database.reports import Reports
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of, texts_of
 from worker.errors import ExitCode
-from worker.verbs.words import Part, columns, line, moment, said, seconds, since, styled, usd
+from worker.verbs.words import Part, columns, counted, line, moment, said, seconds, since, styled, usd
 
 _ABOUT_ORDERS = frozenset({"order_unknown", "order_stuck", "order_lost", "fill_late"})
 _LATCHED = frozenset({"killed", "breaker"})
@@ -54,15 +54,10 @@ class Standing:
         hour, feed = row_of(answer, "last_hour"), row_of(answer, "feed")
         yield line(
             "last hour",
-            f"{count_of(hour, 'seen')} pairs seen = {count_of(hour, 'executed')} executed + {count_of(hour, 'skipped')} skipped + "
+            f"{counted(count_of(hour, 'seen'), 'pair')} seen = {count_of(hour, 'executed')} executed + {count_of(hour, 'skipped')} skipped + "
             f"{count_of(hour, 'deferred')} deferred + {count_of(hour, 'undecided')} undecided, {count_of(hour, 'missed')} missed",
         )
-        attempts = row_of(answer, "attempts")
-        yield line(
-            "orders",
-            f"{attempts.get('open')} open, {attempts.get('unknown')} of unknown outcome; the oldest for "
-            f"{seconds(attempts.get('oldest_open_s'))}",
-        )
+        yield line("orders", _open_orders(row_of(answer, "attempts")))
         yield line(
             "feed",
             f"last canary {_ago(feed.get('canary_age_s'))}, last decision {_ago(feed.get('last_decision_age_s'))}; "
@@ -160,6 +155,15 @@ def elsewhere_lines(answer: Row) -> Iterator[Part]:
             f"worker {text_of(other, 'worker')} trades {names} in {mode} mode, and these settings ask about "
             f"{text_of(answer, 'mode')} mode: ask with POLYCOPY_MODE={mode}, or --config with its settings",
         )
+
+
+def _open_orders(attempts: Row) -> str:
+    if not count_of(attempts, "open"):
+        return "none is open"
+    oldest = seconds(attempts.get("oldest_open_s"))
+    return (
+        f"{attempts.get('open')} open, {attempts.get('unknown')} of unknown outcome; the oldest for {oldest}"
+    )
 
 
 def _ago(age_s: object) -> str:

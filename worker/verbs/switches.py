@@ -22,6 +22,12 @@ from worker.verbs.words import Part, columns, line, said, since
 
 _SETS = frozenset({ControlAction.PAUSE, ControlAction.KILL})
 _MODES = "in live and paper mode alike"
+_DONE = {
+    ControlAction.PAUSE: "paused",
+    ControlAction.RESUME: "resumed",
+    ControlAction.KILL: "killed",
+    ControlAction.ARM: "armed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +91,8 @@ class Turned:
 
     def lines(self) -> Iterator[Part]:
         action = self.order.action
-        done = {
-            ControlAction.PAUSE: ("paused", "was paused already"),
-            ControlAction.RESUME: ("resumed", "was not paused"),
-            ControlAction.KILL: ("killed", "was killed already"),
-            ControlAction.ARM: ("armed", "was neither killed nor frozen"),
-        }[action]
-        changed = self.switched.changed or bool(self.armed)
-        yield Text.assemble((self.order.whom, "bold"), f" {done[0] if changed else done[1]}, {_MODES}")
+        done = f"{self.order.whom} {_DONE[action]}, {_MODES}"
+        yield Text(done if self.switched.changed or self.armed else self._unchanged(), style="bold")
         yield from self._stands()
         for strategy_id, mode in self.armed:
             yield line(
@@ -101,6 +101,20 @@ class Turned:
         yield from standing_lines(self.strategies)
         if action in {ControlAction.RESUME, ControlAction.ARM}:
             yield from dict.fromkeys(self._still_held())  # what holds in both modes is told once
+
+    def _unchanged(self) -> str:
+        """Why there was nothing to do."""
+        whom = self.order.whom
+        match self.order.action:
+            case ControlAction.RESUME:
+                return f"nothing to resume: there is no pause of {whom}"
+            case ControlAction.ARM if self.order.strategy_id is not None:
+                return (
+                    f"nothing to arm: there is no kill or freeze of {whom}, and no breaker of it has tripped"
+                )
+            case ControlAction.ARM:
+                return f"nothing to arm: there is no kill of {whom}"
+        return f"{whom} was {_DONE[self.order.action]} already, {_MODES}"
 
     def _stands(self) -> Iterator[Part]:
         """A switch is set once: what was given to set it again is not kept, and is not dropped in silence either."""
@@ -169,10 +183,13 @@ async def affected(reports: Reports, order: Order) -> tuple[Row, ...]:
     return strategies
 
 
-async def turn(reports: Reports, order: Order) -> Turned:
-    """Set or clear the switch; `arm` of a strategy arms its breakers too, if they have tripped. Raises what `Reports` does."""
+async def turn(reports: Reports, order: Order, *, actor: str | None = None) -> Turned:
+    """Set or clear the switch; `arm` of a strategy arms its breakers too, if they have tripped.
+
+    `actor`: whom to write down; None: whoever runs this. Raises what `affected` and `Reports` do.
+    """
     before = await affected(reports, order)
-    actor = own_name()
+    actor = own_name() if actor is None else actor
     switched = await reports.switch(order.action, order.scope, reason=order.reason, actor=actor)
     armed = []
     if order.action is ControlAction.ARM and order.strategy_id is not None:

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from rich.text import Text
 
-from worker.orders.numbers import exact_decimal, utc_moment
+from worker.orders.numbers import exact_decimal, share_count, trimmed, utc_moment
 
 NOTHING = "-"
 WIDTH = 100
@@ -38,6 +38,11 @@ def moment(value: object) -> str:
 def clock_time(value: object) -> str:
     """`00:23:15.276`."""
     return moment(value).partition(" ")[2].removesuffix("Z") or NOTHING
+
+
+def day_and_time(value: object) -> str:
+    """`2026-11-23 00:23:15`: where a column says that it is in UTC."""
+    return moment(value).partition(".")[0]
 
 
 def took(ms: object) -> str:
@@ -87,6 +92,23 @@ def minutes(value: object) -> str:
 def percent(share: object) -> str:
     known = exact_decimal(share)
     return NOTHING if known is None else f"{known * 100:.1f} %"
+
+
+def price(value: object) -> str:
+    """`0.744` for 0.744000."""
+    known = exact_decimal(value)
+    return said(value) if known is None else trimmed(known)
+
+
+def counted(number: object, noun: str, nouns: str = "") -> str:
+    """`1 order`, `2 orders`; `nouns` where more of them are not the noun with an s."""
+    return f"{said(number)} {noun if str(number) == '1' else nouns or f'{noun}s'}"
+
+
+def shares(value: object) -> str:
+    """`12.5 shares`, `1 share`."""
+    known = exact_decimal(value)
+    return f"{NOTHING} shares" if known is None else share_count(known)
 
 
 def said(value: object) -> str:
