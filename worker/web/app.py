@@ -25,6 +25,7 @@ from worker.web import audit, diagnostic, feed, orders, sweep, switches
 from worker.web.door import Door, Latch, Threshold, Unauthorised, may_act, may_read
 from worker.web.elsewhere import ROOT, Elsewhere
 from worker.web.hub import FeedHub
+from worker.web.refusals import sentence
 
 PREFIX: Final = f"{ROOT}/lt"
 LOGIN: Final = "/login"
@@ -126,10 +127,9 @@ def _worker_error(_: Request, error: Exception) -> Response:
     return _told(error, 502)
 
 
-def _invalid(_: Request, error: Exception) -> Response:
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
-    return _told("; ".join(told) or error, 422)
+def _invalid(request: Request, error: Exception) -> Response:
+    told = sentence(request, error) if isinstance(error, RequestValidationError) else error
+    return _told(told, 422)
 
 
 def _http_error(_: Request, error: Exception) -> Response:
