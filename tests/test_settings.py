@@ -209,6 +209,10 @@ def test_a_file_that_is_not_there_is_named() -> None:
         ("POLYCOPY_SWEEP__EVRY_S", "1", "did you mean `every_s`?"),
         ("POLYCOPY_MDOE", "live", "did you mean `mode`?"),
         ("POLYCOPY_FOO", "1", "Unknown setting POLYCOPY_FOO"),
+        ("POLYCOPY_WEB_PORT", "8484", "did you mean `POLYCOPY_WEB__PORT`?"),
+        ("POLYCOPY_ENDPOINTS_PORT", "off", "did you mean `POLYCOPY_ENDPOINTS__PORT`?"),
+        ("POLYCOPY_PORT", "8484", "Unknown setting POLYCOPY_PORT"),
+        ("POLYCOPY_X_PORT", "8484", "Unknown setting POLYCOPY_X_PORT"),
         ("POLYCOPY_SUPABASE_URL", "https://host", "Unknown setting POLYCOPY_SUPABASE_URL"),
         ("POLYCOPY_SWEEP__EVERY_S", "soon", "`sweep.every_s` = 'soon' in POLYCOPY_SWEEP__EVERY_S is"),
         ("POLYCOPY_SWEEP", '{"evry_s": 1}', "Unknown key `sweep.evry_s` in POLYCOPY_SWEEP: did you"),
@@ -280,9 +284,18 @@ def test_a_wallets_key_may_stand_in_a_variable_with_our_prefix(
 def test_variables_that_a_container_platform_adds_are_none_of_our_business(
     environment: pytest.MonkeyPatch,
 ) -> None:
-    environment.setenv("POLYCOPY_WORKER_PORT", "tcp://10.0.0.1:9090")
-    environment.setenv("POLYCOPY_WORKER_PORT_9090_TCP", "tcp://10.0.0.1:9090")
-    environment.setenv("POLYCOPY_WORKER_SERVICE_HOST", "10.0.0.1")
+    for name, value in {
+        "PORT": "tcp://10.0.0.1:9090",
+        "WORKER_PORT": "tcp://10.0.0.1:9090",
+        "WORKER_PORT_9090_TCP": "tcp://10.0.0.1:9090",
+        "WORKER_PORT_9090_TCP_ADDR": "10.0.0.1",
+        "WORKER_PORT_9090_TCP_PORT": "9090",
+        "WORKER_PORT_9090_TCP_PROTO": "tcp",
+        "WORKER_SERVICE_HOST": "10.0.0.1",
+        "WORKER_SERVICE_PORT": "9090",
+        "WORKER_SERVICE_PORT_HTTP": "9090",
+    }.items():
+        environment.setenv(f"POLYCOPY_{name}", value)
     assert load_settings().mode is Mode.PAPER
 
 

@@ -116,6 +116,17 @@ async def test_it_answers_on_this_machine_alone_and_by_its_own_name_alone() -> N
         assert (elsewhere.status_code, elsewhere.json()["paths"]) == (404, ["/livez", "/readyz", "/metrics"])
 
 
+@pytest.mark.parametrize("hosts", [[], ["127.0.0.1", "evil.example"], ["localhost", "localhost"]])
+async def test_whoever_asks_by_no_name_or_by_two_is_refused(hosts: list[str]) -> None:
+    async with Worker().served() as endpoints, asking(endpoints) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        named = "".join(f"Host: {host}\r\n" for host in hosts)
+        writer.write(f"GET /livez HTTP/1.1\r\n{named}\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+        await writer.wait_closed()
+
+
 async def test_a_stranger_who_speaks_nonsense_is_shown_out_in_silence(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -42,10 +42,10 @@ class Site:
         told: dict[str, Any] = answer.json()
         return told
 
-    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        return await self.client.post(
-            path, json=body, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=70
-        )
+    async def post(self, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> httpx.Response:
+        """With the token."""
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        return await self.client.post(path, json=body, headers=bearer, params=params, timeout=70)
 
     async def document(self) -> dict[str, Any]:
         return await self.get("/openapi.json")
@@ -104,6 +104,12 @@ def operations(document: Mapping[str, Any]) -> list[tuple[str, str, dict[str, An
         for method, told in item.items()
         if method in {"get", *WRITES}
     ]
+
+
+def named_by(operation: Mapping[str, Any], **params: Any) -> dict[str, Any]:
+    """Of these parameters, those that the operation takes."""
+    takes = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+    return {name: value for name, value in params.items() if name in takes}
 
 
 def events_of(text: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import pytest
 
 from tests.e2e.conftest import Town, open_town
 from tests.support.eventually import eventually
-from tests.web.conftest import TOKEN, open_site, operations, stream
+from tests.web.conftest import TOKEN, named_by, open_site, operations, stream
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.second_terminal import way_in
 from worker.sandbox.worker_process import WorkerProcess
@@ -287,11 +287,14 @@ async def no_endpoint_of_the_document_tells_a_secret_or_a_signed_body(day: Day) 
     secrets |= {wallet.key.removeprefix("0x") for wallet in world.wallets}
     assert len(signatures) > 5
     walked = 0
-    for method, path, _ in operations(document):
+    for method, path, operation in operations(document):
         filled = path.replace("{strategy_id}", FAST)
         for headers in ({"Authorization": f"Bearer {TOKEN}"}, {}):
             answer = await day.web.request(
-                method, filled, params={"follow": "false", "back_s": 3600, "wait_s": 1}, headers=headers
+                method,
+                filled,
+                params=named_by(operation, follow="false", back_s=3600, wait_s=1),
+                headers=headers,
             )
             walked += answer.status_code == httpx.codes.OK
             shown = (answer.text + str(answer.headers)).lower()

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.web.conftest import TOKEN, WRITES, Site, open_site, operations, settings_of
+from tests.web.conftest import TOKEN, WRITES, Site, named_by, open_site, operations, settings_of
 from worker.errors import ConfigError, CredentialError
 from worker.web.door import Door
 
@@ -22,10 +22,10 @@ def filled(path: str) -> str:
 async def statuses(site: Site, *, writes: bool, headers: dict[str, str]) -> dict[str, int]:
     """What each operation of the document answers."""
     found = {}
-    for method, path, _ in operations(await document_of(site)):
+    for method, path, operation in operations(await document_of(site)):
         if (method in WRITES) is writes:
             answer = await site.client.request(
-                method, filled(path), params={"follow": "false", "wait_s": 0}, headers=headers,
+                method, filled(path), params=named_by(operation, follow="false", wait_s=0), headers=headers,
                 json={"reason": "a drill"} if writes else None,
             )  # fmt: skip
             found[f"{method} {path}"] = answer.status_code
@@ -173,12 +173,28 @@ async def test_answers_are_not_kept_framed_or_guessed_at(site: Site) -> None:
 
 async def test_the_document_shows_an_example_of_every_answer(site: Site) -> None:
     document = await document_of(site)
-    for _, path, operation in operations(document):
+    for method, path, operation in operations(document):
         (content,) = operation["responses"]["200"]["content"].values()
         name = content["schema"].get("$ref", "").rpartition("/")[2]
         assert content.get("example") or document["components"]["schemas"][name]["examples"], path
         assert operation["description"]
-        assert {"401", "403", "503"} <= set(operation["responses"])
+        told = {"401", "403", "422", "503"} | ({"411", "413"} if method in WRITES else set())
+        assert told <= set(operation["responses"])
+
+
+async def test_a_parameter_that_there_is_none_of_is_named_with_those_that_there_are(site: Site) -> None:
+    document = await document_of(site)
+    for method, path, operation in operations(document):
+        answer = await site.client.request(
+            method, filled(path), params={"since": "yesterday"}, headers=BEARER,
+            json={"reason": "a drill"} if method in WRITES else None,
+        )  # fmt: skip
+        told = answer.json()["error"]
+        assert (answer.status_code, "Unknown parameter `since`" in told) == (422, True), path
+        takes = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+        assert all(f"`{name}`" in told for name in takes)
+    assert await site.desk.rows("select from public.lt_controls") == []
+    assert (await site.client.get("/openapi.json", params={"v": "3"})).status_code == 422
 
 
 async def test_what_the_api_does_not_know_is_told_as_it_tells_errors(site: Site) -> None:
@@ -205,5 +221,5 @@ async def test_figures_look_back_a_week_at_most_and_orders_as_far_as_a_quarter(s
         longer = await site.client.get(f"/api/lt/{path}", params={"window_s": 7 * 86400 + 1})
         assert (week.status_code, longer.status_code) == (200, 422)
         assert "window_s: Input should be less than or equal to 604800" in longer.json()["error"]
-    answer = await site.client.get("/api/lt/strategies/LT_ONE/orders", params={"window_s": 90 * 86400})
+    answer = await site.client.get("/api/lt/recent-activity", params={"window_s": 90 * 86400})
     assert answer.status_code == 200

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.desk import fill
 from tests.support.eventually import eventually
-from tests.web.conftest import Site, events_of, stream
+from tests.web.conftest import Site, events_of, open_site, stream
 from worker.database.client import CallReport, CallTiming, SupabaseDatabase
 from worker.database.keys import DatabaseAccess
 from worker.database.reports import Reports
@@ -97,6 +97,18 @@ async def test_a_place_in_the_middle_of_a_long_page_is_as_good_as_one_at_its_end
     for place in (0, 100, 198, 199, 200, 228, 229):
         assert ids(await past(site, told[place]["id"])) == signals[place + 1 :]
 
+    # --- many who come back at once: a page each at a time, and a few of them at a time
+    cursor = read_cursor(mark, now=datetime.now(UTC))
+    async with watched(site) as ours:
+        hub = FeedHub(ours.reports, every_s=60)
+        async with aclosing(hub.until_now(cursor)) as slow:
+            assert told_in(await anext(slow)) == signals[:200]
+            read = ours.calls["lt_feed"]
+            assert told_in(await anext(slow)) == signals[200:]
+            assert ours.calls["lt_feed"] == read + 1
+        assert await asyncio.gather(*(told_by(hub.until_now(cursor)) for _ in range(12))) == [signals] * 12
+    assert ours.line.at_once_most <= hub_module._PASTS_AT_ONCE
+
 
 async def test_one_strategy_is_followed_alone(site: Site) -> None:
     heard: list[dict[str, Any]] = []
@@ -153,11 +165,18 @@ class Line(httpx.AsyncHTTPTransport):
     def __init__(self) -> None:
         super().__init__()
         self.is_cut = False
+        self.at_once_most = 0
+        self._at_once = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.is_cut:
             raise httpx.ConnectError("the line is cut", request=request)
-        return await super().handle_async_request(request)
+        self._at_once += 1
+        self.at_once_most = max(self.at_once_most, self._at_once)
+        try:
+            return await super().handle_async_request(request)
+        finally:
+            self._at_once -= 1
 
 
 @dataclass
@@ -236,6 +255,26 @@ async def test_fifty_followers_hear_everything_and_cost_the_looks_of_one(site: S
             assert ours.calls["lt_feed"] - joined <= looks
             assert len({id(one) for ear in ears for one in ear.tellings}) <= looks  # written once for all
             hub.close()
+
+
+async def test_so_many_feeds_are_open_and_whoever_comes_then_is_told_when_to_come_back(site: Site) -> None:
+    async with open_site(site.supabase, POLYCOPY_WEB__FEEDS_MOST="2") as small:
+        async with stream(small.client, []), stream(small.client, []):
+            refused = await small.client.get("/api/lt/feed")
+            assert (refused.status_code, set(refused.json())) == (503, {"error"})
+            assert int(refused.headers["Retry-After"]) > 0
+            past_too = await small.client.get("/api/lt/feed", params={"follow": "false"})
+            assert past_too.status_code == 503
+            assert (await small.client.get("/api/lt/recent-activity")).status_code == 200
+
+        async def seated() -> bool:
+            return (await small.client.get("/api/lt/feed", params={"follow": "false"})).status_code == 200
+
+        await eventually(seated)
+        for _ in range(4):  # one that was refused has taken none
+            await seated()
+        async with stream(small.client, []), stream(small.client, []):
+            assert not await seated()
 
 
 async def test_a_follower_who_does_not_keep_up_is_let_go_and_misses_nothing_for_it(site: Site) -> None:

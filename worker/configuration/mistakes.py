@@ -16,8 +16,11 @@ from pydantic_core import ErrorDetails
 
 from worker.errors import ConfigError, CredentialError, WorkerError
 
-# What Kubernetes and Docker set for a service of a name like ours.
-_PLATFORMS_OWN = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+# What Kubernetes and Docker set for a service of a name like ours. A `PORT` alone is theirs only with an address in it.
+_PLATFORMS_OWN = re.compile(
+    r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)=.*"
+    r"|(\w+_)?PORT=(tcp|udp|sctp)://.*"
+)
 _NOT_JSON = frozenset({"tuple_type", "model_type", "model_attributes_type"})
 
 
@@ -81,13 +84,25 @@ def unknown_variables(
             continue
         rest = variable.upper().removeprefix(sources.prefix)
         head, _, inner = rest.lower().partition("__")
-        if _PLATFORMS_OWN.fullmatch(rest) or (head in fields and not inner):
+        told = f"{rest}={sources.environ[variable]}"
+        if _PLATFORMS_OWN.fullmatch(told) or (head in fields and not inner):
             continue
         word, known = (inner, set(groups[head].model_fields)) if head in groups else (head, fields)
         if head in groups and word in known:
             continue
-        found.append(ConfigError(f"Unknown setting {variable} in the environment{_hint(word, known)}"))
+        hint = _joined_too_closely(rest.lower(), groups, sources.prefix) or _hint(word, known)
+        found.append(ConfigError(f"Unknown setting {variable} in the environment{hint}"))
     return found
+
+
+def _joined_too_closely(rest: str, groups: Mapping[str, type[BaseModel]], prefix: str) -> str:
+    """The hint for a group and a name with one underscore between them, as most programs want it; "": it is none."""
+    meant = (
+        f"{group}__{rest.removeprefix(f'{group}_')}"
+        for group, model in groups.items()
+        if rest.removeprefix(f"{group}_") in model.model_fields
+    )
+    return next((f": did you mean `{prefix}{name.upper()}`?" for name in meant), "")
 
 
 def of_validation(

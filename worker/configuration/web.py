@@ -45,6 +45,7 @@ class WebSettings(Group):
     hosts: tuple[Annotated[str, AfterValidator(_host_name)], ...] = ()
     origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
     feed_every_s: Annotated[float, Field(ge=0.05, le=10, allow_inf_nan=False)] = 0.5
+    feeds_most: Annotated[int, Field(ge=1, le=10_000)] = 200
 
     @model_validator(mode="after")
     def _strangers_show_a_token(self) -> Self:

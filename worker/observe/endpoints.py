@@ -72,7 +72,8 @@ class Endpoints:
 
     async def _answer(self, connection: ServerConnection, request: Request) -> Response:
         # A page of a foreign site can make a browser ask here; it cannot choose the name that it asks by.
-        if not all(_is_ours(name) for name in request.headers.get_all("Host")):
+        names = request.headers.get_all("Host")
+        if len(names) != 1 or not _is_ours(names[0]):
             return _json(connection, HTTPStatus.FORBIDDEN, {"error": f"ask by the name {HOST}"})
         match request.path.partition("?")[0]:
             case "/livez":

@@ -25,7 +25,7 @@ from worker.web import audit, diagnostic, feed, orders, sweep, switches
 from worker.web.door import Door, Latch, Threshold, Unauthorised, may_act, may_read
 from worker.web.elsewhere import ROOT, Elsewhere
 from worker.web.hub import FeedHub
-from worker.web.refusals import sentence
+from worker.web.kinds import only_known
 
 PREFIX: Final = f"{ROOT}/lt"
 LOGIN: Final = "/login"
@@ -41,7 +41,7 @@ def create_app(settings: Settings, reports: Reports) -> FastAPI:
     door = Door.of(settings)
     if door.token is not None:
         hide(door.token)
-    hub = FeedHub(reports, every_s=settings.web.feed_every_s)
+    hub = FeedHub(reports, every_s=settings.web.feed_every_s, open_most=settings.web.feeds_most)
     app = FastAPI(
         title="polycopy-worker",
         version=version("polycopy-worker"),
@@ -67,7 +67,9 @@ def create_app(settings: Settings, reports: Reports) -> FastAPI:
 
 
 def _add_routes(app: FastAPI) -> None:
-    reading, acting = APIRouter(dependencies=[Depends(may_read)]), APIRouter(dependencies=[Depends(may_act)])
+    known = Depends(only_known)
+    reading = APIRouter(dependencies=[Depends(may_read), known])
+    acting = APIRouter(dependencies=[Depends(may_act), known])
     for noun in (audit, diagnostic, orders, feed):
         reading.include_router(noun.router, prefix=PREFIX, tags=[_READS])
     for noun in (sweep, switches):
@@ -127,9 +129,10 @@ def _worker_error(_: Request, error: Exception) -> Response:
     return _told(error, 502)
 
 
-def _invalid(request: Request, error: Exception) -> Response:
-    told = sentence(request, error) if isinstance(error, RequestValidationError) else error
-    return _told(told, 422)
+def _invalid(_: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
+    return _told("; ".join(told) or error, 422)
 
 
 def _http_error(_: Request, error: Exception) -> Response:

@@ -79,7 +79,7 @@ STRATEGY_ORDERS: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 EXECUTION: Final[dict[str, Any]] = {
-    "success": True, "executed_at": _NOW, "strategies_processed": 1, "total_executed": 1, "total_sells": 0,
+    "success": True, "complete": True, "executed_at": _NOW, "strategies_processed": 1, "total_executed": 1, "total_sells": 0,
     "total_errors": 0, "undecided": 0, "cooldown_released": 0, "daily_reset_count": 0,
     "results": {
         "LT_VALUE": {"executed": 1, "skipped": 2, "deferred": 0, "errors": 0, "reasons": {"price_moved": 2}},
@@ -87,7 +87,8 @@ EXECUTION: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 TURNED: Final[dict[str, Any]] = {
-    "action": "pause", "scope": "strategy:LT_VALUE", "changed": True, "armed": [],
+    "action": "pause", "scope": "strategy:LT_VALUE", "modes": ["paper", "live"], "changed": True, "stands": None, "armed": [],
+    "breakers": [],
     "strategies": [{
         "strategy_id": "LT_VALUE", "mode": "live", "standing": "paused", "is_paused": False, "breaker_active": False,
         "switches": [{

@@ -5,17 +5,18 @@ process or to another one, gets what it missed and nothing twice.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
 from worker.errors import WorkerError
 from worker.web.cursors import read_cursor
-from worker.web.hub import FeedHub
+from worker.web.hub import Crowded, FeedHub
 from worker.web.kinds import OnlyStrategy, strategy_of, troubles
 from worker.web.telling import Telling
 
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 router = APIRouter()
 
 _COME_BACK_MS: Final = 1000
+_NO_SEAT_S: Final = 10
 _EXAMPLE: Final = (
     "id: eyJz...\nevent: order.decided\n"
     'data: {"event": "order.decided", "strategy_id": "LT_VALUE", "state": "executed", "reason": "executed"}\n\n'
@@ -38,9 +40,21 @@ def _hub(request: Request) -> FeedHub:
     return hub
 
 
+async def _seated(hub: Annotated[FeedHub, Depends(_hub)]) -> AsyncIterator[None]:
+    """A dependency of whatever streams: its end is the end of the stream."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hub.seat())
+        except Crowded as error:
+            log.warning("web.feed_crowded", error=str(error))
+            raise HTTPException(503, str(error), {"Retry-After": str(_NO_SEAT_S)}) from error
+        yield
+
+
 @router.get(
     "/feed",
     response_class=EventStream,
+    dependencies=[Depends(_seated)],
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}}},
         **troubles(),
@@ -59,7 +73,8 @@ async def feed(
 ) -> EventStream:
     """What happens, as it happens: order.decided, fill.booked, fill.settled, order.closed, as `feed --json` prints them.
 
-    A cursor that is older than a day, or none of ours, begins anew with `back_s`, and a comment says so.
+    A cursor that is older than a day, or none of ours, begins anew with `back_s`, and a comment says so. 503 with
+    `Retry-After`: `web.feeds_most` of them are open.
     """
     cursor = None if last_event_id is None else read_cursor(last_event_id, now=datetime.now(UTC))
     read = hub.follow if follow else hub.until_now

@@ -25,6 +25,7 @@ from worker.web.telling import Telling
 log = structlog.get_logger(__name__)
 
 _LOOKS_MOST: Final = 64
+_STREAMS_MOST: Final = 200
 _PASTS_AT_ONCE: Final = 4  # of all who catch up: the database is the traders' first
 _REST_MOST_S: Final = 10.0
 _QUIET_S: Final = 15.0
@@ -67,17 +68,30 @@ class _Follower:
             return await self._looks.get()
 
 
+class Crowded(Exception):
+    """As many streams are open as may be."""
+
+
 class FeedHub:
     """`run` is a task of its own; `follow` is what each follower reads."""
 
-    def __init__(self, reports: Reports, *, every_s: float, behind_most: int = _LOOKS_MOST) -> None:
-        """`behind_most`: looks that a follower may lie behind before he is let go."""
+    def __init__(
+        self,
+        reports: Reports,
+        *,
+        every_s: float,
+        behind_most: int = _LOOKS_MOST,
+        open_most: int = _STREAMS_MOST,
+    ) -> None:
+        """`behind_most`: looks that a follower may lie behind before he is let go. `open_most`: seats that there are."""
         self._reports = reports
         self._every_s = every_s
         self._behind_most = behind_most
         self._followers: set[_Follower] = set()
         self._asked = asyncio.Event()
         self._pasts = asyncio.Semaphore(_PASTS_AT_ONCE)
+        self._open_most = open_most
+        self._open = 0
         self._closed = False
         self._cursor: Row | None = None  # None: nobody follows
 
@@ -108,6 +122,19 @@ class FeedHub:
         self._closed = True
         for follower in self._followers:
             follower.let_go()
+
+    @contextmanager
+    def seat(self) -> Iterator[None]:
+        """For as long as a stream is open. Raises `Crowded`."""
+        if self._open >= self._open_most:
+            raise Crowded(
+                f"{self._open} feeds are open, and there are no more: come back when one has ended."
+            )
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     async def follow(
         self, cursor: Row | None, *, back: timedelta = timedelta(0), strategy_id: StrategyId | None = None

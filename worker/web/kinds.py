@@ -7,6 +7,8 @@ in UTC, and what is not known is null.
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request
+from fastapi.exceptions import HTTPException
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.database.platform import PlatformReports
@@ -52,13 +54,31 @@ def troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def acting_troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """As `troubles`, of a route that changes something."""
+    return troubles(411, 413, *statuses)
+
+
+def only_known(request: Request) -> None:
+    """A dependency of every route: a parameter that there is none of would be ignored in silence."""
+    route: APIRoute = request.scope["route"]
+    known = [one.alias for one in route.dependant.query_params]
+    if unknown := [name for name in dict.fromkeys(request.query_params) if name not in known]:
+        named = " and ".join(f"`{name:.40}`" for name in unknown[:_NAMED_MOST])
+        takes = ", ".join(f"`{name}`" for name in known) or "none"
+        raise HTTPException(422, f"Unknown parameter {named}: this path takes {takes}.")
+
+
+_NAMED_MOST: Final = 5
 _ANYWHERE: Final = (400, 401, 403, 422, 502, 503)
 _TROUBLES: Final = {
     400: "What was asked for cannot be meant",
     401: "The token is missing, or another one",
     403: "Asked by a name that is not this server's, or by a page that may not ask",
     404: "There is no such strategy, or signal",
-    422: "A parameter is not what it may be",
+    411: "A body of a length that is not told",
+    413: "A body that is too long",
+    422: "A parameter is not what it may be, or there is none of that name",
     502: "The database refused, or answered what was not expected",
     503: "The database does not answer, or nobody trades",
 }

@@ -5,6 +5,7 @@ every second anyway, and the answer is read from what they decided.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 from typing import Annotated, Final
@@ -15,14 +16,17 @@ from pydantic import Field
 
 from worker.database.platform import PlatformReports, Swept
 from worker.database.values import Row, count_of, row_of, text_of
+from worker.errors import DatabaseUnreachable
 from worker.web import examples
-from worker.web.kinds import Answer, Asked, Moment, shown_as, troubles
+from worker.web.kinds import Answer, Asked, Moment, acting_troubles, shown_as
 
 router = APIRouter()
 
 _LOOK_FIRST_S: Final = 0.1
 _LOOK_MOST_S: Final = 2.0
 _SLOWER: Final = 1.5
+_LAST_LOOK_S: Final = 1.0
+_WAIT_MOST_S: Final = 60
 
 
 class StrategyResult(Answer):
@@ -44,6 +48,9 @@ class Execution(Answer):
     model_config = shown_as(examples.EXECUTION)
 
     success: bool
+    complete: Annotated[
+        bool, Field(description="False: the time was up before all was done; what had been is counted.")
+    ]
     executed_at: Moment
     strategies_processed: int
     total_executed: int
@@ -58,15 +65,21 @@ class Execution(Answer):
     ]  # fmt: skip
 
 
-@router.post("/execute", responses=troubles())
+@router.post("/execute", responses=acting_troubles())
 async def execute(
     asked: Asked,
     wait_s: Annotated[
-        float, Query(ge=0, le=60, description="How long to wait for the workers at most.")
+        float,
+        Query(
+            ge=0,
+            le=_WAIT_MOST_S,
+            description="How long to wait for the workers at most; then what was done so far is told.",
+        ),
     ] = 20.0,
 ) -> Execution:
     """Sweep now: wakes the workers up, waits until what was there is decided, and counts what they did with it.
 
+    After `wait_s` it answers in any case: `complete` is false where something is left, and the workers go on with it.
     503: no worker trades now.
     """
     sweep = await asked.ask_sweep()
@@ -74,9 +87,10 @@ async def execute(
         raise HTTPException(
             503, "No worker trades now: start `polycopy-worker run`, or look why it has stopped."
         )
-    told = await _finished(asked, sweep.asked_at, wait_s)
+    told = await finished(asked, sweep.asked_at, wait_s)
     return Execution(
         success=not told.left,
+        complete=not told.left,
         executed_at=sweep.asked_at.isoformat(),
         strategies_processed=len(told.strategies),
         total_executed=sum(count_of(one, "executed") for one in told.strategies),
@@ -87,13 +101,20 @@ async def execute(
     )
 
 
-async def _finished(asked: PlatformReports, asked_at: datetime, wait_s: float) -> Swept:
-    """What was done when nothing was left, or when the time was up."""
+async def finished(asked: PlatformReports, asked_at: datetime, wait_s: float) -> Swept:
+    """What was done when nothing was left, or when the time was up. Raises what `Reports` does where nothing is known.
+
+    Once something is known, a look that comes late or not at all only leaves it at that.
+    """
     look_s = _LOOK_FIRST_S
     deadline_s = monotonic() + wait_s
-    while (told := await asked.swept(asked_at)).left and monotonic() < deadline_s:
-        await asyncio.sleep(look_s)
+    told = await asked.swept(asked_at)
+    while told.left and (rest_s := deadline_s - monotonic()) > 0:
+        await asyncio.sleep(min(look_s, rest_s))
         look_s = min(look_s * _SLOWER, _LOOK_MOST_S)
+        with suppress(TimeoutError, DatabaseUnreachable):
+            async with asyncio.timeout(max(deadline_s - monotonic(), _LAST_LOOK_S)):
+                told = await asked.swept(asked_at)
     return told
 
 

@@ -10,12 +10,15 @@ from fastapi import APIRouter, Body, Path
 from fastapi.exceptions import HTTPException
 from pydantic import Field
 
-from worker.database.controls import ControlAction, ControlScope
+from worker.database.controls import ControlAction
 from worker.database.reports import Reports
-from worker.database.values import flag_of, plain_text, text_of
-from worker.orders.terms import Mode, StrategyId
+from worker.database.values import plain_text
+from worker.errors import UsageError
+from worker.orders.terms import Mode
+from worker.verbs import switches
+from worker.verbs.switches import Order
 from worker.web import examples
-from worker.web.kinds import Answer, Asked, StrategyName, shown_as, troubles
+from worker.web.kinds import Answer, Asked, Moment, StrategyName, acting_troubles, shown_as, strategy_of
 
 router = APIRouter()
 
@@ -40,6 +43,19 @@ class GoOn(Answer):
 _Optional = Annotated[GoOn | None, Body()]
 
 
+class Stands(Answer):
+    """The pause or kill that was set before: its reason stays."""
+
+    reason: str | None
+    actor: str | None
+    created_at: Moment
+
+
+class Breaker(Answer):
+    strategy_id: Annotated[str, Field(examples=["LT_VALUE"])]
+    mode: Mode
+
+
 class Held(Answer):
     scope: str
     action: str
@@ -60,92 +76,80 @@ class Standing(Answer):
 
 
 class Turned(Answer):
-    """`changed`: whether the switch was not so before. `armed`: whose tripped breaker was armed."""
+    """As the command's `--json`. `changed`: whether the switch was not so before; `breakers`: those that were armed."""
 
     model_config = shown_as(examples.TURNED)
 
     action: ControlAction
     scope: Annotated[str, Field(examples=["strategy:LT_VALUE"])]
+    modes: Annotated[list[Mode], Field(description="A switch holds in both.")]
     changed: bool
+    stands: Stands | None
     armed: list[str]
+    breakers: list[Breaker]
     strategies: list[Standing]
 
 
-@router.post("/pause", responses=troubles())
+@router.post("/pause", responses=acting_troubles())
 async def pause(asked: Asked, stop: Stop) -> Turned:
     """No new orders until `resume`, whichever worker trades. What rests on the book stays there."""
-    return await turn(asked, ControlAction.PAUSE, None, actor=stop.actor, reason=stop.reason)
+    return await turn(asked, _stop(ControlAction.PAUSE, None, stop), actor=stop.actor)
 
 
-@router.post("/resume", responses=troubles())
+@router.post("/resume", responses=acting_troubles())
 async def resume(asked: Asked, go_on: _Optional = None) -> Turned:
     """Take the pause of everything back. What stops one strategy or wallet alone stays."""
-    return await turn(asked, ControlAction.RESUME, None, actor=_actor(go_on))
+    return await turn(asked, Order(ControlAction.RESUME), actor=_actor(go_on))
 
 
-@router.post("/kill", responses=troubles())
+@router.post("/kill", responses=acting_troubles())
 async def kill(asked: Asked, stop: Stop) -> Turned:
     """No new orders until somebody arms again: for when something is wrong. `resume` does not lift it."""
-    return await turn(asked, ControlAction.KILL, None, actor=stop.actor, reason=stop.reason)
+    return await turn(asked, _stop(ControlAction.KILL, None, stop), actor=stop.actor)
 
 
-@router.post("/arm", responses=troubles())
+@router.post("/arm", responses=acting_troubles())
 async def arm(asked: Asked, go_on: _Optional = None) -> Turned:
     """Take the kill of everything back. Tripped breakers are armed one strategy at a time."""
-    return await turn(asked, ControlAction.ARM, None, actor=_actor(go_on))
+    return await turn(asked, Order(ControlAction.ARM), actor=_actor(go_on))
 
 
-@router.post("/strategies/{strategy_id}/pause", responses=troubles(404))
+@router.post("/strategies/{strategy_id}/pause", responses=acting_troubles(404))
 async def pause_strategy(asked: Asked, strategy_id: Name, stop: Stop) -> Turned:
     """No new orders of this strategy until `resume`: each signal meanwhile is skipped as `strategy_paused`."""
-    return await turn(
-        asked, ControlAction.PAUSE, StrategyId(strategy_id), actor=stop.actor, reason=stop.reason
-    )
+    return await turn(asked, _stop(ControlAction.PAUSE, strategy_id, stop), actor=stop.actor)
 
 
-@router.post("/strategies/{strategy_id}/resume", responses=troubles(404))
+@router.post("/strategies/{strategy_id}/resume", responses=acting_troubles(404))
 async def resume_strategy(asked: Asked, strategy_id: Name, go_on: _Optional = None) -> Turned:
     """Take the strategy's pause back. A kill, a tripped breaker and the pause of everything stay, and are told."""
-    return await turn(asked, ControlAction.RESUME, StrategyId(strategy_id), actor=_actor(go_on))
+    return await turn(asked, Order(ControlAction.RESUME, strategy_of(strategy_id)), actor=_actor(go_on))
 
 
-@router.post("/strategies/{strategy_id}/kill", responses=troubles(404))
+@router.post("/strategies/{strategy_id}/kill", responses=acting_troubles(404))
 async def kill_strategy(asked: Asked, strategy_id: Name, stop: Stop) -> Turned:
     """No new orders of this strategy until somebody arms it."""
-    return await turn(
-        asked, ControlAction.KILL, StrategyId(strategy_id), actor=stop.actor, reason=stop.reason
-    )
+    return await turn(asked, _stop(ControlAction.KILL, strategy_id, stop), actor=stop.actor)
 
 
-@router.post("/strategies/{strategy_id}/arm", responses=troubles(404))
+@router.post("/strategies/{strategy_id}/arm", responses=acting_troubles(404))
 async def arm_strategy(asked: Asked, strategy_id: Name, go_on: _Optional = None) -> Turned:
     """Take the strategy's kill or freeze back, and arm its breaker if that has tripped: it counts from what is left."""
-    return await turn(asked, ControlAction.ARM, StrategyId(strategy_id), actor=_actor(go_on))
+    return await turn(asked, Order(ControlAction.ARM, strategy_of(strategy_id)), actor=_actor(go_on))
 
 
 def _actor(go_on: GoOn | None) -> str:
     return (go_on or GoOn()).actor
 
 
-async def turn(
-    reports: Reports, action: ControlAction, strategy_id: StrategyId | None, *, actor: str, reason: str = ""
-) -> Turned:
-    """`strategy_id` None: everything. Raises HTTPException 404 where there is no such strategy."""
-    scope = ControlScope.everything() if strategy_id is None else ControlScope.strategy(strategy_id)
-    before = await reports.switchboard(scope)
-    if strategy_id is not None and not before:
-        raise HTTPException(404, f"There is no strategy {strategy_id!r:.80}.")
-    who = plain_text(actor)
-    switched = await reports.switch(action, scope, reason=plain_text(reason), actor=who)
-    armed = []
-    if strategy_id is not None and action is ControlAction.ARM:
-        for one in (each for each in before if flag_of(each, "breaker_active")):
-            await reports.arm(strategy_id, Mode(text_of(one, "mode")), actor=who)
-            armed.append(strategy_id)
-    return Turned(
-        action=action,
-        scope=scope.text,
-        changed=switched.changed,
-        armed=[*dict.fromkeys(armed)],
-        strategies=[Standing.model_validate(one) for one in await reports.switchboard(scope)],
-    )
+async def turn(reports: Reports, order: Order, *, actor: str) -> Turned:
+    """Raises HTTPException 404 where there is no such strategy."""
+    try:
+        turned = await switches.turn(reports, order, actor=plain_text(actor))
+    except UsageError as error:
+        raise HTTPException(404, f"There is no strategy {order.strategy_id!r:.80}.") from error
+    return Turned.model_validate(turned.as_json())
+
+
+def _stop(action: ControlAction, strategy_id: str | None, stop: Stop) -> Order:
+    return Order(action, strategy_of(strategy_id), reason=plain_text(stop.reason))

@@ -99,8 +99,10 @@ def _table(told: Columns) -> None:
         {"name": str(n), "label": title, "field": str(n), "align": "right" if n in told.right else "left"}
         for n, title in enumerate(heading)
     ]
-    cells = [{str(n): cell for n, cell in enumerate(row)} for row in rows]
-    ui.table(rows=cells, columns=columns, row_key="0").classes("max-w-full").props("dense flat")
+    cells = [
+        {"key": number, **{str(n): cell for n, cell in enumerate(row)}} for number, row in enumerate(rows)
+    ]
+    ui.table(rows=cells, columns=columns, row_key="key").classes("max-w-full").props("dense flat")
 
 
 def _until_blank(parts: Iterator[Part]) -> Iterator[Part]:
