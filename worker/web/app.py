@@ -26,6 +26,7 @@ from worker.web.door import Door, Latch, Threshold, Unauthorised, may_act, may_r
 from worker.web.elsewhere import ROOT, Elsewhere
 from worker.web.hub import FeedHub
 from worker.web.kinds import only_known
+from worker.web.refusals import sentence
 
 PREFIX: Final = f"{ROOT}/lt"
 LOGIN: Final = "/login"
@@ -77,14 +78,14 @@ def _add_routes(app: FastAPI) -> None:
 
     @reading.get("/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:
-        return _document(app)
+        return described(app)
 
     app.include_router(reading)
     app.include_router(acting)
     app.mount(ROOT, Elsewhere(app))
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def described(app: FastAPI) -> dict[str, Any]:
     """What may be asked, and what of it without the token."""
     document = app.openapi()
     if not app.state.door.reads_need_token:
@@ -129,10 +130,9 @@ def _worker_error(_: Request, error: Exception) -> Response:
     return _told(error, 502)
 
 
-def _invalid(_: Request, error: Exception) -> Response:
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
-    return _told("; ".join(told) or error, 422)
+def _invalid(request: Request, error: Exception) -> Response:
+    told = sentence(request, error) if isinstance(error, RequestValidationError) else error
+    return _told(told, 422)
 
 
 def _http_error(_: Request, error: Exception) -> Response:
