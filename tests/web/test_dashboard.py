@@ -160,6 +160,26 @@ async def test_what_is_left_over_is_a_page_but_not_for_whoever_asks_the_api(hous
     assert (await user.http_client.get("/nonsense")).status_code == httpx.codes.NOT_FOUND
 
 
+async def test_the_apis_document_is_a_page_with_every_operation_and_a_command_for_each(house: House) -> None:
+    user = await house.visitor("/docs")
+    document = (await user.http_client.get("/openapi.json")).json()
+    asked = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert {str(one.props["label"]) for one in user.find(ui.expansion).elements} == asked
+    shown = [one.content for one in user.find(ui.code).elements]
+    curls = [one for one in shown if one.startswith("curl ")]
+    assert len(curls) == len(asked)
+    (kill,) = [one for one in curls if one.endswith(" http://127.0.0.1/api/lt/kill")]
+    assert "Bearer $POLYCOPY_WEB_TOKEN" in kill
+    assert """-d '{"reason": "too many losses"}'""" in kill
+    assert "curl http://127.0.0.1/api/lt/diagnostic" in curls
+    assert '"health": "CRITICAL"' in "".join(shown)
+    with user.scope(marker="manual-reads"):
+        tables = [row for one in user.find(ui.table).elements for row in one.rows]
+    assert {"name": "back_s", "place": "query", "takes": "integer from 0 to 86400, else 0"}.items() <= next(
+        row for row in tables if row["name"] == "back_s"
+    ).items()
+
+
 async def test_an_order_appears_turns_filled_and_is_told_in_a_toast(house: House) -> None:
     user = await house.visitor()
     await eventually(lambda: rows(user, "live"))

@@ -26,6 +26,7 @@ from worker.orders.terms import Mode, StrategyId
 from worker.web import hub as hub_module
 from worker.web.cursors import read_cursor
 from worker.web.dashboard import tape as tape_module
+from worker.web.dashboard.look import Look
 from worker.web.dashboard.tape import Tape
 from worker.web.hub import FeedHub
 from worker.web.telling import Telling
@@ -377,3 +378,25 @@ async def test_what_was_filled_while_nobody_looked_is_not_told_in_toasts(
             await heard()
             assert tape.fills_after(0) == []
             running_tape.cancel()
+
+
+async def test_a_story_that_many_read_is_read_once_for_them_and_anew_when_it_is_old(site: Site) -> None:
+    one, other = await decided(site, 2)
+    async with watched(site) as ours:
+        look = Look(ours.reports, ttl_s=60)
+        for signal in (one, other):
+            told = await asyncio.gather(*(look.story(signal) for _ in range(10)))
+            assert {story.ft_order_ids for story in told} == {(signal,)}
+        assert ours.calls["lt_explain"] == 2
+        restless = Look(ours.reports, ttl_s=0)
+        for _ in range(2):
+            await restless.story(one)
+        assert (
+            ours.calls["lt_explain"] == 3
+        )  # what was just read is as good, for ten times as long as it took
+        await eventually(lambda: _read_anew(restless, one, ours))
+
+
+async def _read_anew(look: Look, signal: str, ours: Watched) -> bool:
+    await look.story(signal)
+    return ours.calls["lt_explain"] > 3

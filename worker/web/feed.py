@@ -23,16 +23,13 @@ from worker.web.telling import Telling
 log = structlog.get_logger(__name__)
 router = APIRouter()
 
+_STREAM: Final = "text/event-stream"
 _COME_BACK_MS: Final = 1000
 _NO_SEAT_S: Final = 10
 _EXAMPLE: Final = (
     "id: eyJz...\nevent: order.decided\n"
     'data: {"event": "order.decided", "strategy_id": "LT_VALUE", "state": "executed", "reason": "executed"}\n\n'
 )
-
-
-class EventStream(StreamingResponse):
-    media_type = "text/event-stream"
 
 
 def _hub(request: Request) -> FeedHub:
@@ -53,10 +50,10 @@ async def _seated(hub: Annotated[FeedHub, Depends(_hub)]) -> AsyncIterator[None]
 
 @router.get(
     "/feed",
-    response_class=EventStream,
+    response_class=StreamingResponse,
     dependencies=[Depends(_seated)],
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}}},
+        200: {"content": {_STREAM: {"schema": {"type": "string"}, "example": _EXAMPLE}}},
         **troubles(),
     },
 )
@@ -70,7 +67,7 @@ async def feed(
     last_event_id: Annotated[
         str | None, Header(description="The id of the last event that was received.")
     ] = None,
-) -> EventStream:
+) -> StreamingResponse:
     """What happens, as it happens: order.decided, fill.booked, fill.settled, order.closed, as `feed --json` prints them.
 
     A cursor that is older than a day, or none of ours, begins anew with `back_s`, and a comment says so. 503 with
@@ -80,8 +77,8 @@ async def feed(
     read = hub.follow if follow else hub.until_now
     tellings = read(cursor, back=timedelta(seconds=back_s), strategy_id=strategy_of(strategy_id))
     lost = last_event_id is not None and cursor is None
-    return EventStream(
-        _sent(tellings, lost=lost), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        _sent(tellings, lost=lost), media_type=_STREAM, headers={"X-Accel-Buffering": "no"}
     )
 
 

@@ -1,4 +1,4 @@
-"""What the pages show, read once for all who look: how trading stands, and the figures of a window.
+"""What the pages show, read once for all who look: how trading stands, the figures of a window, a signal's story.
 
 A page asks whenever it likes; the database is asked again only for what is older than a few seconds, and by one of them
 at a time. Where it does not answer, what was read last stays on the page, which says so.
@@ -18,12 +18,15 @@ from worker.database.values import Row, row_of
 from worker.errors import WorkerError
 from worker.orders.terms import StrategyId
 from worker.verbs.audit import Audit
+from worker.verbs.explain import Story, read_story
 from worker.verbs.standing import Standing, read_standing
 
 _SELDOM: Final = 10.0  # a tenth of the database's time at most goes into one choice
 _KEPT: Final = 32  # choices of window and strategy whose figures are kept
+_STORIES_KEPT: Final = 128
 
 _T = TypeVar("_T")
+_K = TypeVar("_K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,23 @@ class _Kept(Generic[_T]):
             return self._value
 
 
+class _Newest(Generic[_K, _T]):
+    """An answer for each of the keys that were asked for last."""
+
+    __slots__ = ("_kept", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._kept: OrderedDict[_K, _Kept[_T]] = OrderedDict()
+        self._most = most
+
+    def of(self, key: _K) -> _Kept[_T]:
+        kept = self._kept.setdefault(key, _Kept())
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return kept
+
+
 @dataclass(slots=True)
 class Look:
     """One for a process. What is older than `ttl_s` is read anew. Every read raises what `Reports` raises."""
@@ -112,23 +132,23 @@ class Look:
     reports: Reports
     ttl_s: float
     _standing: _Kept[Standing] = field(default_factory=_Kept)
-    _figures: OrderedDict[Choice, _Kept[Figures]] = field(default_factory=OrderedDict)
+    _figures: _Newest[Choice, Figures] = field(default_factory=lambda: _Newest(_KEPT))
+    _stories: _Newest[str, Story] = field(default_factory=lambda: _Newest(_STORIES_KEPT))
 
     async def standing(self) -> Standing:
         return await self._standing.get(self.ttl_s, lambda: read_standing(self.reports))
 
     async def figures(self, choice: Choice) -> Figures:
-        kept = self._figures.setdefault(choice, _Kept())
-        self._figures.move_to_end(choice)
-        while len(self._figures) > _KEPT:
-            self._figures.popitem(last=False)
-
         async def read() -> Figures:
             window = choice.window
             metrics = await self.reports.metrics(window.span, choice.strategy_id, buckets=window.buckets)
             return Figures(choice, metrics, Audit.of(row_of(metrics, "funnel")))
 
-        return await kept.get(2 * self.ttl_s, read)
+        return await self._figures.of(choice).get(2 * self.ttl_s, read)
+
+    async def story(self, asked: str) -> Story:
+        """`asked`: as of `read_story`."""
+        return await self._stories.of(asked).get(self.ttl_s, lambda: read_story(self.reports, asked))
 
     def forget(self) -> None:
         """After something was changed: the next look reads how it stands then."""

@@ -14,11 +14,13 @@ from fastapi import FastAPI, Form, Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
+from worker.web.app import described
 from worker.web.dashboard import session
 from worker.web.dashboard.board import Board
 from worker.web.dashboard.frame import column, panel
 from worker.web.dashboard.header import Header
 from worker.web.dashboard.look import Choice
+from worker.web.dashboard.manual import show_manual
 from worker.web.dashboard.office import Office
 from worker.web.dashboard.story import StoryPanel
 from worker.web.dashboard.tape import Tape
@@ -34,6 +36,7 @@ def mount_dashboard(app: FastAPI) -> None:
     office = Office.of(state.reports, state.feed, state.door, state.settings.web.feed_every_s)
     _add_way_in(app, office)
     _add_pages(office)
+    _add_manual(app, office)
     _live(app, office.tape)
     ui.run_with(
         app,
@@ -76,7 +79,7 @@ def _add_pages(office: Office) -> None:
             return _to_login()
         Header(visitor)
         with column():
-            told = StoryPanel(office.reports, visitor, asked)
+            told = StoryPanel(office.look, visitor, asked)
             await told.show()
         ui.timer(office.look_every_s, told.show, immediate=False)
         return None
@@ -103,6 +106,18 @@ def _add_pages(office: Office) -> None:
                     "type=password name=token outlined dense autofocus autocomplete=current-password"
                 ).classes("w-full")
                 ui.button("Sign in").props("type=submit no-caps")
+
+
+def _add_manual(app: FastAPI, office: Office) -> None:
+    @ui.page("/docs", title=f"API - {_TITLE}")
+    def manual(request: Request) -> RedirectResponse | None:
+        visitor = office.visitor(request)
+        if not visitor.may_read:
+            return _to_login()
+        Header(visitor)
+        with column():
+            show_manual(described(app), str(request.base_url).rstrip("/"))
+        return None
 
 
 def _add_way_in(app: FastAPI, office: Office) -> None:

@@ -6,11 +6,11 @@ from typing import Any, Final
 from nicegui import ui
 from rich.text import Text
 
-from worker.database.reports import Reports
 from worker.errors import WorkerError
-from worker.verbs.explain import Pair, Story, read_story
+from worker.verbs.explain import Pair, Story
 from worker.verbs.words import Columns, Labelled, Part, said
 from worker.web.dashboard.frame import badge, panel, still_reads
+from worker.web.dashboard.look import Look
 from worker.web.dashboard.office import Visitor
 from worker.web.dashboard.words import story_address
 
@@ -21,8 +21,8 @@ _TELLING: Final = frozenset({"why", "failed", "limit", "would pass", "to pass"})
 class StoryPanel:
     """`asked`: an id of the signal, of its order or of the exchange's, or how it begins."""
 
-    def __init__(self, reports: Reports, visitor: Visitor, asked: str) -> None:
-        self._reports = reports
+    def __init__(self, look: Look, visitor: Visitor, asked: str) -> None:
+        self._look = look
         self._visitor = visitor
         self._asked = asked
         self._shown: dict[str, Any] | None = None
@@ -35,7 +35,7 @@ class StoryPanel:
         if not still_reads(self._visitor):
             return
         try:
-            story = await read_story(self._reports, self._asked)
+            story = await self._look.story(self._asked)
         except WorkerError as error:
             self._complaint.set_text(f"The story cannot be read at the moment: {error}")
             self._complaint.set_visibility(True)
