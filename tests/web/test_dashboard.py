@@ -26,11 +26,10 @@ from worker.orders.terms import Mode, StrategyId
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.verbs.audit import read_audit
-from worker.verbs.words import laid_out, percent, usd
-from worker.web.app import create_app
+from worker.verbs.words import Columns, laid_out, percent, usd
 from worker.web.dashboard import office, session
-from worker.web.dashboard.mount import mount_dashboard
 from worker.web.dashboard.office import Visitor
+from worker.web.dashboard.story import table_of
 from worker.web.dashboard.switches import Switches
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -236,6 +235,14 @@ async def test_a_signals_page_tells_the_number_that_failed_and_the_one_that_woul
     for word in ("failed", "0.61", "limit", "0.51", "would pass", "price_moved"):
         assert word in told
     assert "Will it freeze?" in words(user, "signal")
+
+
+async def test_rows_of_a_story_that_begin_alike_are_rows_of_their_own(house: House) -> None:
+    del house  # it is what makes pages possible
+    told = Columns((("stage", "took"), ("sent", "2 ms"), ("sent", "2 ms")))
+    with Client(ui.page("/drill")):
+        table = table_of(told)
+    assert len({row[table.props["row-key"]] for row in table.rows}) == 2
 
 
 async def test_a_signal_that_nobody_knows_is_said_to_be_unknown(house: House) -> None:

@@ -180,6 +180,8 @@ async def test_the_document_shows_an_example_of_every_answer(site: Site) -> None
         assert operation["description"]
         told = {"401", "403", "422", "503"} | ({"411", "413"} if method in WRITES else set())
         assert told <= set(operation["responses"])
+        errors = [one for status, one in operation["responses"].items() if status != "200"]
+        assert all(set(one["content"]) == {"application/json"} for one in errors), path
 
 
 async def test_a_parameter_that_there_is_none_of_is_named_with_those_that_there_are(site: Site) -> None:
@@ -220,6 +222,6 @@ async def test_figures_look_back_a_week_at_most_and_orders_as_far_as_a_quarter(s
         week = await site.client.get(f"/api/lt/{path}", params={"window_s": 7 * 86400})
         longer = await site.client.get(f"/api/lt/{path}", params={"window_s": 7 * 86400 + 1})
         assert (week.status_code, longer.status_code) == (200, 422)
-        assert "window_s: Input should be less than or equal to 604800" in longer.json()["error"]
+        assert "less than or equal to 604800" in longer.json()["error"]
     answer = await site.client.get("/api/lt/recent-activity", params={"window_s": 90 * 86400})
     assert answer.status_code == 200

@@ -88,12 +88,13 @@ def _parts(parts: Iterable[Part]) -> None:
             continue
         grid = None
         if isinstance(part, Columns):
-            _table(part)
+            table_of(part)
         elif part.plain.strip():
             ui.label(part.plain.strip()).classes("text-sm break-all")
 
 
-def _table(told: Columns) -> None:
+def table_of(told: Columns) -> ui.table:
+    """A table as the command prints it; two of its rows may begin alike, or be the same."""
     heading, *rows = told.rows
     columns = [
         {"name": str(n), "label": title, "field": str(n), "align": "right" if n in told.right else "left"}
@@ -102,7 +103,7 @@ def _table(told: Columns) -> None:
     cells = [
         {"key": number, **{str(n): cell for n, cell in enumerate(row)}} for number, row in enumerate(rows)
     ]
-    ui.table(rows=cells, columns=columns, row_key="key").classes("max-w-full").props("dense flat")
+    return ui.table(rows=cells, columns=columns, row_key="key").classes("max-w-full").props("dense flat")
 
 
 def _until_blank(parts: Iterator[Part]) -> Iterator[Part]:
