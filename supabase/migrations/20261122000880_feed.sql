@@ -23,7 +23,7 @@ begin
     'shares_bought', public.lt_text(n.shares_bought), 'fill_rate', n.fill_rate::text, 'slippage_bps', n.slippage_bps,
     'execution_latency_ms', n.execution_latency_ms, 'order_placed_at', n.order_placed_at,
     'first_fill_at', n.first_fill_at, 'fully_filled_at', n.fully_filled_at, 'created_at', n.created_at,
-    'pending_s', case when last.closed_at is null and last.state is not null
+    'pending_s', case when last.closed_at is null and public.lt_attempt_is_alive(last.state)
       then round(extract(epoch from clock_timestamp() - n.created_at), 1)::text end,
     'why', coalesce(n.rejection_reason, case when n.status in ('REJECTED', 'CANCELLED', 'LOST') then last.note end),
     'pnl', public.lt_text(n.pnl));

@@ -12,11 +12,16 @@ from tests.support.desk import Desk, Row, fill
 PAPER = {"mode": "paper"}
 
 
+async def lately(desk: Desk) -> str:
+    """A signal that whoever has not decided it has missed, however fast this machine is."""
+    return await desk.signal(created_at=datetime.now(UTC) - timedelta(seconds=30))
+
+
 async def trade(
     desk: Desk, *, state: str = "matched", shares: str = "12", strategy_id: str = "LT_ONE", **keys: Any
 ) -> str:
     """An order of 6 dollars that came to this; returns its id on the exchange."""
-    claimed = await desk.claim(await desk.signal(), strategy_id)
+    claimed = await desk.claim(await lately(desk), strategy_id)
     now = datetime.now(UTC).isoformat()
     fills = [fill(shares)] if state == "matched" else []
     record = {"sent_at": now, "answered_at": now, "closed": True, "fills": fills} | keys
@@ -37,10 +42,10 @@ async def busy(trading: Desk) -> Desk:
     await trade(desk, state="killed")
     await trade(desk, state="rejected", strategy_id="LT_TWO", note="not enough balance")
     for reason in ("price_moved", "price_moved", "signal_too_old"):
-        await desk.decide(await desk.signal(), reason=reason)
+        await desk.decide(await lately(desk), reason=reason)
     later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
     await desk.decide(
-        await desk.signal(), state="deferred", reason="market_not_ready", retry_at=later, expires_at=later
+        await lately(desk), state="deferred", reason="market_not_ready", retry_at=later, expires_at=later
     )
     await desk.decide(
         await desk.signal(created_at=datetime.now(UTC) - timedelta(hours=20)), reason="kill_switch"
@@ -181,6 +186,7 @@ async def test_each_strategy_stands_by_the_strongest_of_its_switches(trading: De
 
 
 async def test_open_and_failed_orders_are_told_apart_however_many_failed(busy: Desk) -> None:
+    await trade(busy, closed=False)  # over, and not settled yet
     waiting = await busy.claim(await busy.signal())
     await busy.execute("update public.lt_orders set created_at = now() - interval '9 days' where order_id = %(id)s",
                        id=waiting["exchange_order_id"])  # fmt: skip
@@ -191,6 +197,8 @@ async def test_open_and_failed_orders_are_told_apart_however_many_failed(busy: D
         "submitting",
     )
     assert one["pending_s"] is not None
+    attempts = (await busy.call("lt_status", PAPER))["attempts"]
+    assert (attempts["open"], attempts["unsettled"]) == (1, 1)
     failed = (await busy.call("lt_order_list", PAPER | {"which": "failed"}))["orders"]
     assert [(order["status"], order["why"]) for order in failed] == [
         ("REJECTED", "not enough balance"),
@@ -198,6 +206,8 @@ async def test_open_and_failed_orders_are_told_apart_however_many_failed(busy: D
     ]
     page = await busy.call("lt_order_list", PAPER | {"limit": 3})
     assert (len(page["orders"]), page["more"]) == (3, True)
+    unsettled, *_ = [order for order in page["orders"] if order["status"] == "FILLED"]
+    assert unsettled["pending_s"] is None
     assert not (await busy.call("lt_order_list", {"mode": "live"} | {"strategy_id": "LT_NONE"}))["orders"]
 
 

@@ -158,12 +158,14 @@ def elsewhere_lines(answer: Row) -> Iterator[Part]:
 
 
 def _open_orders(attempts: Row) -> str:
-    if not count_of(attempts, "open"):
-        return "none is open"
-    oldest = seconds(attempts.get("oldest_open_s"))
-    return (
-        f"{attempts.get('open')} open, {attempts.get('unknown')} of unknown outcome; the oldest for {oldest}"
+    still_open, unsettled = count_of(attempts, "open"), count_of(attempts, "unsettled")
+    told = (
+        f"{still_open} open, {attempts.get('unknown')} of unknown outcome; the oldest for "
+        f"{seconds(attempts.get('oldest_open_s'))}"
+        if still_open
+        else "none is open"
     )
+    return f"{told}; {counted(unsettled, 'more waits', 'more wait')} for settlement" if unsettled else told
 
 
 def _ago(age_s: object) -> str:
