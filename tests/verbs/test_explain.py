@@ -139,7 +139,10 @@ def test_every_reason_is_told_with_the_number_that_failed_and_the_one_that_would
     story, no = stories[reason], no_of(reason)
     assert reason.sentence in " ".join(story.text.split())
     rows = {line[:14].strip(): line[14:] for line in story.text.splitlines()}
-    assert (no.failed or no.value) in rows["failed"]
+    failed = no.failed or no.value
+    assert failed
+    assert failed in rows["failed"]
+    assert no.would_pass
     assert no.would_pass in rows["would pass"]
     if reason in NUMBERED:
         assert no.limit in rows["limit"]
