@@ -31,6 +31,7 @@ ONE_WALLET = f'[[wallets]]\naddress = "{WALLET}"\nkey = "env:WALLET_MAIN"\n'
 LIVE = 'mode = "live"\n'
 VERBS = (
     "run", "check", "demo", "resolve", "explain", "audit", "status", "orders", "feed", "pause", "resume", "kill", "arm",
+    "web",
 )  # fmt: skip
 MINE = ("POLYCOPY_", "SUPABASE_", "CREDENTIALS_", "NOTIFY_", "FORCE_COLOR")
 GENEROUS_S = 120.0  # for a hang, not for a busy machine
@@ -144,6 +145,8 @@ def test_every_verb_teaches_what_it_does(door: Door) -> None:
         assert taught.code is ExitCode.OK
         assert f"polycopy-worker {verb}" in taught.stdout
         assert len(re.findall(r"\w{4,}", taught.stdout)) > 20
+        examples = re.findall(r"^( *)polycopy-worker .*$", taught.stdout, flags=re.MULTILINE)
+        assert all(indent.startswith("  ") for indent in examples), verb  # set in, not run into the prose
     assert "--live" in door("run", "--help").stdout
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from click import Context
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from worker.errors import ExitCode, UsageError, WorkerError, innermost
 from worker.observe import log
@@ -27,8 +29,23 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+# The verbs as `--help` lists them: under each title in the order in which a newcomer needs them.
+BEGIN, LOOK, ACT = "Begin", "See what happens, and why", "Step in"
+_VERBS = (
+    "demo", "check", "run",
+    "status", "feed", "orders", "explain", "audit", "web",
+    "pause", "resume", "kill", "arm", "resolve",
+)  # fmt: skip
+
+
+class _Verbs(TyperGroup):
+    def list_commands(self, ctx: Context) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_VERBS.index)
+
+
 app = typer.Typer(
     name="polycopy-worker",
+    cls=_Verbs,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,7 +53,9 @@ app = typer.Typer(
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings file. Default: $POLYCOPY_CONFIG, else config/worker.toml."),
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="Settings. Default: $POLYCOPY_CONFIG, else config/worker.toml."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 

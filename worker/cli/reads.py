@@ -14,7 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli.door import Config, Json, app, look, screen, show_json, show_lines
+from worker.cli.door import LOOK, Config, Json, app, look, screen, show_json, show_lines
 from worker.errors import DatabaseUnreachable, ExitCode, UsageError
 from worker.observe import log
 from worker.orders.terms import StrategyId
@@ -37,7 +37,7 @@ class Shown(Protocol):
     def lines(self) -> "Iterable[Part]": ...
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def explain(
     ft_order_id: Annotated[
         str,
@@ -65,7 +65,7 @@ def explain(
     raise typer.Exit(ExitCode.OK if story.found else ExitCode.USAGE)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def audit(
     *, since: Since = "24h", strategy: Strategy = None, config: Config = None, as_json: Json = False
 ) -> None:
@@ -86,7 +86,7 @@ def audit(
     raise typer.Exit(ExitCode.OK if told.holds else ExitCode.USAGE)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def status(
     *,
     watch: Annotated[
@@ -117,7 +117,7 @@ def status(
     raise typer.Exit(standing.exit_code)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def orders(
     *,
     only_open: Annotated[
@@ -126,15 +126,20 @@ def orders(
     failed: Annotated[bool, typer.Option("--failed", help="Those that came to nothing, with why.")] = False,
     strategy: Strategy = None,
     since: Since = "24h",
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many at most.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=500, metavar="N", help="How many at most: up to 500.")
+    ] = 50,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Orders, the newest first: what was bet, what it came to, and how long it is pending.
 
-    polycopy-worker orders --open
+    Times are in UTC; what of a signal's id stands here is enough for `explain`. Under the table stands why, of what came
+    to nothing.
 
-    polycopy-worker orders --failed --since 7d --strategy LT_ONE
+        polycopy-worker orders --open
+
+        polycopy-worker orders --failed --since 7d --strategy LT_ONE
     """
     if only_open and failed:
         raise UsageError("--open and --failed together leave nothing: give one of them.")
@@ -150,7 +155,7 @@ def orders(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def feed(
     *,
     following: Annotated[
@@ -163,9 +168,12 @@ def feed(
 ) -> None:
     """Decisions and fills, each once, the oldest first; with --follow as they happen.
 
-    polycopy-worker feed --follow
+    Times are in UTC. What of a signal's id stands here is enough for `explain`. A column is as wide as what it usually
+    holds, so a long reason moves the market's title to the right.
 
-    polycopy-worker feed --since 1h --strategy LT_ONE --json | jq 'select(.event == "fill.booked")'
+        polycopy-worker feed --follow
+
+        polycopy-worker feed --since 1h --strategy LT_ONE --json | jq 'select(.event == "fill.booked")'
     """
     span = _lookback(since)
     if isinstance(span, datetime):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.door import Config, Json, app, ask, look, need_somebody, show_json, show_lines
+from worker.cli.door import ACT, Config, Json, app, ask, look, need_somebody, show_json, show_lines
 from worker.observe import log
 from worker.orders.terms import StrategyId, WalletAddress
 from worker.settings import load_settings
@@ -22,12 +22,15 @@ Wallet = Annotated[
     ),
 ]
 Reason = Annotated[
-    str, typer.Option(help="Why: it stands beside the switch, and beside every signal that it skips.")
+    str,
+    typer.Option(
+        metavar="TEXT", help="Why: it stands beside the switch, and beside every signal that it skips."
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def pause(
     *,
     strategy: Strategy = None,
@@ -48,20 +51,21 @@ def pause(
     _carry_out(_order("pause", strategy, wallet, reason), config, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def resume(
     *, strategy: Strategy = None, wallet: Wallet = None, config: Config = None, as_json: Json = False
 ) -> None:
     """Take a pause of the same scope back. Signals that were skipped meanwhile stay skipped.
 
-    What still holds a strategy (a pause of another scope, a kill, a freeze, the platform's own pause) is told.
+    What still holds a strategy is told, with the command that lifts it: a pause of another scope, a kill, a freeze, the
+    platform's own pause. A kill is lifted by `arm` alone.
 
         polycopy-worker resume --strategy LT_ONE
     """
     _carry_out(_order("resume", strategy, wallet), config, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def kill(
     *,
     strategy: Strategy = None,
@@ -81,7 +85,7 @@ def kill(
     _carry_out(_order("kill", strategy, wallet, reason), config, as_json=as_json, asks=not yes)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def arm(
     *,
     strategy: Strategy = None,

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from worker.cli.door import (
+    ACT,
+    BEGIN,
     INTERRUPTED,
     Config,
     Json,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from worker.verbs.check import Finding
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def run(
     *,
     config: Config = None,
@@ -77,6 +79,10 @@ def run(
     price inside its cap; one older than `signal.max_age_s` is recorded as `signal_too_old`. A strategy's scope begins
     a day before its activation, and --since widens it: `run --backfill-only --since 7d --dry-run` shows what that
     would come to, and the same without --dry-run does it. No pair is ever decided twice, whichever of these runs.
+
+        polycopy-worker run
+
+        polycopy-worker run --config /etc/polycopy-worker/worker.toml --live
     """
     from worker.handlers.lookback import Lookback, parse_since  # noqa: PLC0415 - as below
 
@@ -96,11 +102,11 @@ def run(
     asyncio.run(serve(settings, lookback=lookback, backfill=not no_backfill))
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def check(*, config: Config = None, as_json: Json = False) -> None:
     """Ask every part once whether the worker could run: settings, keys, schema, strategies, exchange.
 
-    Changes nothing. Exit code 0: it could; otherwise the code that `run` would end with.
+    Changes nothing, and prints what to mend. Exit code 0: it could; otherwise the code that `run` would end with.
     """
     try:
         settings = load_settings(config)
@@ -115,14 +121,20 @@ def check(*, config: Config = None, as_json: Json = False) -> None:
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(rich_help_panel=ACT)
 def resolve(
     attempt: Annotated[str, typer.Argument(help="An order's id, or how it begins (six hex digits or more).")],
     *,
     decision: Annotated[
-        AttemptState | None, typer.Option("--as", help="What it is to become. Without it, only look.")
+        AttemptState | None,
+        typer.Option(
+            "--as",
+            metavar="STATE",
+            help="What it is to become: `lost`, `killed`, `rejected`, `cancelled` or `matched`, of those that the look "
+            "offers. Without it, only look.",
+        ),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why: it is written down with your name.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: it is written down with your name.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
     config: Config = None,
     as_json: Json = False,
@@ -131,6 +143,10 @@ def resolve(
 
     Shows what the ledger holds and what the exchange says now. The worker resolves such orders by itself, so decide
     only with evidence of your own, such as the exchange's website: deciding that an order is lost frees its capital.
+
+        polycopy-worker resolve 0x60f91d
+
+        polycopy-worker resolve 0x60f91d --as lost --reason "not on the exchange's website"
     """
     settings = load_settings(config)
     log.configure(settings.log)
@@ -155,19 +171,24 @@ def resolve(
         show_lines([Text(f"{attempt} is {state} now.")])
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def demo(
     *,
-    signals: Annotated[int, typer.Option(min=0, help="End after so many signals; 0: until Ctrl-C.")] = 60,
-    rate: Annotated[float, typer.Option(min=0.1, max=200, help="Signals per second.")] = 4.0,
+    signals: Annotated[
+        int, typer.Option(min=0, metavar="N", help="End after so many signals; 0: until Ctrl-C.")
+    ] = 60,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=200, metavar="N", help="Signals per second, 0.1 to 200.")
+    ] = 4.0,
     seed: Annotated[
-        int, typer.Option(help="The same seed makes the same simulated markets and traders.")
+        int, typer.Option(metavar="N", help="The same seed makes the same simulated markets and traders.")
     ] = 0,
     recording: Annotated[
         Path | None,
         typer.Option(
+            metavar="FILE",
             help="Replay the books and prints of an events.csv.gz (tokens.json must lie beside it) as market and "
-            "signals, so fast that they come at --rate on average; in real time, so no two runs are quite alike."
+            "signals, so fast that they come at --rate on average; in real time, so no two runs are quite alike.",
         ),
     ] = None,
     hosted: Annotated[
@@ -175,15 +196,21 @@ def demo(
     ] = False,
     no_dashboard: Annotated[
         bool,
-        typer.Option("--no-dashboard", help="Leave the processor to the worker: start no `web` beside it."),
+        typer.Option(
+            "--no-dashboard",
+            help="Start no `web` beside the worker: no dashboard, and more of this machine for trading.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Watch copy trades happen on this machine: no account, no key, nothing leaves it.
 
     Starts a private Supabase project, a simulated exchange, three strategies and the production worker, and
-    streams signals at it. Ends with a summary that the database and the exchange's journal vouch for. Ctrl-C ends the
-    stream and has it summed up, with exit code 130; a second one ends everything.
+    streams signals at it. It prints the address of its dashboard, where the worker answers a monitor, and a script that
+    is this command for a second terminal. Ends with a summary that the database and the exchange's journal vouch for.
+    Ctrl-C ends the stream and has it summed up, with exit code 130; a second one ends everything.
+
+        polycopy-worker demo --signals 0 --rate 2
     """
     from worker.sandbox.demo import DemoPlan, run_demo  # noqa: PLC0415 - the sandbox is an extra
     from worker.sandbox.demo_table import summary_of  # noqa: PLC0415

@@ -4,7 +4,7 @@ import asyncio
 from importlib.util import find_spec
 from typing import Final
 
-from worker.cli.door import Config, app, talk
+from worker.cli.door import LOOK, Config, app, talk
 from worker.errors import ConfigError
 from worker.observe import log
 from worker.settings import Settings, load_settings
@@ -12,7 +12,7 @@ from worker.settings import Settings, load_settings
 _NEEDED: Final = ("fastapi", "nicegui", "uvicorn")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def web(*, config: Config = None) -> None:
     """Serve the dashboard and the API that say what trades and why not, until SIGTERM or Ctrl-C: a process beside `run`.
 
