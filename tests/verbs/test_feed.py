@@ -14,7 +14,7 @@ SKIP: dict[str, Any] = {
 }  # fmt: skip
 EXECUTED = SKIP | {"state": "executed", "reason": "executed"}
 FILL = SKIP | {"event": "fill.booked", "shares": "1.00", "price": "0.530000", "state": "provisional"}
-CLOSED = SKIP | {"event": "order.closed", "state": "killed", "note": None}
+CLOSED = SKIP | {"event": "order.closed", "state": "killed", "note": "no_match: " + "word " * 20}
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ CLOSED = SKIP | {"event": "order.closed", "state": "killed", "note": None}
         (SKIP, "skipped", "below_min_size (0.5 shares, limit 1 share)"),
         (EXECUTED, "executed", ""),
         (FILL, "fill.booked", "1 share at 0.53, provisional"),
-        (CLOSED, "killed", ""),
+        (CLOSED, "killed", "no_match: word word word word word word…"),
     ],
 )
 def test_each_cell_stands_under_its_heading(event: dict[str, Any], what: str, detail: str) -> None:

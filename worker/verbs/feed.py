@@ -15,7 +15,8 @@ from worker.orders.terms import StrategyId
 from worker.verbs.words import moment, price, said, shares, styled
 
 _HEADING = ("time (UTC)", "strategy", "signal", "what", "trade", "detail", "market")
-_TIME, _ID_DIGITS, _WHAT, _TRADE, _DETAIL, _TITLE_MOST = 12, 8, 12, 20, 36, 40
+_TIME, _ID_DIGITS, _WHAT, _TRADE, _DETAIL, _TITLE_MOST = 12, 8, 12, 24, 40, 40
+_LABEL_MOST = 10
 _GAP = "  "
 
 
@@ -68,9 +69,8 @@ class Sheet:
             self._day = day
             yield Text(f"{day}, UTC", style="dim")
         what, detail = _told(event)
-        trade = (
-            f"{said(event.get('side'))} {said(event.get('token_label'))} @ {price(event.get('entry_price'))}"
-        )
+        label = _cut(said(event.get("token_label")), _LABEL_MOST)
+        trade = f"{said(event.get('side'))} {label} @ {price(event.get('entry_price'))}"
         yield self._row(
             Text(time),
             Text(text_of(event, "strategy_id"), style="bold"),
@@ -89,6 +89,11 @@ class Sheet:
         return told
 
 
+def _cut(text: str, most: int) -> str:
+    """What does not fit is told by `explain`."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def _told(event: Row) -> tuple[Text, str]:
     """What happened, in a word, and its numbers."""
     match text_of(event, "event"):
@@ -103,7 +108,7 @@ def _told(event: Row) -> tuple[Text, str]:
             )
             return styled(state), f"{reason}{numbers}"
         case "order.closed":
-            return Text(text_of(event, "state"), style="yellow"), str(event.get("note") or "")
+            return Text(text_of(event, "state"), style="yellow"), _cut(str(event.get("note") or ""), _DETAIL)
         case kind:
             amount = f"{shares(event.get('shares'))} at {price(event.get('price'))}"
             return Text(kind, style="green"), f"{amount}, {said(event.get('state'))}"
