@@ -111,6 +111,20 @@ async def test_switches_take_effect_in_a_running_worker_and_every_question_is_an
             assert "polycopy-worker resume" in " ".join(text.split())
             await _answers_agree(town, reports, executed, [json.loads(line) for line in feed.splitlines()])
             await _monitor_agrees(town, worker)
+            await _exchange_is_asked_too(town, ask)
+
+
+async def _exchange_is_asked_too(town: Town, ask: Terminal) -> None:
+    """By the verbs that need the wallets' keys."""
+    (order,) = await town.rows("select exchange_order_id from public.lt_order_attempts limit 1")
+    checked, resolved = await asyncio.gather(
+        ask("check", "--json"), ask("resolve", order["exchange_order_id"], "--json")
+    )
+    findings = json.loads(checked)
+    assert findings["ready"], findings
+    assert {"database", "exchange"} <= {one["thing"] for one in findings["findings"]}
+    (case,) = json.loads(resolved)["attempts"]
+    assert (case["order_id"], "no answer" in case["exchange_says"]) == (order["exchange_order_id"], False)
 
 
 async def _answers_agree(town: Town, reports: Reports, executed: str, events: list[dict[str, Any]]) -> None:

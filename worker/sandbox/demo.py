@@ -22,8 +22,9 @@ from worker.sandbox.demo_table import Progress, latest_orders, picture_of, rows_
 from worker.sandbox.exchange.recording import Recording
 from worker.sandbox.gateway.pacing import DeliveryMode
 from worker.sandbox.interrupts import Interrupts
+from worker.sandbox.processes import free_port
 from worker.sandbox.report import Report, report_on
-from worker.sandbox.second_terminal import how_to_look, way_in
+from worker.sandbox.second_terminal import how_to_look, how_to_monitor, way_in
 from worker.sandbox.signals import Trade, random_trades, recorded_trades, signal_row
 from worker.sandbox.web_beside import web_beside
 from worker.sandbox.worker_process import WorkerProcess
@@ -70,12 +71,13 @@ async def run_demo(plan: DemoPlan, console: Console) -> Report:
         ) as world:
             console.print("starting the worker ...")
             environment = world.worker_environment()
+            monitored = {"POLYCOPY_ENDPOINTS__PORT": str(port := free_port())}
             async with (
                 web_beside(environment, wanted=plan.dashboard) as web,
-                WorkerProcess.start(environment, "--live") as worker,
+                WorkerProcess.start(environment | monitored, "--live") as worker,
             ):
                 looking = ways.enter_context(way_in(environment))
-                told = "\n".join((*await web.lines(), *how_to_look(looking)))
+                told = "\n".join((*await web.lines(), how_to_monitor(port), *how_to_look(looking)))
                 console.print(told, markup=False, highlight=False, soft_wrap=True)
                 try:
                     return await _Run(plan, world, worker, console).to_the_end(interrupts)

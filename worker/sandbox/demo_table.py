@@ -13,7 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.sandbox.report import Report
+from worker.sandbox.report import Percentiles, Report
+from worker.verbs.words import counted, took
 
 _ROWS = 18
 _FRAME_ROWS = 5  # progress, headings and their line, and room for the prompt
@@ -107,7 +108,7 @@ def _progress_line(progress: Progress) -> Text:
     of = f" of {progress.planned}" if progress.planned else ""
     minutes, seconds = divmod(int(progress.elapsed_s), 60)
     return Text.assemble(
-        (f"{progress.signals}{of} signals", "bold"),
+        (f"{progress.signals}{of} {'signal' if progress.signals == 1 and not of else 'signals'}", "bold"),
         f"  {minutes}:{seconds:02}",
         f"  {progress.executed} executed, {progress.skipped} skipped, {progress.filled} filled",
         (f"  {progress.phase}", "yellow") if progress.phase else "",
@@ -144,10 +145,10 @@ def _table_of(lines: list[Line], width: int) -> Table:
 
 def summary_of(report: Report) -> RenderableType:
     """The numbers of a whole run, for people."""
-    wire, own = report.latency_ms.commit_to_wire, report.latency_ms.own_time
+    latency = report.latency_ms
     facts = Table.grid(padding=(0, 2))
     for name, value in (
-        ("signals", f"{report.signals}, {report.orders_per_signal} orders each"),
+        ("signals", f"{report.signals}, {_orders_each(report.orders_per_signal)}"),
         (
             "decided",
             f"{report.decisions}: {report.executed} executed, {report.skipped} skipped, {report.deferred} deferred",
@@ -155,14 +156,32 @@ def summary_of(report: Report) -> RenderableType:
         ("skipped because", ", ".join(f"{why} {count}" for why, count in report.skip_reasons.items()) or "-"),
         ("missed / duplicates", f"{report.missed} / {report.duplicates}"),
         ("filled", f"{report.filled} whole; {_share(report.fill_rate.by_usd)} of the dollars"),
-        ("commit to wire", f"p50 {wire.p50} ms, p99 {wire.p99} ms, max {wire.max} ms"),
-        ("worker's own time", f"p50 {own.p50} ms, p99 {own.p99} ms"),
+        ("commit to wire", _times(latency.commit_to_wire)),
+        (
+            "  once put off",
+            f"{_times(latency.commit_to_wire_late)}, such as a sale until its shares are there",
+        ),
+        ("worker's own time", _times(latency.own_time)),
     ):
+        if name.startswith("  ") and not latency.commit_to_wire_late.count:
+            continue
         facts.add_row(Text(name, style="bold"), value)
     cut = ", as far as it came" if report.interrupted else ""
     return Group(
         Text(f"The run{cut}, as the database and the exchange saw it", style="bold underline"), facts
     )
+
+
+def _times(told: Percentiles) -> str:
+    if not told.count:
+        return "nothing was sent"
+    return (
+        f"p50 {took(told.p50)}, p99 {took(told.p99)}, max {took(told.max)} ({counted(told.count, 'order')})"
+    )
+
+
+def _orders_each(mean: Decimal | None) -> str:
+    return "no orders" if mean is None else f"{counted(mean.normalize(), 'order')} each"
 
 
 def _share(value: Decimal | None) -> str:

@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Final, LiteralString
@@ -46,6 +46,7 @@ _SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum_naptime": "10s",
+    "jit": "off",  # PostgREST looks the schema up once: to compile that costs more than to run it
 }
 _NEEDED: Final = {
     "wal_level": ("logical", "to stream changes"),
@@ -72,20 +73,25 @@ class Postgres:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls) -> AsyncIterator["Postgres"]:
-        """Uses the server of DATABASE_URL where that is set, else starts a private cluster."""
+    async def start(cls, *, data_in: Path | None = None) -> AsyncIterator["Postgres"]:
+        """Uses the server of DATABASE_URL where that is set, else starts a private cluster (`data_in`: see there)."""
         url = os.environ.get("DATABASE_URL")
-        server = cls.existing(url) if url else cls.private()
+        server = cls.existing(url) if url else cls.private(data_in=data_in)
         async with server as postgres:
             yield postgres
 
     @classmethod
     @asynccontextmanager
-    async def private(cls, binaries: PostgresBinaries | None = None) -> AsyncIterator["Postgres"]:
-        """Starts a cluster of our own; stops and removes it at exit."""
+    async def private(
+        cls, binaries: PostgresBinaries | None = None, *, data_in: Path | None = None
+    ) -> AsyncIterator["Postgres"]:
+        """Starts a cluster of our own; stops and removes it at exit. Its data is beside its socket, or in `data_in`."""
         account = unprivileged_account()
-        with workspace(account) as directory:
-            cluster = _Cluster(directory, binaries or find_postgres(), account)
+        with (
+            workspace(account) as directory,
+            nullcontext(directory) if data_in is None else workspace(account, parent=data_in) as store,
+        ):
+            cluster = _Cluster(directory, store / "data", binaries or find_postgres(), account)
             try:
                 await cluster.initialise()
                 await cluster.start()
@@ -224,11 +230,13 @@ class Postgres:
 class _Cluster:
     """The data directory and the server process of a private cluster."""
 
-    def __init__(self, directory: Path, binaries: PostgresBinaries, account: Account | None) -> None:
+    def __init__(
+        self, directory: Path, data: Path, binaries: PostgresBinaries, account: Account | None
+    ) -> None:
         self.port = free_port()
         self.password = secrets.token_urlsafe(18)
         self._directory = directory
-        self._data = directory / "data"
+        self._data = data
         self._binaries = binaries.usable_by(account, directory / "programs")
         self._account = account
         self._server: ChildProcess | None = None

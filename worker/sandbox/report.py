@@ -15,10 +15,11 @@ from worker.sandbox.exchange.journal import ACCEPTED
 from worker.sandbox.world import World
 
 _PAIRS = """
-select a.exchange_order_id, a.strategy_id, a.ft_order_id, a.state,
+select a.exchange_order_id, a.strategy_id, a.ft_order_id, a.state, a.attempt_no, coalesce(d.tries > 1, false) as put_off,
        pg_xact_commit_timestamp(f.xmin) as committed_at,
        a.answer -> 'timing' ->> 'own_ms' as own_ms
 from public.lt_order_attempts a join public.ft_orders f on f.order_id = a.ft_order_id
+left join public.lt_decisions d on d.strategy_id = a.strategy_id and d.ft_order_id = a.ft_order_id and d.mode = a.mode
 """
 _ORDERS = """
 select status, signal_size_usd, coalesce(fill_rate, 0) as fill_rate from public.lt_orders
@@ -30,8 +31,9 @@ select reason, count(*) as number from public.lt_decisions where state = 'skippe
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """In milliseconds; None where there was nothing to measure."""
+    """In milliseconds, of so many; None where there was nothing to measure."""
 
+    count: int
     p50: float | None
     p95: float | None
     p99: float | None
@@ -41,12 +43,12 @@ class Percentiles:
     def of(cls, samples: Iterable[float]) -> "Percentiles":
         ordered = sorted(samples)
         if not ordered:
-            return cls(None, None, None, None)
+            return cls(0, None, None, None, None)
 
         def at(share: float) -> float:
             return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
 
-        return cls(at(0.50), at(0.95), at(0.99), round(ordered[-1], 2))
+        return cls(len(ordered), at(0.50), at(0.95), at(0.99), round(ordered[-1], 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,14 @@ class FillRate:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """`commit_to_wire`: commit of the signal's row to receipt of its order; `own_time`: the worker's part of it."""
+    """`commit_to_wire`: commit of the signal's row to receipt of its first order; `own_time`: the worker's part of it.
+
+    What was put off first, such as a sale until its shares are there, is told apart (`commit_to_wire_late`), as `audit`
+    does: its times are those of what it waited for.
+    """
 
     commit_to_wire: Percentiles
+    commit_to_wire_late: Percentiles
     own_time: Percentiles
 
 
@@ -118,16 +125,22 @@ async def report_on(world: World, *, interrupted: bool = False) -> Report:
         filled=sum(order["status"] == "FILLED" for order in orders),
         fill_rate=_fill_rate(orders),
         orders_per_signal=round(Decimal(len(pairs)) / signals, 3) if signals else None,
-        latency_ms=Latency(
-            commit_to_wire=Percentiles.of(
-                arrivals[pair["exchange_order_id"]] - _ms(pair["committed_at"])
-                for pair in pairs
-                if pair["exchange_order_id"] in arrivals
-            ),
-            own_time=Percentiles.of(float(pair["own_ms"]) for pair in pairs if pair["own_ms"]),
-        ),
+        latency_ms=latency_of(pairs, arrivals),
         interrupted=interrupted,
     )
+
+
+def latency_of(attempts: Iterable[Mapping[str, Any]], arrivals: Mapping[str, float]) -> Latency:
+    """`arrivals`: of the exchange's journal, by order id. A further attempt was due when the market moved, not before."""
+    wire: dict[bool, list[float]] = {False: [], True: []}
+    own: list[float] = []
+    for one in attempts:
+        arrived_ms = arrivals.get(one["exchange_order_id"])
+        if arrived_ms is not None and one["attempt_no"] == 1:
+            wire[one["put_off"]].append(arrived_ms - _ms(one["committed_at"]))
+        if one["own_ms"]:
+            own.append(float(one["own_ms"]))
+    return Latency(Percentiles.of(wire[False]), Percentiles.of(wire[True]), Percentiles.of(own))
 
 
 async def _rows(database: psycopg.AsyncConnection[dict[str, Any]], query: str) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ class WebBeside:
             return (f"there is no dashboard: {self._why_not}",)
         try:
             await self._process.wait_ready()
-        except (SandboxError, TimeoutError) as error:
+        except SandboxError as error:
             return (f"there is no dashboard: {error}",)
         address = self._process.status.removeprefix("listening on ")
         return (

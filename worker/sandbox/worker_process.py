@@ -63,13 +63,16 @@ class WorkerProcess:
         return self._child.exit_code
 
     async def wait_ready(self) -> None:
-        """Raises ProcessError with the end of its log if it ends first, TimeoutError if it says nothing."""
-        async with asyncio.timeout(_READY_WITHIN_S):
-            while not self._ready.is_set():
-                self._child.raise_if_ended()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_EVERY_S):
-                        await self._ready.wait()
+        """Raises ProcessError with the end of its log if it ends first, or says nothing for too long."""
+        try:
+            async with asyncio.timeout(_READY_WITHIN_S):
+                while not self._ready.is_set():
+                    self._child.raise_if_ended()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_EVERY_S):
+                            await self._ready.wait()
+        except TimeoutError:
+            raise self._child.error(f"was not ready within {_READY_WITHIN_S:g} s") from None
 
     def _listen(self) -> None:
         """As systemd does: read every notice, so that the worker's queue never fills."""

@@ -21,9 +21,12 @@ _SYSTEM_WIDE = Path("/tmp")  # noqa: S108 - only a fresh private directory is ma
 
 
 @contextmanager
-def workspace(account: Account | None = None) -> Iterator[Path]:
-    """Makes a directory only its owner (`account`, else the caller) and root may enter; removes it at exit."""
-    parent = _parent(account)
+def workspace(account: Account | None = None, *, parent: Path | None = None) -> Iterator[Path]:
+    """Makes a directory only its owner (`account`, else the caller) and root may enter; removes it at exit.
+
+    It is in `parent`; without one, where temporary files are.
+    """
+    parent = parent or _parent(account)
     _sweep(parent)
     path, lock = _locked_directory(parent)
     try:
