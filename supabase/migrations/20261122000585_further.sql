@@ -80,7 +80,8 @@ begin
   select coalesce(a.exchange_order_id, o.outcome) into standing
   from public.lt_orders o
   left join public.lt_order_attempts a on a.lt_order_id = o.lt_order_id
-    and (a.closed_at is null or a.state = 'lost' or a.state = 'abandoned' and a.sends > 0 or a.decided_by is not null)
+    and (a.closed_at is null or a.state = 'lost' or a.state = 'abandoned' and (a.sends > 0 or a.barred)
+      or a.decided_by is not null)
   where o.lt_order_id = further and (a.exchange_order_id is not null or o.outcome not in ('OPEN', 'CANCELLED'))
   limit 1;
   if standing is not null then
@@ -129,7 +130,7 @@ $$;
 -- first. The end may be a refusal for the tick, once: whoever was to decide anew (worker/handlers/ticks.py) may not have.
 -- Those that take at once (FAK, FOK) while their signal is fresh; those that rest (GTC, GTD) if it was called off
 -- to be priced anew, for so long after it was over (`closed_at`: a further attempt that never went out renews nothing).
--- And an order of which nothing ever went out (`is_unsent`): it is as if it had not been tried. The signal of every one
+-- And an order of which nothing ever went out (`is_unsent`), unless it was stopped (`barred`): it is as if it had not been tried. The signal of every one
 -- must be younger than `unsent_s`. Whatever process sent them: there is no other memory of it.
 create or replace function public.lt_remainders(p jsonb)
 returns jsonb
@@ -193,7 +194,7 @@ begin
           select from public.lt_order_attempts other
           where other.lt_order_id = ended.lt_order_id
             and (other.closed_at is null or other.state = 'lost'
-                 or other.state = 'abandoned' and other.sends > 0 or other.decided_by is not null))
+                 or other.state = 'abandoned' and (other.sends > 0 or other.barred) or other.decided_by is not null))
         and (not due.is_refused or public.lt_is_off_tick(ended) and not exists (
           select from public.lt_order_attempts other
           where other.lt_order_id = ended.lt_order_id and other.attempt_no < ended.attempt_no

@@ -294,10 +294,13 @@ begin
       where (ended.state = 'lost' or ended.decided_by is not null)
         and ended.closed_at > now() - public.lt_setting('lost_watch')::interval
       union
-      -- Nor that the exchange did nothing with a body which had gone out.
+      -- Nor that the exchange did nothing with a body which had gone out: asked until it has said so after a while, and
+      -- as long as a loss where it says that it has it after all.
       select turned.exchange_order_id from asked join public.lt_order_attempts turned using (wallet_address, mode)
       where turned.state = 'abandoned' and turned.sends > 0
-        and turned.closed_at > now() - public.lt_setting('unsent_watch')::interval
+        and turned.closed_at > now() - public.lt_setting('lost_watch')::interval
+        and (turned.found_at is not null
+          or coalesce(turned.looked_up_at, turned.closed_at) < turned.closed_at + public.lt_setting('unsent_watch')::interval)
       union
       select f.exchange_order_id from public.lt_fills f where f.state = 'provisional')
       and a.exchange_order_id not in (select unnest(later))

@@ -22,7 +22,8 @@ $$;
 
 -- {mode, exchange_order_id} -> {now, why, over}: why the body must not go out once more, empty if it may. A leave is
 -- noted before it is given: no human ends the attempt while somebody may be sending it. What is over or barred gets no
--- leave, and nothing does that lt_claim would refuse under a switch: if it was sent before, look-ups find it.
+-- leave, and nothing does that lt_claim would refuse by now for what a human, the breaker or its trader has done: if it was
+-- sent before, look-ups find it.
 create or replace function public.lt_resend(p jsonb)
 returns jsonb
 language plpgsql security invoker set search_path = '' set timezone = 'UTC' set lock_timeout = '2s'
@@ -38,20 +39,25 @@ begin
     raise exception 'no % attempt %', p ->> 'mode', p ->> 'exchange_order_id'
       using hint = 'Only what was claimed may be sent.';
   end if;
-  is_over := attempt.closed_at is not null or attempt.state not in ('submitting', 'unknown');
-  why := case when is_over then format('it is %s', attempt.state) when attempt.barred then 'its body is barred' end;
-  if why is null then
+  is_over := attempt.closed_at is not null or attempt.barred or attempt.state not in ('submitting', 'unknown');
+  if is_over then
+    why := case when attempt.barred and attempt.closed_at is null then 'its body is barred'
+                else format('it is %s', attempt.state) end;
+  else
     select case
       when switch.scope is not null then format('%s of %s', switch.action, switch.scope)
       when s.strategy_id is null then 'its strategy is gone'
       when s.is_paused then 'its strategy is paused'
-      when not s.is_active then 'its strategy is off' end
+      when not s.is_active then 'its strategy is off'
+      when signal.outcome is distinct from 'OPEN' then format('its signal is %s', coalesce(signal.outcome, 'gone'))
+      when attempt.side = 'BUY' and public.lt_is_left(attempt.ft_order_id) then 'its trader has sold' end
     into why
     from (values (attempt.strategy_id)) own (strategy_id)
     left join public.lt_strategies s using (strategy_id)
+    left join public.ft_orders signal on signal.order_id = attempt.ft_order_id
     left join lateral (
       select c.action, c.scope from public.lt_controls c
-      where c.cleared_at is null and c.action <> 'breaker' and coalesce(c.mode = attempt.mode, true)
+      where c.cleared_at is null and (c.action <> 'breaker' or attempt.side = 'BUY') and coalesce(c.mode = attempt.mode, true)
         and c.scope in ('global', 'strategy:' || attempt.strategy_id, 'wallet:' || attempt.wallet_address,
                         'wallet:' || lower(s.wallet_address))
       limit 1) switch on true;

@@ -238,14 +238,34 @@ async def test_a_lost_order_is_watched_for_a_day(trading: Desk) -> None:
     assert (await open_attempts(trading))["attempts"] == []
 
 
-async def test_a_body_that_went_out_and_was_not_processed_is_watched_for_ten_minutes(trading: Desk) -> None:
-    sent, unsent = await claimed(trading), await claimed(trading)
-    await trading.record(sent["exchange_order_id"], "abandoned", sent_at="now()")
-    await trading.record(unsent["exchange_order_id"], "abandoned")
-    (listed,) = (await open_attempts(trading))["attempts"]
-    assert (listed["exchange_order_id"], listed["state"]) == (sent["exchange_order_id"], "abandoned")
-    await trading.execute("update public.lt_config set value = '0 s' where key = 'unsent_watch'")
-    assert (await open_attempts(trading))["attempts"] == []
+async def turned_away(desk: Desk) -> str:
+    """The id of an attempt that was abandoned after its body had gone out, longer ago than it is watched for."""
+    await desk.execute("update public.lt_config set value = '1 microsecond' where key = 'unsent_watch'")
+    attempt = await claimed(desk)
+    await desk.record(attempt["exchange_order_id"], "abandoned", sent_at="now()")
+    return str(attempt["exchange_order_id"])
+
+
+async def watched(desk: Desk) -> list[str]:
+    return [attempt["exchange_order_id"] for attempt in (await open_attempts(desk))["attempts"]]
+
+
+async def test_a_body_that_went_out_and_was_not_processed_is_watched_until_that_is_said_once_more(
+    trading: Desk,
+) -> None:
+    order_id = await turned_away(trading)
+    await trading.record((await claimed(trading))["exchange_order_id"], "abandoned")  # never went out
+    assert await watched(trading) == [order_id]
+    await trading.record(order_id, "abandoned", lookup="not_found", answered_at="now()")
+    assert await watched(trading) == []
+
+
+async def test_what_is_found_against_the_exchanges_own_word_is_watched_for_a_day(trading: Desk) -> None:
+    order_id = await turned_away(trading)
+    await trading.record(order_id, "abandoned", lookup="found", answered_at="now()")
+    assert await watched(trading) == [order_id]
+    await trading.execute("update public.lt_config set value = '0 s' where key = 'lost_watch'")
+    assert await watched(trading) == []
 
 
 async def test_the_attempt_that_waited_longest_for_a_look_comes_first(trading: Desk) -> None:

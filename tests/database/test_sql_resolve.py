@@ -166,6 +166,34 @@ async def test_what_a_human_ended_never_goes_out_again_and_is_watched_for_a_day(
     assert (await trading.call("lt_open_attempts", asked))["attempts"] == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("update public.lt_strategies set is_paused = true", "its strategy is paused"),
+        ("update public.lt_strategies set is_active = false", "its strategy is off"),
+        ("update public.ft_orders set outcome = 'WON'", "its signal is WON"),
+        (
+            """insert into public.lt_controls (scope, action, mode, reason, actor)
+            values ('strategy:LT_ONE', 'breaker', 'paper', 'loss', 'breaker')""",
+            "breaker of strategy:LT_ONE",
+        ),
+    ],
+)
+async def test_nothing_goes_out_again_that_would_not_be_claimed_any_more(
+    trading: Desk, statement: str, why: str
+) -> None:
+    attempt = await in_doubt(trading)
+    await trading.execute(statement)
+    answer = await leave_to_resend(trading, attempt)
+    assert (answer["why"], answer["over"]) == (why, False)
+
+
+async def test_nothing_is_bought_any_more_once_its_trader_has_sold(trading: Desk) -> None:
+    attempt = await in_doubt(trading)
+    await trading.signal(side="SELL")
+    assert (await leave_to_resend(trading, attempt))["why"] == "its trader has sold"
+
+
 @pytest.mark.parametrize("state", ["unknown", "submitting"])
 async def test_a_human_ends_no_order_that_somebody_may_be_sending_again(trading: Desk, state: str) -> None:
     attempt = await trading.claim(await trading.signal())
@@ -186,7 +214,7 @@ async def test_a_barred_body_and_an_order_that_is_known_get_no_leave_to_go_again
     await tell(trading, known, {"state": "live"})
     answers = [await leave_to_resend(trading, each) for each in (barred, known)]
     assert [(answer["why"], answer["over"]) for answer in answers] == [
-        ("its body is barred", False),
+        ("its body is barred", True),
         ("it is live", True),
     ]
     with pytest.raises(psycopg.errors.RaiseException, match="no paper attempt"):

@@ -12,7 +12,7 @@ from worker.execution.doors import Closed, Doors, Visit
 from worker.orders.outcomes import Outcome, classify
 from worker.orders.ports import Answer
 from worker.orders.reasons import SkipReason
-from worker.orders.terms import WalletAddress
+from worker.orders.terms import OrderId, WalletAddress
 
 WALLET = WalletAddress("0x" + "11" * 20)
 OTHER = WalletAddress("0x" + "22" * 20)
@@ -42,10 +42,10 @@ class Street:
         self.hands = Hands()
         self.doors = Doors(self.hands)
 
-    def hear(self, answer: Answer, *, sent_s: float | None = None) -> Outcome:
+    def hear(self, answer: Answer, *, order_id: str = "0x1", sent_s: float | None = None) -> Outcome:
         outcome = classify(answer, first_send=True)
         sent_s = self.hands.at_s if sent_s is None else sent_s
-        self.doors.heard(WALLET, outcome, sent_s=sent_s, words=outcome.reason)
+        self.doors.heard(WALLET, outcome, order_id=OrderId(order_id), sent_s=sent_s, words=outcome.reason)
         return outcome
 
     def refuse_for(self, seconds: float) -> None:
@@ -235,6 +235,30 @@ async def test_what_is_about_one_order_alone_leaves_an_open_door_open(street: St
     street.hear(TIMED_OUT)
     with street.doors.visit(WALLET) as visit:
         assert await enters_at_once(visit)
+
+
+async def test_what_one_order_after_the_other_hears_is_about_the_exchange(street: Street) -> None:
+    for order_id in ("0x1", "0x1", "0x1", "0x2"):
+        street.hear(TIMED_OUT, order_id=order_id)
+    assert dict(street.doors.modes) == {}
+    street.hear(Answer(200, status="matched"), order_id="0x3")
+    for order_id in ("0x4", "0x5"):
+        street.hear(TIMED_OUT, order_id=order_id)
+    assert dict(street.doors.modes) == {}
+    street.hear(TIMED_OUT, order_id="0x6")
+    assert dict(street.doors.modes) == {WALLET: SkipReason.EXCHANGE_UNREACHABLE}
+
+
+async def test_whoever_is_sent_away_leaves_the_knocking_to_others(street: Street) -> None:
+    with street.doors.visit(WALLET) as away, street.doors.visit(WALLET, patience_s=60) as other:
+        away.claimed()
+        sleeping = asyncio.create_task(away.away(3600))
+        await asyncio.sleep(0)
+        street.hear(RESTARTING)
+        street.hands.at_s += 1
+        assert street.doors.deserted == [WALLET]
+        assert await enters_at_once(other)
+        sleeping.cancel()
 
 
 async def test_what_is_about_one_order_alone_is_a_knock_in_vain_at_a_shut_door(street: Street) -> None:

@@ -89,7 +89,8 @@ async def test_a_signal_under_a_fault_is_at_most_one_order_and_every_fill_of_it_
             assert {name: row["state"] for name, row in rows.items()} == ends
             assert all(row["closed_at"] is not None for row in rows.values())
             left = await room.ledger.open_attempts(room.floor.wallet, limit=100)
-            return all(attempt.is_watched for attempt in left)
+            turned_away = {order_ids[name] for name, end in ends.items() if end == "abandoned"}
+            return {attempt.envelope.order_id for attempt in left} == turned_away
 
         async with looking_up(room):
             await eventually(everything_learned, within_s=40)

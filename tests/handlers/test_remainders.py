@@ -23,6 +23,7 @@ from worker.orders.outcomes import classify
 from worker.orders.ports import Answer, Before, Refused
 from worker.orders.reasons import SkipReason
 from worker.orders.signal import Signal, parse_signal
+from worker.orders.terms import OrderId
 from worker.sandbox.exchange.modes import Mode as VenueMode
 from worker.sandbox.supabase import SupabaseSandbox
 
@@ -265,11 +266,16 @@ async def _abandoned_before_its_post(room: TradingRoom) -> None:
     await eventually(room.attempts)
     shut = Answer(503, error="post-only mode", retry_after_s=D(60))
     doors, wallet = room.sender.doors, room.floor.wallet
+    other = OrderId("0xanother")
     doors.heard(
-        wallet, classify(shut, first_send=True), sent_s=room.clock.monotonic(), words="post-only mode"
+        wallet,
+        classify(shut, first_send=True),
+        order_id=other,
+        sent_s=room.clock.monotonic(),
+        words="post-only mode",
     )
     gate.set()
     assert (await executing).state is AttemptState.ABANDONED
     assert room.posts() == 0
     taken = classify(Answer(200, status="matched"), first_send=True)
-    doors.heard(wallet, taken, sent_s=room.clock.monotonic(), words="matched")
+    doors.heard(wallet, taken, order_id=other, sent_s=room.clock.monotonic(), words="matched")

@@ -12,7 +12,7 @@ from worker.handlers.strategies import Strategies
 from worker.observe.health import Health
 from worker.orders.outcomes import classify
 from worker.orders.ports import Answer
-from worker.orders.terms import FtOrderId, WalletAddress
+from worker.orders.terms import FtOrderId, OrderId, WalletAddress
 
 FRESH_FOR_S = 120.0
 
@@ -49,7 +49,9 @@ class Porch:
         outcome = classify(answer, first_send=True)
         now_s = self.room.clock.monotonic()
         wallet = wallet or self.room.floor.wallet
-        self.room.sender.doors.heard(wallet, outcome, sent_s=now_s, words=outcome.reason)
+        self.room.sender.doors.heard(
+            wallet, outcome, order_id=OrderId("0xanother"), sent_s=now_s, words=outcome.reason
+        )
 
 
 @pytest.fixture

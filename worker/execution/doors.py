@@ -1,7 +1,7 @@
 """The exchange's door for each wallet: open, shut until a moment, or shut for good.
 
-An answer that says that nothing of the wallet is processed shuts it, one about the order alone does not; while it is
-shut the wallet's orders wait for it together, and when it may open one of them knocks. Whoever is not claimed yet
+An answer that says that nothing of the wallet is processed shuts it, one about the order alone only when one order after
+the other hears it; while it is shut the wallet's orders wait for it together, and when it may open one of them knocks. Whoever is not claimed yet
 leaves the knocking to those who are: they hold capital. An order that can wait for long knocks as soon as it may; of those that cannot, every one that was given up at
 the door makes it longer until the next one is risked.
 """
@@ -16,7 +16,7 @@ import structlog
 from worker.orders.outcomes import AnswerReason, Outcome, OutcomeKind
 from worker.orders.ports import Clock
 from worker.orders.reasons import SkipReason
-from worker.orders.terms import WalletAddress
+from worker.orders.terms import OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,8 @@ _RISK_FIRST_S = 5.0
 _RISK_MOST_S = 60.0
 # Who can wait for longer is no risk: he knocks again and again.
 _LONG_WAIT_S = 10.0
+# So many orders in a row that were not processed, each for a reason of its own, have one in common.
+_IN_A_ROW = 3
 # What an order that holds no capital waits for a door rather than being put off.
 SHORT_WAIT_S = 1.0
 
@@ -83,14 +85,16 @@ class Doors:
         """
         return self._of(wallet).closed_for(SHORT_WAIT_S, patience_s)
 
-    def heard(self, wallet: WalletAddress, outcome: Outcome, *, sent_s: float, words: str) -> None:
+    def heard(
+        self, wallet: WalletAddress, outcome: Outcome, *, order_id: OrderId, sent_s: float, words: str
+    ) -> None:
         """What an answer to an order that was sent at `sent_s` (monotonic) says of the door."""
         door = self._of(wallet)
-        if outcome.kind is OutcomeKind.NOT_SENT:
-            # What is about this order alone says nothing of an open door; at a shut one it was a knock in vain.
-            closed = Closed(outcome.venue, words) if outcome.venue else door.shut_as
-            if closed is not None:
-                door.shut(closed, sent_s=sent_s, at_least_s=float(outcome.retry_after_s or 0))
+        if outcome.kind is OutcomeKind.NOT_SENT and outcome.venue is not None:
+            closed = Closed(outcome.venue, words)
+            door.shut(closed, sent_s=sent_s, at_least_s=float(outcome.retry_after_s or 0))
+        elif outcome.kind is OutcomeKind.NOT_SENT:
+            door.turned_away(order_id, words, sent_s=sent_s)
         elif _was_let_in(outcome) and door.open(sent_s=sent_s):
             for tell in self._on_open:
                 tell(wallet)
@@ -130,6 +134,14 @@ class Visit:
             self.is_claimed = True
             self._door.claimed += 1
 
+    async def away(self, pause_s: float) -> None:
+        """Return after so long, in which the knocking is left to others."""
+        self._door.sent_away(self)
+        try:
+            await asyncio.sleep(pause_s)
+        finally:
+            self._door.claimed += 1
+
     async def enter(self, *, within_s: float) -> Closed | None:
         """None once it may be sent: the door is open, or it is this order's turn to knock.
 
@@ -163,6 +175,7 @@ class _Door:
         self._knock_wait_s = _KNOCK_FIRST_S
         self._risk_wait_s = _RISK_FIRST_S
         self._knocker: Visit | None = None
+        self._turned_away: set[OrderId] = set()
         self._stirred = asyncio.Event()
 
     @property
@@ -174,10 +187,6 @@ class _Door:
         if self._closed is None:
             raise AssertionError("asked only of a door that admits nobody")
         return replace(self._closed, again_in_s=max(self._asked_s - self.now_s, 0.0))
-
-    @property
-    def shut_as(self) -> Closed | None:
-        return self._closed
 
     @property
     def is_shut(self) -> bool:
@@ -247,8 +256,18 @@ class _Door:
         self._asked_s = max(self._asked_s, self.now_s + at_least_s)
         self._stir()
 
+    def turned_away(self, order_id: OrderId, words: str, *, sent_s: float) -> None:
+        """Hear what is about one order; it is about the exchange once many hear it. At a shut door it was a knock in vain."""
+        self._turned_away.add(order_id)
+        closed = self._closed
+        if closed is None and len(self._turned_away) >= _IN_A_ROW:
+            closed = Closed(SkipReason.EXCHANGE_UNREACHABLE, words)
+        if closed is not None:
+            self.shut(closed, sent_s=sent_s, at_least_s=0)
+
     def open(self, *, sent_s: float) -> bool:
         """True: it was shut, and is so no more."""
+        self._turned_away.clear()
         if self._closed is None or self.halted or sent_s < self._shut_s:
             return False
         shut_s = round(self.now_s - self._shut_since_s, 3)
@@ -261,6 +280,12 @@ class _Door:
 
     def halt(self, closed: Closed) -> None:
         self._closed, self.halted = closed, True
+        self._stir()
+
+    def sent_away(self, visit: Visit) -> None:
+        self.claimed -= 1
+        if self._knocker is visit:
+            self._knocker = None
         self._stir()
 
     def left(self, visit: Visit) -> None:

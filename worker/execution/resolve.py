@@ -211,7 +211,7 @@ class Resolver:
                 lost_rule=self._policy.lost,
             )
         )
-        if attempt.is_watched:
+        if attempt.is_watched and fills:
             self._told_late[attempt.envelope.order_id] = fills
         provisional = any(fill.state is FillState.PROVISIONAL for fill in view.fills)
         unbooked = state in _TO_BE_BOOKED and not (finding.closed or attempt.closed)

@@ -124,7 +124,7 @@ class Sender:
         self._metrics.answers.labels(outcome.kind).inc()
         self._metrics.stage_s.labels("answer").observe(answer_s)
         sent = Sent(answer, outcome, sent_at, self._clock.now(), answer_s)
-        self.doors.heard(envelope.wallet, outcome, sent_s=sent_s, words=sent.note)
+        self.doors.heard(envelope.wallet, outcome, order_id=envelope.order_id, sent_s=sent_s, words=sent.note)
         self._check(envelope, sent)
         return sent
 

@@ -43,6 +43,9 @@ _LEAVE_AFTER_S = 1.0
 # An order that the exchange did not process for a reason of its own, while it takes others, goes again after a while.
 _AGAIN_FIRST_S = 0.25
 _AGAIN_MOST_S = 4.0
+# Until leave is asked again of a database that does not answer; and a leave that took longer to come is asked afresh.
+_LEAVE_AGAIN_S = 0.25
+_LEAVE_WITHIN_S = 1.0
 # The exchange takes no GTD order that ends within three minutes, by its own clock: its body goes out no later.
 GTD_LEAD = timedelta(seconds=185)
 
@@ -89,10 +92,14 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _Stays:
-    """Why a committed order does not go out now. `for_good`: it never will; else the look-ups go on with it."""
+    """Why a committed order does not go out now. `for_good`: it never will; else the look-ups go on with it.
+
+    `stopped`: nor does another one in its place.
+    """
 
     why: str
     for_good: bool
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +215,7 @@ class Submitter:
             lease = self._withheld(envelope.wallet, order.fresh_until)
             if isinstance(lease, NotSent):
                 return lease
+            claim_from_s = self._clock.monotonic()
             claim = await self._ledger.claim(
                 order.plan,
                 envelope,
@@ -230,56 +238,75 @@ class Submitter:
         }
         self._metrics.stage_s.labels("prepare").observe(order.prepare_s)
         self._metrics.stage_s.labels("claim").observe(claim_s)
-        answer, state = await self._post(visit, order, lease.fence, timing)
+        answer, state = await self._post(visit, order, lease.fence, claim_from_s, timing)
         return Executed(order.envelope, claim, answer, state)
 
     async def _post(
-        self, visit: Visit, order: _Order, fence: Fence, timing: Mapping[str, str]
+        self, visit: Visit, order: _Order, fence: Fence, claimed_s: float, timing: Mapping[str, str]
     ) -> tuple[AnswerReason | None, AttemptState]:
         """Send the committed body; again, as long as its signal is fresh, while it is proved that nothing was done."""
         envelope = order.envelope
         sent: Sent | None = None
         posted: Sent | None = None
-        claimed_s = self._clock.monotonic()
         again_in_s = _AGAIN_FIRST_S
         while True:
             stays = await self._stays(visit, order, fence, sent, claimed_s)
             if stays is not None:
                 reason = sent.outcome.reason if sent else None
                 if stays.for_good:
-                    return reason, await self._abandon(envelope, stays.why, posted)
+                    return reason, await self._abandon(envelope, stays, posted)
                 log.warning("order.left", order_id=envelope.order_id, why=stays.why)
                 return reason, AttemptState.SUBMITTING
             sent = await self._sender.send(envelope, first_send=True)
             if sent.outcome.kind is not OutcomeKind.NOT_SENT:
-                return sent.outcome.reason, await self._sender.record(sent.record(envelope, timing))
+                return sent.outcome.reason, await self._sender.record(_told(sent, posted, envelope, timing))
             posted = sent if sent.has_left else posted
             log.warning("order.not_sent", order_id=envelope.order_id, why=sent.note)
             if sent.outcome.venue is None:
-                await asyncio.sleep(max(again_in_s, float(sent.outcome.retry_after_s or 0)))
+                pause_s = max(again_in_s, float(sent.outcome.retry_after_s or 0))
+                if pause_s > self._left_s(order.fresh_until):
+                    stays = _Stays(sent.note, for_good=True)
+                    return sent.outcome.reason, await self._abandon(envelope, stays, posted)
+                await visit.away(pause_s)
                 again_in_s = min(again_in_s * 2, _AGAIN_MOST_S)
 
     async def _stays(
         self, visit: Visit, order: _Order, fence: Fence, sent: Sent | None, claimed_s: float
     ) -> _Stays | None:
         """What keeps it back, once the door and the lane have let it pass. `sent`: how it was turned away before."""
-        envelope = order.envelope
-        kept_out = await self._kept_out(visit, order, has_place=sent is None and not visit.waited)
-        if kept_out is not None:
-            return _Stays(sent.note if sent else kept_out, for_good=True)
-        if sent is not None or self._clock.monotonic() - claimed_s >= _LEAVE_AFTER_S:
-            try:
-                leave = await self._ledger.allow_resend(envelope.order_id)
-            except WorkerError as error:
-                return _Stays(str(error), for_good=False)
-            if leave.why:
-                return _Stays(leave.why, for_good=not leave.is_over)
-        # The waits may have outlasted the lease; from here to the send nothing is awaited.
+        envelope, has_place = order.envelope, sent is None and not visit.waited
+        while True:
+            kept_out = await self._kept_out(visit, order, has_place=has_place)
+            if kept_out is not None:
+                return _Stays(sent.note if sent else kept_out, for_good=True)
+            asked_s = self._clock.monotonic()
+            if sent is not None or asked_s - claimed_s >= _LEAVE_AFTER_S:
+                stays = await self._refused_leave(order)
+                if stays is not None:
+                    return stays
+            if self._clock.monotonic() - asked_s <= _LEAVE_WITHIN_S:
+                break
+            has_place = False  # of those that waited for the database not all go at once
+        # The waits may have outlasted freshness and lease; from here to the send nothing is awaited.
+        is_old = self._clock.now() > order.fresh_until
         allowed = self._sender.may_send(envelope.wallet, under=fence)
         if isinstance(allowed, Withheld):
             # Whoever holds the wallet now looks it up and sends this same body while the signal is fresh.
-            return _Stays(allowed.why, for_good=self._clock.now() > order.fresh_until)
-        return None
+            return _Stays(allowed.why, for_good=is_old)
+        return _Stays("the signal grew old on its way", for_good=True) if is_old else None
+
+    async def _refused_leave(self, order: _Order) -> _Stays | None:
+        """Whether it was stopped or ended since it was claimed. Without a word of it, the look-ups go on with it."""
+        while True:
+            try:
+                leave = await self._ledger.allow_resend(order.envelope.order_id)
+            except WorkerError as error:
+                if self._left_s(order.fresh_until) <= _LEAVE_AGAIN_S:
+                    return _Stays(str(error), for_good=False)
+                log.warning("order.leave_unasked", order_id=order.envelope.order_id, error=str(error))
+                await asyncio.sleep(_LEAVE_AGAIN_S)
+                continue
+            return _Stays(leave.why, for_good=not leave.is_over, stopped=True) if leave.why else None
 
     async def _kept_out(self, visit: Visit, order: _Order, *, has_place: bool) -> str | None:
         """Wait for the door, and for a place in the lane behind it; or why the order is not sent any more.
@@ -297,16 +324,24 @@ class Submitter:
                 return "the signal grew old at the exchange's door"
             has_place = True
 
-    async def _abandon(self, envelope: Envelope, why: str, posted: Sent | None) -> AttemptState:
+    async def _abandon(self, envelope: Envelope, stays: _Stays, posted: Sent | None) -> AttemptState:
         """Give up what the exchange has not processed; only the process that may have sent it can say so.
 
         `posted`: the last time that its body went out. Where it did, no other order is ever signed for what is left.
         """
-        log.warning("order.abandoned", order_id=envelope.order_id, why=why, posted=posted is not None)
-        given_up = AttemptRecord(envelope.order_id, AttemptState.ABANDONED, why, closed=True)
+        log.warning("order.abandoned", order_id=envelope.order_id, why=stays.why, posted=posted is not None)
+        given_up = AttemptRecord(
+            envelope.order_id, AttemptState.ABANDONED, stays.why, closed=True, barred=stays.stopped
+        )
         if posted is not None:
-            told = posted.record(envelope, timing={})
+            answer = posted.record(envelope, timing={}).answer
             given_up = replace(
-                given_up, answer=told.answer, sent_at=posted.sent_at, answered_at=posted.answered_at
+                given_up, answer=answer, sent_at=posted.sent_at, answered_at=posted.answered_at
             )
         return await self._sender.record(given_up)
+
+
+def _told(sent: Sent, posted: Sent | None, envelope: Envelope, timing: Mapping[str, str]) -> AttemptRecord:
+    """The answer; of one that never left, with the time at which the body had gone out before."""
+    told = sent.record(envelope, timing)
+    return told if sent.has_left or posted is None else replace(told, sent_at=posted.sent_at)

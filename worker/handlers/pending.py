@@ -25,14 +25,16 @@ from worker.orders.terms import OrderId, WalletAddress
 
 log = structlog.get_logger(__name__)
 
-_PAGE = 1000
-_CONCURRENCY = 8
+_PAGE, _CONCURRENCY = 1000, 8
 # Of one wallet, in one turn: when so many look-ups stayed unanswered, the others wait for the next turn.
 _UNANSWERED_MOST = 3
 # So many that rest are asked after in one reading of the wallet's open orders; fewer cost less by themselves.
 _GLANCE_FROM = 3
 # Matched orders no older than this share a reading; an older one, whose trade hangs, would make it reach ever further.
 _TOGETHER_FOR = timedelta(hours=1)
+# What is over and only watched: last, so many in one turn, and ever more seldom.
+_WATCHED_MOST = 20
+_WATCHED_SLOWER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +229,14 @@ class Pending:
         async def together(wallet: WalletAddress, attempts: list[Attempt]) -> None:
             await self._noting(attempts, self._resolver.settle(wallet, attempts, on_step=self._beat))
 
+        others.sort(key=lambda attempt: attempt.is_watched)
+        most = sum(not attempt.is_watched for attempt in others) + _WATCHED_MOST
+        for attempt in others[most:]:
+            self._leave(attempt)
         async with asyncio.TaskGroup() as group:
             for wallet, of_wallet in matched.items():
                 group.create_task(together(wallet, of_wallet))
-            for attempt in others:
+            for attempt in others[:most]:
                 group.create_task(one(attempt))
         followed = self._followed.values()
         self._metrics.attempts_unresolved.set(sum(one.is_unknown for one in followed))
@@ -240,7 +246,7 @@ class Pending:
         """Those that rest on the book as they did when they were looked up last."""
         resting: defaultdict[WalletAddress, list[Attempt]] = defaultdict(list)
         for attempt in attempts:
-            if _may_rest_untouched(attempt):
+            if attempt.is_known_to_rest:
                 resting[attempt.envelope.wallet].append(attempt)
         unmoved: set[OrderId] = set()
         for wallet, of_wallet in resting.items():
@@ -308,9 +314,10 @@ class Pending:
         if followed is None:
             followed = self._followed[order_id] = _Followed(now_s, self._timing.first_s)
         else:
-            followed.wait_s = min(followed.wait_s * 2, self._timing.most_s)
+            slower = _WATCHED_SLOWER if attempt.is_watched else 1
+            followed.wait_s = min(followed.wait_s * 2 * slower, self._timing.most_s * slower)
         followed.is_unknown = (resolution or attempt).state is AttemptState.UNKNOWN
-        followed.rests = _may_rest_untouched(attempt)
+        followed.rests = attempt.is_known_to_rest
         if resolution is not None:
             self._check_books(attempt, resolution, followed)
         followed.due_s = now_s + followed.wait_s
@@ -337,10 +344,3 @@ class Pending:
             )
         if followed.is_alarmed:
             followed.wait_s = self._timing.most_s
-
-
-def _may_rest_untouched(attempt: Attempt) -> bool:
-    """Known to stand on the book, with nothing of it in doubt."""
-    known = attempt.state is AttemptState.LIVE and attempt.envelope.order_type.rests
-    in_doubt = attempt.not_found or attempt.is_watched or attempt.filled_shares != attempt.final_shares
-    return known and not in_doubt

@@ -168,6 +168,13 @@ class Attempt:
     shares: Decimal | None = None  # what it is for; None: it spends dollars
     is_watched: bool = False  # closed on a word that may be mistaken: a human's, or "not processed"
 
+    @property
+    def is_known_to_rest(self) -> bool:
+        """It stands on the book, and nothing of it is in doubt."""
+        known = self.state is AttemptState.LIVE and self.envelope.order_type.rests
+        in_doubt = self.not_found or self.is_watched or self.filled_shares != self.final_shares
+        return known and not in_doubt
+
 
 @dataclass(frozen=True, slots=True)
 class Leave:

@@ -56,7 +56,8 @@ def answer_of_failure(error: Exception) -> Answer:
         case UnexpectedResponseError():
             return Answer(200, error=words, well_formed=False)
         case UserInputError() | SigningError():  # the SDK refused before it wrote a byte
-            return Answer(None, connected=False, sendable=False, error=words)
+            # Where it cannot sign, the fault is the wallet's, not the order's.
+            return Answer(None, connected=False, sendable=isinstance(error, SigningError), error=words)
         case TransportError() | TimeoutError():
             return Answer(None, connected=not isinstance(error.__cause__, _NEVER_CONNECTED), error=words)
         case _:

@@ -114,9 +114,12 @@ class PolymarketExchange:
 
     async def submit(self, envelope: Envelope) -> Answer:
         try:
-            order = SignedOrder(**order_fields(envelope))
             client = self._desk(envelope.wallet).client
-        except (ValueError, TypeError, ExchangeRefused) as error:
+        except ExchangeRefused as error:
+            return Answer(http_status=None, connected=False, error=str(error))
+        try:
+            order = SignedOrder(**order_fields(envelope))
+        except (ValueError, TypeError) as error:
             return Answer(http_status=None, connected=False, sendable=False, error=str(error))
         try:
             async with asyncio.timeout(self._settings.submit_timeout_s):
