@@ -13,6 +13,7 @@ from tests.support.tool import add_count, add_json, add_list, folder, one_of, pa
 from worker.sandbox.exchange.fault_catalogue import FaultName
 
 _PATIENCE_S: Final = 60.0
+_MINUTES_MOST: Final = 30.0
 _ABOUT: Final = """\
 Workers are killed and paused along their path while signals flow and the exchange fails in every known way; then
 peace, time to recover, and the verdict, by the exchange's journal and by SQL: every expected order exists once, and
@@ -30,6 +31,7 @@ bears each of them out:
 _EXAMPLES: Final = (
     "--signals 200 --kills 40 --workers 3",
     "--signals 1000 --kills 200 --workers 3 --json",
+    "--signals 1000 --kills 200 --each 5 --json",
     "--reign 10 --kills 20",
     "--faults drop_after hang_after --logs /tmp/chaos-logs",
 )
@@ -39,6 +41,8 @@ _EXAMPLES: Final = (
 class Plan:
     signals: int
     kills: int
+    each: int  # point has to be struck so often
+    minutes_most: float  # for the kills
     workers: int
     seed: int
     patience_s: float = _PATIENCE_S  # without any progress
@@ -62,6 +66,20 @@ def read_plan(given: Sequence[str] | None) -> tuple[Plan, bool]:
     option = options.add_argument
     add_count(options, "--signals", "Write so many signals", least=1, default=200)
     add_count(options, "--kills", "Kill workers so many times; 0 leaves them alone", least=0, default=40)
+    add_count(
+        options,
+        "--each",
+        "Go on until every kill point was hit so many times, and fail if one was not",
+        least=0,
+        default=0,
+    )
+    option(
+        "--minutes",
+        type=positive("minutes"),
+        default=_MINUTES_MOST,
+        metavar="MINUTES",
+        help="Stop killing after so many minutes, and fail if it was not enough (default: %(default)g).",
+    )
     add_count(options, "--workers", "Keep so many workers alive at a time", least=1, default=3)
     option(
         "--seed",
@@ -106,9 +124,13 @@ def read_plan(given: Sequence[str] | None) -> tuple[Plan, bool]:
     add_list(options, {"faults (--faults):": FAULTS, "planted bugs (--plant):": list(Plant)})
     add_json(options)
     chosen = options.parse_args(given)
+    if chosen.each and chosen.reign:
+        options.error("--reign kills at no point: it goes without --each")
     plan = Plan(
         signals=chosen.signals,
         kills=chosen.kills,
+        each=chosen.each,
+        minutes_most=chosen.minutes,
         workers=chosen.workers,
         seed=random.SystemRandom().randrange(2**31) if chosen.seed is None else chosen.seed,
         patience_s=chosen.patience,

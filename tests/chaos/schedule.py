@@ -1,6 +1,7 @@
 """What goes wrong and when, drawn from one seed: where workers die or fall asleep, and what the exchange does wrong.
 
-Every kill point is dealt as often as every other one; a worker that did not come by its point hands it back.
+Every kill point is dealt as often as every other one; a worker that did not come by its point hands it back. Where
+every point has to be struck so often, those that are short of it come first.
 """
 
 import random
@@ -88,15 +89,6 @@ class Misfortune:
     nth: int
     blow: Blow = Blow.KILL
 
-    def as_text(self) -> str:
-        return f"{self.point.step}:{self.point.moment}:{self.nth}:{self.blow}"
-
-    @classmethod
-    def from_text(cls, text: str) -> "Misfortune":
-        """Raises ValueError for anything but what `as_text` writes."""
-        step, moment, nth, blow = text.split(":")
-        return cls(Point(step, Moment(moment)), int(nth), Blow(blow))
-
 
 # What a wallet trades on after. Those that stop it until a human has looked (another id, 401, 403) stay out:
 # nothing would be left to judge.
@@ -143,19 +135,40 @@ FAULTS: Mapping[FaultName, Mapping[str, Any]] = {
 _LEADS_TO: Mapping[str, FaultName] = {
     "exchange.cancel": FaultName.LIVE_FAK,
     "ledger.allow_resend": FaultName.ORDER_TIMED_OUT,
+    "ledger.make_due": FaultName.ORDER_TIMED_OUT,  # it shuts a door, and the next order opens it
 }
+# And those that need orders that rest: signals at a price that nobody offers.
+_RESTING_LEADS_TO = frozenset({"exchange.open_orders", "ledger.call_off"})
 _FAULT_SHARE = 0.4  # of the signals come with a fault ...
-_LEADING_SHARE = 0.7  # ... and of those in the life of a worker that a fault shall lead to its end
+_LEADING_SHARE = (
+    0.7  # ... and of those in the life of a worker that a fault, or such a price, shall lead to its end
+)
+_WAITING_MOST = 8
 _PAUSE_EVERY = 12  # lives
 
 
-class Schedule:
-    """One run's misfortunes, in order of asking. `faults`: which of `FAULTS` may strike."""
+def least_struck(struck: Mapping[Point, int], dealt: Mapping[Point, int], *, each: int) -> list[Point]:
+    """Where the next one is to die. `dealt`: to those who live; `each`: so often every point has to be struck."""
+    candidates = short_of(struck, each) or POINTS
+    counts = {point: struck.get(point, 0) + dealt.get(point, 0) for point in candidates}
+    least = min(counts.values())
+    return [point for point, count in counts.items() if count == least]
 
-    def __init__(self, seed: int, faults: Sequence[FaultName] = tuple(FAULTS)) -> None:
+
+def short_of(struck: Mapping[Point, int], each: int) -> list[Point]:
+    """Points that were not struck so often."""
+    return [point for point in POINTS if struck.get(point, 0) < each]
+
+
+class Schedule:
+    """One run's misfortunes, in order of asking. `faults`: which of `FAULTS` may strike; `each`: see `least_struck`."""
+
+    def __init__(self, seed: int, faults: Sequence[FaultName] = tuple(FAULTS), *, each: int = 0) -> None:
         self._source = random.Random(seed)
         self._dealt_faults = list(faults)
-        self._dealt_at: Counter[Point] = Counter()  # kills dealt and not handed back
+        self._each = each
+        self._struck: Counter[Point] = Counter()
+        self._dealt: Counter[Point] = Counter()  # to those who live
         self._missed: set[Point] = set()
         self._faults: deque[FaultName] = deque()
         self._leading: list[FaultName] = []  # to the points of those who live
@@ -165,26 +178,37 @@ class Schedule:
         self._lives += 1
         if self._lives % _PAUSE_EVERY == 0:
             return Misfortune(self._source.choice(PAUSE_POINTS), 1, Blow.PAUSE)
-        least = min(self._dealt_at[point] for point in POINTS)
-        point = self._source.choice([point for point in POINTS if self._dealt_at[point] == least])
-        self._dealt_at[point] += 1
+        point = self._source.choice(least_struck(self._struck, self._dealt, each=self._each))
+        self._dealt[point] += 1
         nth = 1 if point in self._missed else self._source.randint(1, STEPS[point.step])
         self._missed.discard(point)
         if (fault := _LEADS_TO.get(point.step)) in self._dealt_faults:
             self._leading.append(fault)
         return Misfortune(point, nth)
 
-    def life_ended(self, misfortune: Misfortune, *, struck: bool) -> None:
-        """`struck`: by its misfortune. Otherwise it never came by: another one shall, at the first pass."""
+    def life_ended(self, misfortune: Misfortune, *, met: Point | None) -> None:
+        """`met`: where it was struck dead. If it never came by its own point, another one shall, at the first pass."""
         if (fault := _LEADS_TO.get(misfortune.point.step)) in self._leading:
             self._leading.remove(fault)
-        if misfortune.blow is Blow.KILL and not struck:
-            self._dealt_at[misfortune.point] -= 1
-            self._missed.add(misfortune.point)
+        if misfortune.blow is Blow.KILL:
+            self._dealt[misfortune.point] -= 1
+            if met != misfortune.point:
+                self._missed.add(misfortune.point)
+        if met is not None:
+            self._struck[met] += 1
 
-    def next_fault(self) -> tuple[FaultName, Mapping[str, Any]] | None:
-        """What the exchange does with the next order, and how; None: nothing."""
-        if self._leading and self.strikes(_LEADING_SHARE):
+    @property
+    def short(self) -> Mapping[Point, int]:
+        """Points that have to be struck still, and how often."""
+        return {point: self._each - self._struck[point] for point in short_of(self._struck, self._each)}
+
+    def next_fault(self, *, waiting: int = 0) -> tuple[FaultName, Mapping[str, Any]] | None:
+        """What the exchange does with the next order, and how; None: nothing.
+
+        `waiting`: faults that nobody came by yet. Where they are many, none is added to lead somewhere: the orders to
+        come would be struck all by the same one, long after it was of use.
+        """
+        if self._leading and waiting < _WAITING_MOST and self.strikes(_LEADING_SHARE):
             name = self._source.choice(self._leading)
         elif self.strikes(_FAULT_SHARE):
             if not self._faults:
@@ -193,6 +217,11 @@ class Schedule:
         else:
             return None
         return name, FAULTS[name]
+
+    def next_is_out_of_reach(self) -> bool:
+        """Whether the next signal is at a price that nobody offers."""
+        wanted = any(self._dealt[point] for point in POINTS if point.step in _RESTING_LEADS_TO)
+        return wanted and self.strikes(_LEADING_SHARE)
 
     @property
     def wants_quiet(self) -> bool:

@@ -38,11 +38,16 @@ class Usurper:
     def done(self) -> int:
         return self.kills.total()
 
+    @property
+    def left(self) -> int:
+        """How many kills there have to be still."""
+        return self._wanted - self.done
+
     async def run(self) -> None:
         for _ in range(self._workers):
             self._troop.start()
         async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as database:
-            while self.done < self._wanted:
+            while self.left:
                 await asyncio.sleep(self._every_s)  # the reign is what is under test
                 submitter = await self._submitter(database)
                 if submitter is None:

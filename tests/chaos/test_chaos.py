@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from tests.chaos.controls import short_run
 from tests.chaos.plants import Plant
 from tests.chaos.run import SETTINGS, insert
-from tests.chaos.schedule import POINTS, Blow, Misfortune, Point, Schedule
+from tests.chaos.schedule import Blow, Misfortune, Point
 from tests.chaos.troop import Life, Troop
 from tests.chaos.victim import PLANT
 from tests.support.eventually import eventually
@@ -57,18 +57,6 @@ async def test_a_run_with_a_planted_bug_fails() -> None:
     code, said = await short_run(Plant.DROP_A_SIGNAL, "--patience", "6")
     assert code == 1
     assert said["missed"] > 0
-
-
-def test_every_kill_point_is_dealt_as_often_as_every_other() -> None:
-    schedule = Schedule(3)
-    dealt = [schedule.next_life() for _ in range(12 * len(POINTS))]
-    kills = [misfortune.point for misfortune in dealt if misfortune.blow is Blow.KILL]
-    assert {kills.count(point) for point in POINTS} == {11}
-    assert [one.as_text() for one in dealt] == [one.as_text() for one in map(_there_and_back, dealt)]
-
-
-def _there_and_back(misfortune: Misfortune) -> Misfortune:
-    return Misfortune.from_text(misfortune.as_text())
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Workers that are started, struck down and started again, as many at a time as were asked for.
 
 Each life is a fork of one process that has imported everything already, so that a restart costs a start of the
-daemon and not of Python. Which point a life ended at is known from how it ended, not from what it said.
+daemon and not of Python. That a life ended by a kill is known from how it ended, not from what it said.
 """
 
 import asyncio
@@ -9,17 +9,19 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from time import monotonic
 
+from tests.chaos.appointments import Appointments
 from tests.chaos.schedule import AT_A_STOP, Blow, Misfortune, Schedule
-from tests.chaos.victim import AT, live
+from tests.chaos.victim import live
 
 _LOOK_EVERY_S = 0.03
+_TAKEN_OVER_AT_ONCE_SHARE = 0.75
 _STOPPED = frozenset({"T", "t"})
 # The last few are imported by the SDK and by httpx only when they are first used.
 _PRELOADED = [
@@ -30,6 +32,10 @@ _PRELOADED = [
     "h2.connection",
     "anyio._backends._asyncio",
     "polymarket._internal.streams.clob.user",
+    # What the program itself imports: a fork runs that once more.
+    "tests.chaos.judge",
+    "tests.chaos.plan",
+    "tests.chaos.signals",
 ]
 AT_RANDOM = "at random"
 
@@ -40,10 +46,9 @@ class Life:
 
     name: str
     process: ForkServerProcess
-    misfortune: Misfortune | None
+    appointments: Appointments
     log_file: Path
     began_s: float
-    struck_from_outside: bool = False
 
     @property
     def pid(self) -> int:
@@ -95,13 +100,12 @@ class Troop:
         self._number += 1
         name = f"life-{self._number}"
         environment = {**self._environment, "POLYCOPY_WORKER_ID": name}
-        if misfortune:
-            environment[AT] = misfortune.as_text()
+        appointments = Appointments(self._context.RawArray, misfortune)
         log_file = self._logs / f"{name}.log"
         log_file.touch()
-        process = self._context.Process(target=live, args=(environment, log_file), name=name)
+        process = self._context.Process(target=live, args=(environment, log_file, appointments), name=name)
         process.start()
-        life = Life(name, process, misfortune, log_file, monotonic())
+        life = Life(name, process, appointments, log_file, monotonic())
         self.living.append(life)
         return life
 
@@ -140,23 +144,36 @@ class Troop:
 class Pace:
     """`life_most_s`: who has not met his misfortune by then is killed at random. `pause_s`: longer than a lease.
 
-    `stop_after_s`: who is to meet it at his stop is told to stop then.
+    `stop_after_s`: who is to meet it at his stop is told to stop then. `settled_after_s`: who lives on then, in a run
+    that has to strike every point, dies at whichever is short that he comes by first; he who is to fall asleep, later.
     """
 
     life_most_s: float
     pause_s: float
     stop_after_s: float
+    settled_after_s: float
 
 
 class Tormentor:
-    """Keeps a troop at its number while it is struck down, until there were kills enough."""
+    """Keeps a troop at its number while it is struck down, until there were kills enough, and enough at every point."""
 
-    def __init__(self, troop: Troop, schedule: Schedule, *, workers: int, kills: int, pace: Pace) -> None:
+    def __init__(
+        self,
+        troop: Troop,
+        schedule: Schedule,
+        *,
+        workers: int,
+        kills: int,
+        pace: Pace,
+        end_leases: Callable[[Life], Awaitable[None]],
+    ) -> None:
+        """`end_leases` of the dead: where every point has to be struck, most takeovers come at once."""
         self._troop = troop
         self._schedule = schedule
         self._workers = workers
         self._wanted = kills
         self._pace = pace
+        self._end_leases = end_leases
         self.kills: Counter[str] = Counter()
         self.pauses = 0
 
@@ -164,35 +181,50 @@ class Tormentor:
     def done(self) -> int:
         return self.kills.total()
 
+    @property
+    def left(self) -> int:
+        """How many kills there have to be still."""
+        return max(self._wanted - self.done, sum(self._schedule.short.values()))
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(self._workers):
                 group.create_task(self._fill_a_place())
 
     async def _fill_a_place(self) -> None:
-        while self.done < self._wanted:
+        while self.left:
             misfortune = self._schedule.next_life()
             life = self._troop.start(misfortune)
             await self._follow(life, misfortune)
 
     async def _follow(self, life: Life, misfortune: Misfortune) -> None:
-        stop_after_s = self._pace.stop_after_s if misfortune.point.step in AT_A_STOP else float("inf")
+        struck_from_outside = False
+        stops = misfortune.point.step in AT_A_STOP
+        settled_after_s = (
+            self._pace.settled_after_s if misfortune.blow is Blow.KILL else self._pace.life_most_s / 2
+        )
         while (code := life.process.exitcode) is None:
-            if self.done >= self._wanted:
+            if not self.left:
                 return  # it lives on, and is replaced with the others
-            if monotonic() - life.began_s > stop_after_s:
+            age_s = monotonic() - life.began_s
+            if stops and age_s > self._pace.stop_after_s:
                 life.signal(signal.SIGTERM)
-                stop_after_s = float("inf")
+                stops = False
+            elif not stops and age_s > settled_after_s and (short := self._schedule.short):
+                life.appointments.widen(short)
             if misfortune.blow is Blow.PAUSE and life.paused:
                 self.pauses += 1
                 await asyncio.sleep(self._pace.pause_s)  # the pause is what is under test
                 life.signal(signal.SIGCONT)
-            elif monotonic() - life.began_s > self._pace.life_most_s:
-                life.struck_from_outside = True
+            elif age_s > self._pace.life_most_s:
+                struck_from_outside = True
                 life.signal(signal.SIGKILL)
             await asyncio.sleep(_LOOK_EVERY_S)
         self._troop.bury(life)
-        killed = code == -signal.SIGKILL
-        self._schedule.life_ended(misfortune, struck=killed and not life.struck_from_outside)
-        if killed:
-            self.kills[AT_RANDOM if life.struck_from_outside else str(misfortune.point)] += 1
+        met = life.appointments.met
+        self._schedule.life_ended(misfortune, met=met)
+        if code == -signal.SIGKILL:
+            assert met is not None or struck_from_outside, f"who killed {life.name}?"
+            self.kills[AT_RANDOM if met is None else str(met)] += 1
+            if self._schedule.short and self._schedule.strikes(_TAKEN_OVER_AT_ONCE_SHARE):
+                await self._end_leases(life)
