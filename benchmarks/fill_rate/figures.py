@@ -20,6 +20,20 @@ from benchmarks.fill_rate.tape import price_usd
 from worker.orders.numbers import plain
 from worker.orders.terms import OrderType
 
+LEGEND: Final = """\
+columns:
+  bet, tol.      dollars of each copy; percent that its price may be above the leader's
+  order          the order's type; re-taken, repriced: tried again by the worker's own rules
+  any %, full %  percent of the signals: filled at all, filled but for dust
+  dollars %      percent of the dollars that were bet: filled
+  ±              percentage points: half of a 95 % interval of dollars %, over blocks of half a minute of a token
+  slippage       basis points (0.01 %) of the leader's price: so much dearer was what was filled; below 0: cheaper
+  fee            basis points of the filled dollars: paid to the exchange
+  1 min, 5 min   mark-out, basis points of the fill's price: the middle of the book so long after it; below 0 it was too dear
+  later          the 1 min of what was not filled when the order came, but by trying again or by waiting
+  marked         percent of the filled dollars: those whose five minutes are recorded
+  attempts       orders sent for all the signals together
+An empty cell: there is nothing to take the mean of."""
 _BPS: Final = 10_000
 _PERCENT: Final = 100
 _BLOCK_MS: Final = 30_000

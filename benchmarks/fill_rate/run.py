@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.fill_rate.figures import Cell, cell_of, table
+from benchmarks.fill_rate.figures import LEGEND, Cell, cell_of, table
 from benchmarks.fill_rate.orders import Conditions
 from benchmarks.fill_rate.play import WAYS, Play, Stake, prints_to_copy, sampled
 from tests.support.recordings import SHARED
@@ -44,16 +44,7 @@ what is assumed:
   Market rules: a taker's fee of --fee-rate · shares · p · (1 - p), no venue hold (sports hold three seconds: --delay-s 4),
   no rejections, and nobody who reacts to our orders.
   A copy is followed for --follow-s, then called off; the end of the recording ends it earlier, and what it might have
-  filled afterwards counts as not filled. Mids later than the recording are missing from the mark-outs.
-
-columns:
-  any %, full %, dollars %   of the signals: filled at all, filled but for dust; of the dollars that were bet: filled
-  ±                          95 % of the latter, over blocks of half a minute of a token: prints of a burst meet one book
-  slippage, fee              of what was filled, in basis points: above the leader's price; paid to the exchange
-  1 min, 5 min               the mid so long after the fill, against its price, in basis points: below 0 it was too dear
-  later                      the 1 min of what was not filled when the order came, but by waiting
-  marked                     of the filled dollars: those whose five minutes are recorded
-  attempts                   orders sent"""
+  filled afterwards counts as not filled. Mids later than the recording are missing from the mark-outs."""
 
 
 def conditions_of(
@@ -139,7 +130,7 @@ def _report(asked: Asked, cells: Sequence[Cell], *, as_json: bool) -> int:
             or "ok: whoever tries again fills no less, and somewhere more"
         )
         sys.stdout.write(
-            f"{table(cells)}\n\n{cells[0].signals} signals, {cells[0].skipped} skipped. {verdict}\n"
+            f"{table(cells)}\n\n{LEGEND}\n\n{cells[0].signals} signals, {cells[0].skipped} skipped. {verdict}\n"
         )
     return 1 if wrong else 0
 
@@ -175,7 +166,7 @@ def _options() -> argparse.ArgumentParser:
         lasts="about 10 s (1 core)",
         holds="whoever tries again fills no less, and somewhere more",
         examples=("", "--sizes 100 --tolerances 3 --future-s 121", "--sample 20 --seed 7 --json"),
-        words=_ASSUMPTIONS,
+        words=f"{_ASSUMPTIONS}\n\n{LEGEND}",
     )
     _add(options, "--sizes", [10.0, 100.0], positive("dollars"), "Bets in dollars (default: 10 100)")
     _add(

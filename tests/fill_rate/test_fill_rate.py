@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fill_rate.copies import Copy
-from benchmarks.fill_rate.figures import cell_of, filled_fraction
+from benchmarks.fill_rate.figures import LEGEND, cell_of, filled_fraction, table
 from benchmarks.fill_rate.orders import Way
 from benchmarks.fill_rate.play import Play, Stake, prints_to_copy, sampled
 from benchmarks.fill_rate.run import conditions_of, judged, load, main
@@ -164,6 +164,14 @@ def test_slippage_is_against_the_leader_and_a_mark_out_against_the_fill(tmp_path
     assert cell.mark_out_1m_bps == -196.1  # the mid is 0.50
     assert cell.mark_out_5m_bps == 3725.5  # 0.70: nobody offers
     assert cell.marked_5m_pct == 100
+
+
+def test_every_column_of_the_table_is_explained_under_it(tmp_path: Path) -> None:
+    heading, *_ = table([cell_of(TEN_AT_3, ONCE, [copied(tmp_path, ONCE, [])])]).splitlines()
+    titles = [title.strip() for title in heading.strip("|").split("|")]
+    explained = {name.strip() for line in LEGEND.splitlines() for name in line[:17].split(",")}
+    assert len(titles) > 10
+    assert set(titles) <= explained
 
 
 def test_a_signal_without_room_for_a_tick_is_a_bet_that_was_not_filled(tmp_path: Path) -> None:
