@@ -34,7 +34,7 @@ demo: $(READY) ## the whole world on this machine: make demo ARGS="--signals 60 
 test: check unit ## everything that CI runs, but for the browser
 
 unit: $(READY) ## the tests alone, on two cores: make unit ARGS="-k pricing -x"
-	@$(BIN)/pytest -n 2 $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 chaos: $(READY) ## kill workers and break the exchange: make chaos ARGS="--signals 1000 --kills 200 --workers 3 --json"
 	@$(BIN)/python -m tests.chaos.run $(ARGS)

@@ -24,6 +24,7 @@ from worker.sandbox.migrations import apply_migrations
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
 
+_LONG_RUNS: Final = {"backlog", "chaos", "day", "e2e", "feed", "mutation", "resting", "soak", "venue", "web"}
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - only a fresh private directory is made in it
 _PLENTY_BYTES: Final = 4 * 2**30
 # PostgREST asks for all of them at each start, and PostgreSQL reads a thousand files to tell: a quarter of the start.
@@ -31,6 +32,12 @@ _ONE_TIMEZONE: Final[LiteralString] = """
 create or replace view pg_catalog.pg_timezone_names as
 select 'UTC'::text as name, 'UTC'::text as abbrev, interval '0' as utc_offset, false as is_dst
 """
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long runs come first: the last of them would keep one core waiting for the other."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG_RUNS)
 
 
 @pytest.fixture(scope="session", autouse=True)
