@@ -127,12 +127,22 @@ async def test_a_strategy_is_paused_by_whoever_knows_the_token_and_its_next_sign
         await picture(page, "paused", whole=True)
 
 
+# Whatever on a panel is wider than the room that it has: a table whose last columns nobody finds.
+_CUT_OFF_JS = """
+() => [...document.querySelectorAll('.panel, .panel *')]
+  .filter(one => one.clientWidth > 8 && one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== 'visible')
+  .map(one => `${one.closest('.panel').innerText.split('\\n')[0]}: ${one.className}`)
+"""
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_a_phone_shows_all_of_it_without_a_sideways_scroll(scene: Scene, dark: bool) -> None:  # noqa: FBT001 - a parameter of the test
     async with scene.page(phone=True, dark=dark) as page:
         await expect(line(page, "Will it rain on day 0?")).to_have_count(1)
         await expect(panel(page, "By order type, with mark-out")).to_contain_text("GTC")
         assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert await page.evaluate(_CUT_OFF_JS) == []
+        await expect(panel(page, "By strategy").locator(".q-table__grid-item")).to_have_count(3)
         assert await page.evaluate("document.body.classList.contains('body--dark')") is dark
         await picture(page, f"phone-{'dark' if dark else 'light'}", whole=True)
 

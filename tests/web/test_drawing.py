@@ -41,6 +41,14 @@ def test_a_bucket_in_which_nothing_came_is_a_gap_in_a_rate_and_an_empty_bar() ->
     assert rate["data"][1][0] == series[1]["at"]
 
 
+def test_a_point_with_nothing_beside_it_is_seen_and_none_of_many_crowds_the_others() -> None:
+    lonely = [bucket(0), bucket(1, seen=1, executed=1, executed_share="1.0000"), bucket(2)]
+    crowd = [bucket(n, seen=1, executed=1, executed_share="1.0000") for n in range(60)]
+    large, small = (charts.execution_over_time(series)["series"][-1] for series in (lonely, crowd))
+    assert large["symbolSize"] > small["symbolSize"] > 0
+    assert (large["showAllSymbol"], large["clip"]) == (True, False)  # also at 100 %, on the chart's edge
+
+
 def test_dollars_are_drawn_as_they_were_counted() -> None:
     orders = {"placed": 2, "bet_usd": "12.00", "filled_usd": "8.5", "fill_rate_usd": "0.7083"}
     bet, filled, rate = charts.fills_over_time([bucket(0, orders=orders)])["series"]
@@ -84,6 +92,8 @@ def test_an_order_is_a_line_with_its_status_and_what_it_came_to() -> None:
     assert sale["what"] == "FAK SELL"
     waiting = order_row(order | {"status": "PENDING", "executed_price": None, "limit_price": "0.52"})
     assert waiting["detail"] == "limit 0.52"
+    slow = order_row(order | {"executed_price": "0.510000", "execution_latency_ms": 63_825})
+    assert (slow["latency"], slow["detail"]) == ("63.8 s", row["detail"])
 
 
 def test_a_no_is_a_line_with_the_number_that_failed() -> None:

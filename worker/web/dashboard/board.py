@@ -20,6 +20,8 @@ from worker.web.dashboard.switches import Switches
 
 log = structlog.get_logger(__name__)
 
+_LAST_GROWS = "max-xl:contents [&>*:last-child]:grow"
+
 
 class Board:
     """One viewer's page."""
@@ -37,16 +39,18 @@ class Board:
             self._complaint.set_visibility(False)
             self._headline = Headline()
             with ui.element("div").classes("w-full grid grid-cols-1 xl:grid-cols-3 gap-2 sm:gap-4"):
-                with _stack("xl:col-span-2"):
+                with _stack("max-xl:contents xl:col-span-2 [&>*:first-child]:grow"):
                     self._orders = OrdersPanel(office.tape, lambda: self._choice)
-                with _stack():
+                    # Where all stands in one column, what needs somebody comes before it.
+                    with ui.element("div").classes(
+                        "w-full grid grid-cols-1 md:grid-cols-2 gap-2 sm:gap-4 max-xl:order-1"
+                    ):
+                        self._execution, self._fills = execution(), fills()
+                with _stack(_LAST_GROWS):
                     self._needs = NeedsPanel()
                     self._strategies = StrategiesPanel(Switches(office.reports, visitor, self._turned))
             with ui.element("div").classes("w-full grid grid-cols-1 lg:grid-cols-2 gap-2 sm:gap-4"):
-                with _stack():
-                    self._execution, self._reasons = execution(), ReasonsPanel()
-                with _stack():
-                    self._fills, self._wire = fills(), wire()
+                self._reasons, self._wire = ReasonsPanel(), wire()
             self._latency, self._by_strategy, self._by_type = (
                 LatencyPanel(),
                 StrategyRatesPanel(),
@@ -111,6 +115,6 @@ class Board:
         ui.timer(0, self._look, once=True)
 
 
-def _stack(more: str = "") -> ui.element:
-    """Panels under each other; the last one reaches as far down as its neighbours."""
-    return ui.element("div").classes(f"flex flex-col gap-2 sm:gap-4 min-w-0 [&>*:last-child]:grow {more}")
+def _stack(more: str) -> ui.element:
+    """Panels under each other; one of them grows, so that all reach as far down as their neighbours."""
+    return ui.element("div").classes(f"flex flex-col gap-2 sm:gap-4 min-w-0 {more}")

@@ -53,7 +53,7 @@ _TIMES: Final = (
     ("p50_ms", "p50"),
     ("p95_ms", "p95"),
     ("p99_ms", "p99"),
-    ("max_ms", "Most"),
+    ("max_ms", "Max"),
     ("count", "Orders"),
 )
 
@@ -70,7 +70,8 @@ class LatencyPanel:
         ):
             self._chart = Chart()
             with ui.element("div"):
-                self._table = Table(columns(("stage", "Stage"), *_TIMES, left=("stage",)), _NO_TIMES)
+                heading = columns(("stage", "Stage"), *_TIMES, left=("stage",), wide=("max_ms",))
+                self._table = Table(heading, _NO_TIMES, wraps=True)
 
     def show(self, figures: Figures) -> None:
         self._about.set_text(f"{figures.choice.label}; each from the stage before")
@@ -90,12 +91,12 @@ _QUALITY: Final = (
     ("seen", "Signals"),
     ("executed_share", "Executed"),
     ("placed", "Orders"),
-    ("filled_share", "Filled"),
-    ("fill_rate_usd", "Of dollars"),
-    ("filled_usd", "Filled, $"),
+    ("filled_share", "Filled whole"),
+    ("fill_rate_usd", "Dollars filled"),
+    ("filled_usd", "Filled"),
     ("average_fill_minutes", "Fill time, min"),
-    ("median_slippage_bps", "Slippage p50, bps"),
-    ("p95_slippage_bps", "p95, bps"),
+    ("median_slippage_bps", "Slip p50, bps"),
+    ("p95_slippage_bps", "Slip p95, bps"),
 )
 
 
@@ -104,7 +105,9 @@ class StrategyRatesPanel:
 
     def __init__(self) -> None:
         with panel("By strategy", marker="by-strategy") as self._about:
-            self._table = Table(columns(("name", "Strategy"), *_QUALITY, left=("name",)), _NO_STRATEGIES)
+            self._table = Table(
+                columns(("name", "Strategy"), *_QUALITY, left=("name",)), _NO_STRATEGIES, as_list=True
+            )
 
     def show(self, figures: Figures) -> None:
         self._about.set_text(
@@ -124,7 +127,7 @@ class OrderTypesPanel:
     def __init__(self) -> None:
         with panel("By order type, with mark-out", marker="by-order-type") as self._about:
             titles = (("name", "Type"), *_QUALITY, ("markout", "Mark-out, median"))
-            self._table = Table(columns(*titles, left=("name", "markout")), _NO_STRATEGIES)
+            self._table = Table(columns(*titles, left=("name",)), _NO_STRATEGIES, as_list=True)
             ui.label(
                 "Mark-out: the middle of the book some time after a trade against our price; above zero the market went our way."
             ).classes("text-xs muted")

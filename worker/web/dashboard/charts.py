@@ -16,9 +16,23 @@ BLUE: Final = "#3b82f6"
 GREY: Final = "#94a3b8"
 RED: Final = "#dc2626"
 
-_INK: Final = "#8490a3"  # reads on white and on dark blue
+_INK: Final = "#748095"  # as far from white as from dark blue
 _GRID: Final = {"left": 8, "right": 24, "top": 40, "bottom": 4, "containLabel": True}
 REASONS_MOST: Final = 10
+_FEW: Final = 24  # points of a line that are drawn so large that each is seen
+_CLOCK: Final = {
+    "year": "{yyyy}",
+    "month": "{MMM}",
+    "day": "{MMM} {d}",
+    "hour": "{HH}:{mm}",
+    "minute": "{HH}:{mm}",
+}
+# What ECharts runs in the browser, where a template of its own cannot choose the unit. No value, no figure.
+_MS: Final = "v => v == null ? '-' : v < 1000 ? v + ' ms' : v < 120000 ? +(v / 1000).toFixed(2) + ' s' : +(v / 60000).toFixed(1) + ' min'"
+_DOLLARS: Final = "v => v == null ? '-' : '$' + (v < 1000 ? v : v < 1e6 ? v / 1e3 + 'k' : v / 1e6 + 'M')"
+_CENTS: Final = "v => v == null ? '-' : '$' + v.toFixed(2)"
+_PERCENT: Final = "v => v == null ? '-' : +v.toFixed(1) + ' %'"
+_DOT: Final = f"p => p.value[1] + ', ' + p.seriesName + ': ' + ({_MS})(p.value[0])"
 _LINE: Final = {"lineStyle": {"color": "rgba(148,163,184,.22)"}}
 
 
@@ -34,7 +48,14 @@ def _base(series: Sequence[Options], **more: Any) -> Options:
         "animation": False,
         "textStyle": {"color": _INK, "fontFamily": "inherit"},
         "grid": _GRID,
-        "legend": {"top": 0, "left": 0, "itemWidth": 12, "itemHeight": 8, "textStyle": {"color": _INK}},
+        "legend": {
+            "top": 0,
+            "left": 0,
+            "itemWidth": 12,
+            "itemHeight": 8,
+            "textStyle": {"color": _INK},
+            "itemStyle": {"borderWidth": 0},
+        },
         "tooltip": {"trigger": "axis", "confine": True, "axisPointer": {"type": "shadow"}},
         "series": list(series),
     } | more
@@ -58,29 +79,50 @@ def _share_axis() -> Options:
 def _time_axis() -> Options:
     return {
         "type": "time",
-        "axisLabel": {"color": _INK, "hideOverlap": True},
+        "axisLabel": {"color": _INK, "hideOverlap": True, "formatter": _CLOCK},
         "axisLine": _LINE,
         "splitLine": {"show": False},
     }
 
 
+def _ms_axis() -> Options:
+    """From tenths of a millisecond to minutes, on one scale."""
+    return _axis(
+        type="log",
+        min=None,
+        axisLabel={"color": _INK, "fontSize": 11, "hideOverlap": True, ":formatter": _MS},
+    )
+
+
 def _names(names: list[str]) -> Options:
-    return {"type": "category", "data": names, "axisLabel": {"color": _INK}, "axisLine": _LINE}
+    return {
+        "type": "category",
+        "data": names,
+        "axisLabel": {"color": _INK, "fontSize": 11},
+        "axisLine": _LINE,
+    }
 
 
 def _points(series: Iterable[Row], values: Iterable[float | None]) -> list[list[Any]]:
     return [[one["at"], value] for one, value in zip(series, values, strict=True)]
 
 
-def _bars(name: str, tint: str, points: list[list[Any]], **more: Any) -> Options:
+def _bars(name: str, tint: str, points: Sequence[Any], **more: Any) -> Options:
     return {"name": name, "type": "bar", "color": tint, "data": points, "barCategoryGap": "20%"} | more
 
 
 def _line(name: str, tint: str, points: list[list[Any]], **more: Any) -> Options:
+    known = sum(value is not None for _, value in points)
     return {
-        "name": name, "type": "line", "color": tint, "data": points, "symbol": "circle", "symbolSize": 4, "connectNulls": True,
-        "lineStyle": {"width": 2},
+        "name": name, "type": "line", "color": tint, "data": points, "symbol": "circle", "connectNulls": True,
+        "symbolSize": 8 if known <= _FEW else 4, "lineStyle": {"width": 2},
+        "showAllSymbol": True, "clip": False, "z": 3,  # a point at 100 %, or a lonely one, is seen whole
+        "itemStyle": {"borderColor": "#fff", "borderWidth": 1},
     } | more  # fmt: skip
+
+
+def _said(value: str) -> Options:
+    return {":valueFormatter": value}
 
 
 def _hundred(share: object) -> float | None:
@@ -99,6 +141,7 @@ def execution_over_time(series: Sequence[Row]) -> Options:
         BLUE,
         _points(series, (_hundred(one["executed_share"]) for one in series)),
         yAxisIndex=1,
+        tooltip=_said(_PERCENT),
     )
     return _base([*bars, rate], xAxis=_time_axis(), yAxis=[_axis(minInterval=1), _share_axis()])
 
@@ -109,34 +152,39 @@ def fills_over_time(series: Sequence[Row]) -> Options:
     shares = [_hundred(one.get("fill_rate_usd")) for one in orders]
     return _base(
         [
-            _bars("bet, $", GREY, _points(series, (number(one.get("bet_usd")) or 0 for one in orders))),
             _bars(
-                "filled, $",
+                "bet",
+                GREY,
+                _points(series, (number(one.get("bet_usd")) or 0 for one in orders)),
+                tooltip=_said(_CENTS),
+            ),
+            _bars(
+                "filled",
                 GREEN,
                 _points(series, (number(one.get("filled_usd")) or 0 for one in orders)),
                 barGap="-100%",
+                tooltip=_said(_CENTS),
             ),
-            _line("fill rate", BLUE, _points(series, shares), yAxisIndex=1),
+            _line("fill rate", BLUE, _points(series, shares), yAxisIndex=1, tooltip=_said(_PERCENT)),
         ],
         xAxis=_time_axis(),
-        yAxis=[_axis(axisLabel={"color": _INK, "formatter": "${value}"}), _share_axis()],
+        yAxis=[_axis(axisLabel={"color": _INK, ":formatter": _DOLLARS}), _share_axis()],
     )
 
 
 def wire_over_time(series: Sequence[Row]) -> Options:
     """From insert to wire, in each bucket."""
     lines = [
-        _line(name, tint, _points(series, (number(one[key]) for one in series)))
+        _line(name, tint, _points(series, (number(one[key]) for one in series)), tooltip=_said(_MS))
         for name, tint, key in (("p50", GREEN, "sent_p50_ms"), ("p99", RED, "sent_p99_ms"))
     ]
-    axis = _axis(type="log", min=None, axisLabel={"color": _INK, "formatter": "{value} ms"})
-    return _base(lines, xAxis=_time_axis(), yAxis=axis)
+    return _base(lines, xAxis=_time_axis(), yAxis=_ms_axis())
 
 
 def reasons(told: Sequence[Row]) -> Options:
     """Why signals were skipped, the commonest on top."""
     shown = list(reversed(told[:REASONS_MOST]))
-    bars = _bars("skipped", AMBER, [number(one["count"]) for one in shown])  # type: ignore[misc]
+    bars = _bars("skipped", AMBER, [number(one["count"]) for one in shown])
     labels = {"show": True, "position": "right", "color": _INK}
     return _base(
         [bars | {"label": labels, "barMaxWidth": 18}],
@@ -161,8 +209,8 @@ def stages(latency: Mapping[str, Row], titles: Sequence[tuple[str, str]]) -> Opt
     ]  # fmt: skip
     return _base(
         dots,
-        tooltip={"trigger": "item", "confine": True, "formatter": "{a}: {c}"},
-        xAxis=_axis(type="log", min=None, axisLabel={"color": _INK, "formatter": "{value} ms"}),
+        tooltip={"trigger": "item", "confine": True, ":formatter": _DOT},
+        xAxis=_ms_axis(),
         yAxis=_names([title for _, title in order]) | {"splitLine": _LINE | {"show": True}},
     )
 
@@ -172,7 +220,14 @@ def capital(strategies: Sequence[Row]) -> Options:
     names = [f"{one['strategy_id']} ({one['mode']})" for one in reversed(strategies)]
     purses = [row_of(one, "capital") for one in reversed(strategies)]
     bars = [
-        _bars(name, tint, [number(purse.get(key)) for purse in purses], stack="capital", barMaxWidth=26)  # type: ignore[misc]
+        _bars(
+            name,
+            tint,
+            [number(purse.get(key)) for purse in purses],
+            stack="capital",
+            barMaxWidth=26,
+            tooltip=_said(_CENTS),
+        )
         for name, tint, key in (
             ("available", GREEN, "available_usd"),
             ("locked", BLUE, "locked_usd"),
@@ -182,6 +237,6 @@ def capital(strategies: Sequence[Row]) -> Options:
     ]
     return _base(
         bars,
-        xAxis=_axis(splitNumber=3, axisLabel={"color": _INK, "formatter": "${value}", "hideOverlap": True}),
+        xAxis=_axis(splitNumber=2, axisLabel={"color": _INK, ":formatter": _DOLLARS, "hideOverlap": True}),
         yAxis=_names(names),
     )

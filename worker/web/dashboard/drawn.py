@@ -11,6 +11,7 @@ from worker.web.dashboard.frame import hidden_hint
 Rows = list[dict[str, Any]]
 
 # Quasar's `hidden` wins over every breakpoint, so what a phone leaves out is said the other way round.
+_ON_PHONE: Final = "Quasar.Screen.lt.md"
 WIDE_ONLY: Final = {"classes": "max-md:hidden one-line", "headerClasses": "max-md:hidden one-line"}
 
 
@@ -31,13 +32,20 @@ def columns(
 
 
 class Table:
-    """Rows, each with a `key`; a sentence where there are none. `wraps`: its words go on in a next line."""
+    """Rows, each with a `key`; a sentence where there are none. `wraps`: its words go on in a next line.
 
-    def __init__(self, heading: list[dict[str, Any]], empty: str, *, wraps: bool = False) -> None:
+    `as_list`: has more columns than a phone has room for, and is a list there, each figure under its name.
+    """
+
+    def __init__(
+        self, heading: list[dict[str, Any]], empty: str, *, wraps: bool = False, as_list: bool = False
+    ) -> None:
         self._shown: Rows | None = None
         self._empty = hidden_hint(empty)
         self._table = ui.table(rows=[], columns=heading, row_key="key").classes("w-full")
         self._table.props("dense flat wrap-cells" if wraps else "dense flat")
+        if as_list:
+            self._table.props[":grid"] = _ON_PHONE
         self._table.set_visibility(False)
 
     def show(self, rows: Rows) -> None:

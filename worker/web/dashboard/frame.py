@@ -7,7 +7,7 @@ from typing import Final
 from nicegui import ui
 
 from worker.web.dashboard.office import Visitor
-from worker.web.dashboard.words import colour
+from worker.web.dashboard.words import colour, ink
 
 # One place for what Tailwind has no word for. The library writes its own colours onto the body: ours say that they win.
 _STYLE: Final = """
@@ -27,6 +27,21 @@ body.body--dark { background: #0b1120; }
 .nicegui-content { padding: 0; gap: 0; }
 .muted { opacity: .62; }
 .q-badge { font-weight: 600; letter-spacing: .02em; }
+.q-table__grid-content { row-gap: 8px; }
+.q-table__grid-item { padding: 0; }
+.q-table__grid-item-card { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px; padding: 12px; }
+.q-table__grid-item-card { border: 1px solid rgb(148 163 184 / .25); border-radius: 8px; box-shadow: none; }
+.q-table__grid-item-row { padding: 0 !important; margin: 0 !important; }
+.q-table__grid-item-row:first-child, .q-table__grid-item-row:nth-child(n+11) { grid-column: 1 / -1; }
+.q-table__grid-item-row:first-child .q-table__grid-item-title { display: none; }
+.q-table__grid-item-row:first-child .q-table__grid-item-value { font-weight: 600; }
+.q-table__grid-item-title { font-size: 12px; font-weight: 400; opacity: .62; }
+.q-table__grid-item-value { font-size: 14px; overflow-wrap: anywhere; }
+@media (max-width: 639px) {
+  .q-header .q-field--outlined .q-field__control { padding: 0 8px; }
+  .q-header .q-field { font-size: 13px; }
+  .q-btn.switch { min-height: 34px; min-width: 64px; }
+}
 a.plain { color: inherit; text-decoration: none; }
 a.plain:hover { text-decoration: underline; }
 """
@@ -66,12 +81,12 @@ def panel(title: str, *, about: str = "", marker: str = "") -> Iterator[ui.label
 
 def badge(word: str) -> ui.badge:
     """A status, a state or a standing in its colour."""
-    return ui.badge(word).props(f"color={colour(word)}")
+    return ui.badge(word).props(f"color={colour(word)} text-color={ink(word)}")
 
 
 def hint(text: str) -> ui.label:
     """What stands where there is nothing to show: what would be here, and what to do about it."""
-    return ui.label(text).classes("muted text-sm py-4")
+    return ui.label(text).classes("muted text-sm py-6 w-full text-center")
 
 
 def hidden_hint(text: str) -> ui.label:

@@ -10,7 +10,7 @@ from worker.verbs.standing import Standing
 from worker.web.dashboard.frame import dress
 from worker.web.dashboard.look import WINDOWS, Choice
 from worker.web.dashboard.office import Visitor
-from worker.web.dashboard.words import colour, story_address
+from worker.web.dashboard.words import colour, ink, story_address
 
 _ALL: Final = ""
 _EVERY: Final = {_ALL: "all strategies"}
@@ -46,7 +46,7 @@ class Header:
                     own = {choice.strategy_id: choice.strategy_id} if choice.strategy_id else {}
                     self._window = self._select(windows, choice.window.word, "Window")
                     self._strategies = self._select(_EVERY | own, choice.strategy_id or _ALL, "Strategy")
-                self._search()
+                self._search("w-24 sm:w-32" if choice is not None else "max-sm:grow sm:w-40")
             ui.button(icon="contrast", on_click=self._turn_light).props(
                 'flat round dense color=white aria-label="Light or dark"'
             )
@@ -59,7 +59,7 @@ class Header:
         word = text_of(standing.answer, "standing")
         self._mode.set_text(f"{text_of(standing.answer, 'mode')} mode")
         self._standing.set_text(word)
-        self._standing.props(f"color={colour(word)}")
+        self._standing.props(f"color={colour(word)} text-color={ink(word)}")
         self._mode.set_visibility(True)
         self._standing.set_visibility(True)
         if self._strategies is not None:
@@ -76,15 +76,15 @@ class Header:
         return (
             ui.select(dict(options), value=value, on_change=changed)
             .props(f'dense options-dense dark outlined aria-label="{label}"')
-            .classes("max-sm:grow max-sm:basis-0 min-w-0 sm:min-w-36")
+            .classes("max-sm:grow max-sm:basis-0 min-w-0 sm:min-w-32")
             .mark(label.lower())
         )
 
-    def _search(self) -> None:
+    def _search(self, room: str) -> None:
         asked = (
             ui.input(placeholder="explain: id")
             .props('dense dark outlined aria-label="Explain a signal"')
-            .classes("max-sm:grow max-sm:basis-0 min-w-0 sm:w-40")
+            .classes(room)
         )
 
         def go() -> None:

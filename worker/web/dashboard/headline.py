@@ -7,7 +7,7 @@ from nicegui import ui
 
 from worker.database.values import count_of, flag_of, row_of
 from worker.verbs.standing import Standing
-from worker.verbs.words import percent, took, usd
+from worker.verbs.words import counted, percent, took, usd
 from worker.web.dashboard.look import Figures
 
 _TILES: Final = (
@@ -45,11 +45,17 @@ class Headline:
         self._tell(
             "executed",
             percent(total.get("executed_share")),
-            f"{count_of(total, 'executed')} of {seen} signals" + (f", {missed} MISSED" if missed else ""),
+            (f"{count_of(total, 'executed')} of {counted(seen, 'signal')}" if seen else "no signal came")
+            + (f", {missed} MISSED" if missed else ""),
             window,
             alarm=not holds,
         )
-        self._tell("filled", percent(orders.get("filled_share")), f"of {placed} orders, whole", window)
+        self._tell(
+            "filled",
+            percent(orders.get("filled_share")),
+            f"of {counted(placed, 'order')}, whole" if placed else "no order was placed",
+            window,
+        )
         spent = (
             f"{usd(orders.get('filled_usd'))} of {usd(orders.get('bet_usd'))}"
             if placed

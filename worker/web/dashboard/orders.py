@@ -35,7 +35,7 @@ _COLUMNS: Final = columns(
     left=("time", "status", "strategy", "market", "what"),
     wide=("strategy", "what", "latency"),
 )
-_STATUS: Final = '<q-td :props="props"><q-badge :color="props.row.colour">{{ props.value }}</q-badge></q-td>'
+_STATUS: Final = '<q-td :props="props"><q-badge :color="props.row.colour" :text-color="props.row.ink">{{ props.value }}</q-badge></q-td>'
 _MARKET: Final = """
 <q-td :props="props">
   <a class="plain" :href="props.row.href">{{ props.value }}</a>
@@ -59,7 +59,7 @@ class OrdersPanel:
         self._heard = tape.newest
         self._toasted: deque[float] = deque()  # when those were shown that are still to be seen
         with panel(
-            "Live orders", about="newest first; orders of 24 hours, noes of 30 minutes", marker="live"
+            "Live orders", about="newest first: orders of a day, skips of half an hour", marker="live"
         ):
             with ui.row().classes("w-full items-center gap-2"):
                 self._kind = (
@@ -72,10 +72,10 @@ class OrdersPanel:
                     .props('dense outlined clearable aria-label="Filter by word"')
                     .classes("grow")
                 )
-            self._empty = hidden_hint(_EMPTY)
+            self._empty = hidden_hint(_EMPTY).classes("my-auto")
             self._table = (
                 ui.table(rows=[], columns=_COLUMNS, row_key="key")
-                .classes("w-full max-h-[34rem] xl:max-h-none xl:h-0 xl:min-h-[30rem] xl:grow")
+                .classes("w-full max-h-[34rem] xl:max-h-none xl:h-0 xl:min-h-[18rem] xl:grow")
                 .props("dense flat wrap-cells")
             )
             self._table.set_visibility(False)

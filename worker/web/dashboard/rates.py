@@ -28,7 +28,7 @@ class Series:
         self._drawn: charts.Options = {}
         with panel(title, marker=marker) as self._about:
             self._empty = hidden_hint(empty)
-            self._chart = ui.echart({}).classes("w-full h-64")
+            self._chart = ui.echart({}).classes("w-full min-h-64 grow")
             self._chart.set_visibility(False)
 
     def show(self, figures: Figures) -> None:

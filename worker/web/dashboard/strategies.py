@@ -8,7 +8,7 @@ from worker.database.controls import ControlAction
 from worker.database.values import Row, count_of, row_of, rows_of, text_of
 from worker.orders.terms import StrategyId
 from worker.verbs.standing import Standing
-from worker.verbs.words import said, usd
+from worker.verbs.words import counted, said, usd
 from worker.web.dashboard import charts
 from worker.web.dashboard.drawn import Chart
 from worker.web.dashboard.frame import badge, hint, panel
@@ -78,9 +78,11 @@ class _Card:
         self._money: dict[str, ui.label] = {}
         with ui.column().classes("w-full gap-1 pt-2 border-t border-slate-400/25"):
             with ui.row().classes("w-full items-center gap-2 no-wrap"):
-                with ui.row().classes("grow items-center gap-x-2 gap-y-0 min-w-0"):
-                    ui.label(f"{strategy_id} ({text_of(one, 'mode')})").classes("text-sm font-medium")
-                    badge(text_of(one, "standing")).mark(f"standing-{strategy_id}")
+                with ui.column().classes("grow gap-0 min-w-0"):
+                    with ui.row().classes("items-center gap-x-2 gap-y-0 min-w-0"):
+                        name = f"{strategy_id} ({text_of(one, 'mode')})"
+                        ui.label(name).classes("text-sm font-medium break-all")
+                        badge(text_of(one, "standing")).mark(f"standing-{strategy_id}")
                     self._open = ui.label().classes("text-xs muted")
                 switches.button(ControlAction.RESUME if "pause" in own else ControlAction.PAUSE, strategy_id)
                 switches.button(ControlAction.ARM if latched else ControlAction.KILL, strategy_id)
@@ -95,7 +97,7 @@ class _Card:
 
     def show(self, one: Row) -> None:
         orders = count_of(one, "open_orders")
-        self._open.set_text(f"{orders} open order{'' if orders == 1 else 's'}")
+        self._open.set_text(counted(orders, "open order") if orders else "no order is open")
         capital = row_of(one, "capital")
         for key, label in self._money.items():
             label.set_text(usd(capital.get(key)))

@@ -46,7 +46,7 @@ class Switches:
         made.props["aria-label"] = (
             f"{action.value} {whom}"  # a name is the platform's: it is not to be parsed
         )
-        made.mark(f"{action.value}-{whom}")
+        made.mark(f"{action.value}-{whom}").classes("switch")
         if not self.visitor.may_act and not self.visitor.may_sign_in:
             made.disable()
             made.tooltip(_LOCKED)

@@ -7,22 +7,28 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from worker.database.values import Row
-from worker.verbs.words import NOTHING, clock_time, percent, said, usd
+from worker.verbs.words import NOTHING, clock_time, percent, price, said, took, usd
 
-# Quasar's names: a badge of each reads well on light and dark.
+_AMBER: Final = "amber-7"
+# Quasar's names: white words stand out from each, on light and dark; amber takes dark ones.
 _COLOURS: Final = {
-    "FILLED": "green-7", "executed": "green-7", "ok": "green-7", "trading": "green-7",
-    "PARTIAL": "teal-6", "PENDING": "blue-7", "deferred": "indigo-5", "undecided": "purple-5",
-    "skipped": "amber-9", "paused": "amber-9", "degraded": "amber-9", "other_mode": "amber-9",
-    "CANCELLED": "blue-grey-6", "inactive": "blue-grey-6", "out_of_scope": "blue-grey-6",
-    "REJECTED": "red-7", "LOST": "red-9", "killed": "red-7", "frozen": "red-7", "breaker": "red-7", "no_worker": "red-7",
-    "down": "red-7",
+    "FILLED": "green-9", "executed": "green-9", "ok": "green-9", "trading": "green-9",
+    "PARTIAL": "teal-8", "PENDING": "blue-8", "deferred": "indigo-6", "undecided": "purple-6",
+    "skipped": _AMBER, "paused": _AMBER, "degraded": _AMBER, "other_mode": _AMBER,
+    "CANCELLED": "blue-grey-7", "inactive": "blue-grey-7", "out_of_scope": "blue-grey-7",
+    "REJECTED": "red-8", "LOST": "red-9", "killed": "red-8", "frozen": "red-8", "breaker": "red-8", "no_worker": "red-8",
+    "down": "red-8",
 }  # fmt: skip
 
 
 def colour(word: object) -> str:
     """The colour of a status, a state or a standing."""
     return _COLOURS.get(str(word), "grey-7")
+
+
+def ink(word: object) -> str:
+    """The colour of the word on its badge."""
+    return "grey-10" if colour(word) == _AMBER else "white"
 
 
 def story_address(asked: object) -> str:
@@ -36,10 +42,10 @@ def order_row(order: Row) -> dict[str, Any]:
     bet = "" if order.get("side") == "SELL" else f" {usd(order.get('signal_size_usd'))}"
     what = f"{said(order.get('order_type'))} {said(order.get('side'))}{bet}"
     if order.get("executed_price") is None:
-        detail = said(order.get("why")) if order.get("why") else f"limit {said(order.get('limit_price'))}"
+        detail = said(order.get("why")) if order.get("why") else f"limit {price(order.get('limit_price'))}"
     else:
         slippage = order.get("slippage_bps")
-        detail = f"{usd(order.get('executed_size_usd'))} at {said(order.get('executed_price'))}" + (
+        detail = f"{usd(order.get('executed_size_usd'))} at {price(order.get('executed_price'))}" + (
             "" if slippage is None else f", {slippage:+} bps"
         )
     if status == "PARTIAL":
@@ -50,7 +56,7 @@ def order_row(order: Row) -> dict[str, Any]:
         at=order.get("created_at"),
         what=what,
         detail=detail,
-    ) | {"latency": NOTHING if (ms := order.get("execution_latency_ms")) is None else f"{ms} ms"}
+    ) | {"latency": took(order.get("execution_latency_ms"))}
 
 
 def no_row(event: Row) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def no_row(event: Row) -> dict[str, Any]:
         if event.get("value") and event.get("limit")
         else ""
     )
-    what = f"{said(event.get('side'))} at {said(event.get('entry_price'))}"
+    what = f"{said(event.get('side'))} at {price(event.get('entry_price'))}"
     return _line(
         event,
         said(event.get("state")),
@@ -85,6 +91,7 @@ def _line(row: Row, status: str, *, at: object, what: str, detail: str) -> dict[
         "time": clock_time(at).partition(".")[0],
         "status": status,
         "colour": colour(status),
+        "ink": ink(status),
         "strategy": said(row.get("strategy_id")),
         "mode": said(row.get("mode")),
         "market": f"{said(row.get('token_label'))} - {said(row.get('market_title'))}",
