@@ -29,6 +29,7 @@ from worker.sandbox.exchange.recording import Recording
 from worker.settings import PendingSettings, RetakeSettings, SignalSettings
 
 _TOLD_EVERY_S: Final = 60  # of the recording
+_UNITS: Final = {"--sizes": "USD", "--tolerances": "PERCENT", "--recording": "FOLDER"}
 _ABOUT: Final = """\
 How much of real prints a copy would have filled, order type by order type, with what it cost and what it was worth
 later. The decisions are the worker's own; so is the pace of its further attempts."""
@@ -202,13 +203,13 @@ def _options() -> argparse.ArgumentParser:
         help="Copy the purchases of resting orders, too (default: of takers alone).",
     )
     _add(options, "--sample", None, whole(least=1), "Copy so many prints, chosen at random (default: all)")
-    _add(options, "--seed", 1, whole(least=0), "Of the sample")
+    _add(options, "--seed", 1, whole(least=0), "The same seed draws the same --sample")
     _add(
         options,
         "--recording",
         SHARED,
         Path,
-        "A folder with events.csv.gz and tokens.json (default: the shared one)",
+        "A folder with events.csv.gz and tokens.json (default: ../shared/data/book_nhl_20260607)",
     )
     add_json(options)
     return options
@@ -220,8 +221,9 @@ def _add(
     """An option with a value, or with several where it has several by default."""
     stated = "" if "(default:" in meaning else " (default: %(default)g)"
     several = "+" if isinstance(default, list) else None
+    unit = "SECONDS" if name.endswith("-s") else _UNITS.get(name, "N")
     options.add_argument(
-        name, type=read, default=default, nargs=several, metavar="X", help=f"{meaning}{stated}."
+        name, type=read, default=default, nargs=several, metavar=unit, help=f"{meaning}{stated}."
     )
 
 

@@ -218,7 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="These modules alone (default: all that --list prints).",
     )  # fmt: skip
     options.add_argument(
-        "--jobs", type=whole(least=1), default=2, help="Mutants that are tried at once (default: 2)."
+        "--jobs",
+        type=whole(least=1),
+        default=2,
+        metavar="N",
+        help="Mutants that are tried at once (default: 2).",
     )
     add_list(options, {"modules:": TARGETS})
     add_json(options)

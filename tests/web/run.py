@@ -13,17 +13,22 @@ from tests.web.fuzzing import fuzz, stock
 from worker.sandbox.supabase import SupabaseSandbox
 from worker.sandbox.worker_process import WorkerProcess
 
+_ABOUT = """\
+The production `polycopy-worker web`, before a database with some of everything in it. Schemathesis asks for every operation
+that /openapi.json describes, with values that it allows and with values that it does not, with the token and without it;
+each answer has to be one that the document promises."""
+
 
 def _parser() -> argparse.ArgumentParser:
     options = tool.parser(
         "api-fuzz",
-        "Call whatever the API's own document promises, and more.",
+        _ABOUT,
         module="tests.web.run",
         lasts="a few minutes with 100 examples",
         holds="every answer was one that the document promises, and nothing was done without the token",
-        examples=("--examples 500", "--seed 7"),
+        examples=("", "--examples 500", "--seed 7 --json"),
     )
-    tool.add_count(options, "--examples", "examples of each operation", least=1, default=100)
+    tool.add_count(options, "--examples", "Make so many requests of each operation", least=1, default=100)
     options.add_argument("--seed", type=tool.whole(least=0), help="Makes the same examples again.")
     tool.add_json(options)
     return options
