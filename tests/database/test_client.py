@@ -62,11 +62,11 @@ def no(status: int, code: str, message: str = "words", hint: str | None = None) 
     return httpx.Response(status, json=body)
 
 
-async def error_of(answer: httpx.Response | Exception) -> WorkerError:
+async def error_of(answer: httpx.Response | Exception, *, deadline_s: float | None = None) -> WorkerError:
     handle, _ = in_turn(answer)
     async with database_that(handle) as database:
         with pytest.raises(WorkerError) as caught:
-            await database.rpc("lt_claim", {"p": {}})
+            await database.rpc("lt_claim", {"p": {}}, deadline_s=deadline_s)
     return caught.value
 
 
@@ -278,7 +278,7 @@ async def test_any_other_no_is_refused_at_once_with_its_code(answer: httpx.Respo
 async def test_a_no_without_any_reason_is_a_server_that_died_while_it_answered() -> None:
     """As PostgREST 12 said it when the database crashed under a call."""
     empty = {"code": "", "details": None, "hint": None, "message": ""}
-    error = await error_of(httpx.Response(400, json=empty))
+    error = await error_of(httpx.Response(400, json=empty), deadline_s=1)
     assert isinstance(error, DatabaseUnreachable)
     assert error.retryable
 
