@@ -247,8 +247,8 @@ $$;
 --               degraded where something needs a human, else ok
 --   elsewhere   lt_traded_elsewhere: who trades in the other mode what nobody trades in this one
 --   strategies  as of lt_switchboard, and capital, open_orders
---   attempts    {open, unsettled, unknown, by_state, oldest_open_s, oldest_unsettled_s}: `open` may still trade, and is what
---               lt_order_list tells as open; `unsettled` is over, and not all of its trades are final
+--   attempts    {open, unbooked, unknown, by_state, oldest_open_s, oldest_unbooked_s}: `open` may still trade, and is what
+--               lt_order_list tells as open; `unbooked` is over, and not all of its trades were read yet
 --   feed        {canary_at, canary_age_s, last_decision_at, last_decision_age_s}
 --   last_hour   the counts of lt_equation
 create or replace function public.lt_status(p jsonb)
@@ -279,11 +279,11 @@ begin
 
   select jsonb_build_object(
     'open', coalesce(sum(open.attempts) filter (where open.is_alive), 0),
-    'unsettled', coalesce(sum(open.attempts) filter (where not open.is_alive), 0),
+    'unbooked', coalesce(sum(open.attempts) filter (where not open.is_alive), 0),
     'unknown', coalesce(sum(open.attempts) filter (where open.state = 'unknown'), 0),
     'by_state', coalesce(jsonb_object_agg(open.state, open.attempts) filter (where open.state is not null), '{}'),
     'oldest_open_s', round(extract(epoch from now_is - min(open.oldest) filter (where open.is_alive)), 1)::text,
-    'oldest_unsettled_s', round(extract(epoch from now_is - min(open.oldest) filter (where not open.is_alive)), 1)::text)
+    'oldest_unbooked_s', round(extract(epoch from now_is - min(open.oldest) filter (where not open.is_alive)), 1)::text)
   into attempts
   from (
     select a.state, public.lt_attempt_is_alive(a.state) as is_alive, count(*) as attempts, min(a.created_at) as oldest
@@ -294,7 +294,8 @@ begin
     'capital', public.lt_capital_json(public.lt_capital_of(s ->> 'strategy_id', s ->> 'mode')),
     'open_orders', (
       select count(*) from public.lt_order_attempts a
-      where a.strategy_id = s ->> 'strategy_id' and a.mode = s ->> 'mode' and coalesce(a.closed_at, 'infinity') = 'infinity'
+      where a.strategy_id = s ->> 'strategy_id' and a.mode = s ->> 'mode'
+        and greatest(coalesce(a.closed_at, 'infinity'), a.late_at) = 'infinity'   -- it is open; as in the index
         and public.lt_attempt_is_alive(a.state)))), '[]')
   into strategies
   from jsonb_array_elements(public.lt_switchboard(jsonb_build_object('mode', in_mode)) -> 'strategies') s;

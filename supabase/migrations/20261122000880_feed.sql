@@ -117,6 +117,8 @@ declare
   upto    pg_snapshot := coalesce((mark ->> 'upto')::pg_snapshot, pg_current_snapshot());
   as_of   timestamptz := coalesce((mark ->> 'as_of')::timestamptz, clock_timestamp());   -- when `upto` was taken
   next    xid8 := pg_snapshot_xmax(pg_current_snapshot());
+  here    bigint := next::text::bigint;
+  unseen  bigint := here - pg_snapshot_xmin(seen)::text::bigint;   -- what was written longer ago, `seen` has seen
   begins  timestamptz := coalesce(
     (mark ->> 'from')::timestamptz,
     clock_timestamp() - make_interval(secs => coalesce((p ->> 'back_s')::numeric, 0)));
@@ -145,16 +147,21 @@ begin
     from public.lt_fills f join public.lt_order_attempts a using (exchange_order_id)
     where f.settled_at >= begins and a.mode = any (modes)
     union all
-    select 'order.closed', a.closed_at, a.strategy_id, a.mode, a.ft_order_id, a.xmin, 'c' || a.exchange_order_id,
+    select 'order.closed', a.closed_at, a.strategy_id, a.mode, a.ft_order_id, a.written, 'c' || a.exchange_order_id,
       jsonb_build_object('exchange_order_id', a.exchange_order_id, 'state', a.state, 'note', a.note)
     from public.lt_strategies s
-    join public.lt_order_attempts a on a.strategy_id = s.strategy_id and a.mode = any (modes)
-      and coalesce(a.closed_at, 'infinity') >= begins
+    cross join lateral (
+      select c.*, c.xmin as written from public.lt_order_attempts c
+      where c.strategy_id = s.strategy_id and c.mode = any (modes)
+        and greatest(coalesce(c.closed_at, 'infinity'), c.late_at) >= begins   -- as in its index
+      offset 0   -- a strategy at a time, whatever the planner believes: that index begins with it
+    ) a
     where a.closed_at >= begins
       and not exists (select from public.lt_fills f where f.exchange_order_id = a.exchange_order_id)
   ), page as (
     select h.* from happened h
     where (only_strategy is null or h.strategy_id = only_strategy)
+      and (seen is null or (here - h.written::text::bigint) & 4294967295 <= unseen)   -- cheap, and leaves little
       and (seen is null or not pg_visible_in_snapshot(public.lt_xid8(h.written, next), seen))
       and pg_visible_in_snapshot(public.lt_xid8(h.written, next), upto)
       and (after is null or (h.at, h.key) > ((after ->> 'at')::timestamptz, after ->> 'key'))

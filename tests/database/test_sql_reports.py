@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from tests.support.desk import Desk, Row, fill
+from tests.support.desk import WALLET, Desk, Row, fill
 
 PAPER = {"mode": "paper"}
 
@@ -186,7 +186,7 @@ async def test_each_strategy_stands_by_the_strongest_of_its_switches(trading: De
 
 
 async def test_open_and_failed_orders_are_told_apart_however_many_failed(busy: Desk) -> None:
-    await trade(busy, closed=False)  # over, and not settled yet
+    await trade(busy, closed=False)  # over, and not all of its trades are read
     waiting = await busy.claim(await busy.signal())
     await busy.execute("update public.lt_orders set created_at = now() - interval '9 days' where order_id = %(id)s",
                        id=waiting["exchange_order_id"])  # fmt: skip
@@ -198,7 +198,7 @@ async def test_open_and_failed_orders_are_told_apart_however_many_failed(busy: D
     )
     assert one["pending_s"] is not None
     attempts = (await busy.call("lt_status", PAPER))["attempts"]
-    assert (attempts["open"], attempts["unsettled"]) == (1, 1)
+    assert (attempts["open"], attempts["unbooked"]) == (1, 1)
     failed = (await busy.call("lt_order_list", PAPER | {"which": "failed"}))["orders"]
     assert [(order["status"], order["why"]) for order in failed] == [
         ("REJECTED", "not enough balance"),
@@ -206,8 +206,8 @@ async def test_open_and_failed_orders_are_told_apart_however_many_failed(busy: D
     ]
     page = await busy.call("lt_order_list", PAPER | {"limit": 3})
     assert (len(page["orders"]), page["more"]) == (3, True)
-    unsettled, *_ = [order for order in page["orders"] if order["status"] == "FILLED"]
-    assert unsettled["pending_s"] is None
+    unbooked, *_ = [order for order in page["orders"] if order["status"] == "FILLED"]
+    assert unbooked["pending_s"] is None
     assert not (await busy.call("lt_order_list", {"mode": "live"} | {"strategy_id": "LT_NONE"}))["orders"]
 
 
@@ -325,6 +325,15 @@ async def test_looks_are_bounded_by_indexes_and_not_by_what_was_ever_decided(tra
            select 'LT_ONE', order_id, 'paper', 'skipped', 'price_moved', created_at, created_at
            from public.ft_orders where created_at < now() - interval '2 days'"""
     )
-    await trading.execute("analyze public.ft_orders, public.lt_decisions")
+    await trading.execute(
+        """insert into public.lt_order_attempts (exchange_order_id, lt_order_id, strategy_id, ft_order_id, wallet_address,
+             mode, attempt_no, state, order_type, side, token_id, condition_id, limit_price, amount_usd, reserve_usd,
+             reserve_shares, exchange_version, signed_body, worker, fence, created_at, closed_at)
+           select order_id, order_id, 'LT_ONE', order_id, %(wallet)s, 'paper', 1, 'killed', 'FAK', 'BUY', '7', '0x01', 0.5, 6,
+             6, 0, 'std', '{}', 'w', 1, created_at, created_at
+           from public.ft_orders where created_at < now() - interval '2 days'""",
+        wallet=WALLET,
+    )
+    await trading.execute("vacuum analyze public.ft_orders, public.lt_decisions, public.lt_order_attempts")
     many = await pages(trading)
     assert {name: count for name, count in many.items() if count > 2 * few[name] + 100} == {}, (few, many)
