@@ -144,7 +144,7 @@ class Troop:
 class Pace:
     """`life_most_s`: who has not met his misfortune by then is killed at random. `pause_s`: longer than a lease.
 
-    `stop_after_s`: who is to meet it at his stop is told to stop then. `settled_after_s`: who lives on then, in a run
+    `stop_after_s`: who is to meet it at a stop is told to stop then. `settled_after_s`: who lives on then, in a run
     that has to strike every point, dies at whichever is short that he comes by first; he who is to fall asleep, later.
     """
 
@@ -197,6 +197,10 @@ class Tormentor:
             life = self._troop.start(misfortune)
             await self._follow(life, misfortune)
 
+    def _at_a_stop(self, life: Life) -> Life:
+        """Who is told to stop. Only he who submits has something to hand back: mostly the one who has lived longest."""
+        return min(self._troop.living, key=lambda one: one.began_s) if self._schedule.short else life
+
     async def _follow(self, life: Life, misfortune: Misfortune) -> None:
         struck_from_outside = False
         stops = misfortune.point.step in AT_A_STOP
@@ -208,7 +212,7 @@ class Tormentor:
                 return  # it lives on, and is replaced with the others
             age_s = monotonic() - life.began_s
             if stops and age_s > self._pace.stop_after_s:
-                life.signal(signal.SIGTERM)
+                self._at_a_stop(life).signal(signal.SIGTERM)
                 stops = False
             elif not stops and age_s > settled_after_s and (short := self._schedule.short):
                 life.appointments.widen(short)
