@@ -158,14 +158,14 @@ def elsewhere_lines(answer: Row) -> Iterator[Part]:
 
 
 def _open_orders(attempts: Row) -> str:
-    still_open, unsettled = count_of(attempts, "open"), count_of(attempts, "unsettled")
+    still_open, unbooked = count_of(attempts, "open"), count_of(attempts, "unbooked")
     told = (
         f"{still_open} open, {attempts.get('unknown')} of unknown outcome; the oldest for "
         f"{seconds(attempts.get('oldest_open_s'))}"
         if still_open
         else "none is open"
     )
-    return f"{told}; {counted(unsettled, 'more waits', 'more wait')} for settlement" if unsettled else told
+    return f"{told}; {counted(unbooked, 'more has', 'more have')} trades to be read" if unbooked else told
 
 
 def _ago(age_s: object) -> str:

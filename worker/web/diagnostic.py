@@ -237,14 +237,14 @@ def _failed_orders(total: Row) -> Check:
 
 
 def _open_attempts(attempts: Row) -> Check:
-    ages = {name: attempts.get(name) for name in ("oldest_open_s", "oldest_unsettled_s")}
+    ages = {name: attempts.get(name) for name in ("oldest_open_s", "oldest_unbooked_s")}
     known = [age_s for told in ages.values() if (age_s := exact_decimal(told)) is not None]
     unknown, still_open = count_of(attempts, "unknown"), count_of(attempts, "open")
     long = any(age_s > _PENDING_LONG_S for age_s in known)
     return _check(
         "Order Events",
         Verdict.FAIL if unknown else Verdict.WARN if long else Verdict.PASS,
-        f"{still_open} orders are open, {unknown} of unknown outcome; {count_of(attempts, 'unsettled')} wait for settlement"
+        f"{still_open} orders are open, {unknown} of unknown outcome; {count_of(attempts, 'unbooked')} have trades to be read"
         + (f"; the oldest for {max(known):.0f} s." if known else "."),
         by_state=attempts.get("by_state"),
         **ages,
