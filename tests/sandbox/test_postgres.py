@@ -201,11 +201,14 @@ async def test_a_given_server_that_does_not_answer_is_named_by_its_variable() ->
             pass
 
 
-async def test_two_clusters_live_side_by_side_and_neither_sweeps_the_other() -> None:
-    async with Postgres.private() as one, Postgres.private() as other:
-        directories = {Path(await _setting(each, "data_directory")) for each in (one, other)}
-        assert len(directories) == 2
-        assert all(directory.is_dir() for directory in directories)
+async def test_two_clusters_live_side_by_side_and_neither_sweeps_the_other(short_directory: Path) -> None:
+    async with Postgres.private() as one, Postgres.private(data_in=short_directory) as other:
+        here, there = [Path(await _setting(each, "data_directory")) for each in (one, other)]
+        assert here.is_dir()
+        assert there.is_dir()
+        assert there.is_relative_to(short_directory)
+        assert not here.is_relative_to(short_directory)
+    assert _entries(short_directory) == set()
 
 
 async def test_a_project_has_the_roles_and_grants_nothing_on_new_tables(empty_database: str) -> None:
