@@ -20,7 +20,12 @@ select a.exchange_order_id, a.lt_order_id, a.strategy_id, a.ft_order_id::text, a
        a.amount_usd, a.shares as target_shares,
        a.reserve_usd, a.created_at, a.closed_at, a.barred, a.sends, a.note, t.reserved_usd, t.reserved_shares,
        f.condition_id, f.token_label, f.order_time as traded_at,
-       extract(epoch from a.state_changed_at - f.created_at)::float8 as ended_after_s
+       extract(epoch from a.state_changed_at - f.created_at)::float8 as ended_after_s,
+       coalesce(f.resolved_time < a.state_changed_at, false) or a.side = 'BUY' and exists (
+         select from public.ft_orders sold
+         where (sold.wallet_id, sold.condition_id, sold.token_label) = (f.wallet_id, f.condition_id, f.token_label)
+           and sold.trader_address = f.trader_address and sold.side = 'SELL' and sold.order_time >= f.order_time
+           and sold.created_at < a.state_changed_at) as is_outlived
 from public.lt_order_attempts a
 join public.lt_attempt_totals t using (exchange_order_id)
 join public.ft_orders f on f.order_id = a.ft_order_id

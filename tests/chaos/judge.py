@@ -234,6 +234,7 @@ async def _excuse(world: World, attempt: Row, limits: Limits) -> Excuse | None:
             return Excuse.ABANDONED
         case AttemptState.LOST if (
             attempt["barred"]
+            or attempt["is_outlived"]  # its trader had sold, or its signal was over
             or attempt["sends"] >= limits.sends_most
             or attempt["ended_after_s"] >= limits.fresh_for_s
         ):
