@@ -96,3 +96,4 @@ format: $(READY) ## let ruff rewrite the files
 
 clean: ## forget the environment and the caches
 	@rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find worker tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
