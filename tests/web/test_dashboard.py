@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from time import time
-from typing import Any
 
 import httpx
 import pytest
@@ -13,10 +11,10 @@ import pytest_asyncio
 from fastapi import FastAPI
 from nicegui import Client, ui
 from nicegui.testing import User
-from nicegui.testing.general import nicegui_reset_globals
 
 from tests.support.desk import Desk, Row, fill
 from tests.support.eventually import eventually
+from tests.support.pages import open_house, rows, visit, words
 from tests.web.conftest import TOKEN, settings_of
 from worker.database.client import SupabaseDatabase
 from worker.database.controls import ControlAction
@@ -25,16 +23,13 @@ from worker.database.reports import Reports
 from worker.orders.terms import Mode, StrategyId
 from worker.sandbox.postgres import Postgres
 from worker.sandbox.supabase import SupabaseSandbox
-from worker.verbs.audit import read_audit
-from worker.verbs.words import Columns, laid_out, percent, usd
+from worker.verbs.words import Columns
 from worker.web.dashboard import office, session
 from worker.web.dashboard.office import Visitor
 from worker.web.dashboard.story import table_of
 from worker.web.dashboard.switches import Switches
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-DAY = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +41,7 @@ class House:
     reports: Reports
 
     async def visitor(self, path: str = "/", *, token: str | None = None) -> User:
-        """Somebody with a browser of his own, who has opened a page."""
-        client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1", timeout=20
-        )
-        if token is not None:
-            await client.post("/login", data={"token": token})
-        user = User(client)
-        await user.open(path)
-        return user
+        return await visit(self.app, path, token=token)
 
     async def purchase(self, shares: str | None = None, **signal: object) -> Row:
         """An order of LT_ONE, filled with so many shares; None: not yet."""
@@ -82,74 +69,13 @@ async def house(cluster: Postgres, migrated_template: str) -> AsyncIterator[Hous
             await desk.strategy()
             await desk.strategy("LT_IDLE", ft_wallet_id="FT_IDLE")
             await desk.ready()
-            with nicegui_reset_globals():
-                app = create_app(settings_of(supabase), reports)
-                mount_dashboard(app)
-                async with app.router.lifespan_context(app):
-                    house = House(app, desk, reports)
-                    await house.purchase("12", market_title="Will it rain?")
-                    await house.purchase("4", market_title="Will it snow?")
-                    await desk.decide(await desk.signal(market_title="Will it hail?"))
-                    yield house
-                Client.page_routes.clear()  # or the library forgets every module that a page was written in
+            async with open_house(settings_of(supabase), reports) as app:
+                house = House(app, desk, reports)
+                await house.purchase("12", market_title="Will it rain?")
+                await house.purchase("4", market_title="Will it snow?")
+                await desk.decide(await desk.signal(market_title="Will it hail?"))
+                yield house
             await desk.close()
-
-
-def rows(user: User, marker: str) -> list[dict[str, Any]]:
-    """The rows of the table on a panel; none where a sentence stands in its place."""
-    with user.scope(marker=marker):
-        try:
-            (table,) = user.find(ui.table).elements
-        except AssertionError:  # only what is visible is found
-            return []
-    return list(table.rows)
-
-
-def words(user: User, marker: str) -> str:
-    """All that is written on a panel."""
-    with user.scope(marker=marker):
-        labels = user.find(ui.label).elements
-    return " ".join(label.text for label in sorted(labels, key=lambda one: one.id) if label.visible)
-
-
-def shows(user: User, marker: str, text: str) -> bool:
-    return text in words(user, marker)
-
-
-async def test_the_page_the_command_the_api_and_plain_sql_tell_the_same_figures(house: House) -> None:
-    user = await house.visitor()
-    audit = await read_audit(house.reports, DAY, None)
-    total, printed = audit.total, "\n".join(line.plain for line in laid_out(audit.lines(), 200))
-    orders = total["orders"]
-    for marker, share in (
-        ("tile-executed", total["executed_share"]),
-        ("tile-filled", orders["filled_share"]),
-        ("tile-dollars", orders["fill_rate_usd"]),
-    ):
-        await eventually(partial(shows, user, marker, percent(share)))
-        assert percent(share) in printed
-    shown = {row["name"]: row for row in rows(user, "by-strategy")}
-    for one in audit.strategies:
-        row = shown[f"{one['strategy_id']} (paper)"]
-        assert (row["seen"], row["executed_share"]) == (str(one["seen"]), percent(one["executed_share"]))
-        assert row["placed"] == str(one["orders"]["placed"])
-    types = {row["name"]: row for row in rows(user, "by-order-type")}
-    assert types["FAK"]["filled_usd"] == usd(orders["filled_usd"])
-    reasons = {row["key"]: int(row["count"]) for row in rows(user, "reasons")}
-    latency = {row["key"]: row["count"] for row in rows(user, "latency")}
-    assert latency == {name: str(one["count"]) for name, one in audit.answer["latency_ms"].items()}
-
-    api = (await user.http_client.get("/api/lt/execution-audit")).json()
-    by_sql = await house.desk.rows(
-        "select reason, count(*)::integer as n from public.lt_decisions where state = 'skipped' group by reason"
-    )
-    assert reasons == api["skip_reasons"] == {row["reason"]: row["n"] for row in by_sql}
-    seen = sum(int(row["seen"]) for row in shown.values())
-    assert seen == api["summary"]["total_ft_orders"] == total["seen"]
-    executed = await house.desk.row(
-        "select count(*)::integer as n from public.lt_decisions where state = 'executed'"
-    )
-    assert executed["n"] == api["summary"]["already_executed"] == total["executed"]
 
 
 async def test_what_is_left_over_is_a_page_but_not_for_whoever_asks_the_api(house: House) -> None:

@@ -30,6 +30,7 @@ class Purse(Enum):
     THREE = 4
     FOUR = 5
     FIVE = 6
+    DAY = 7  # of those who trade all day (`traffic.py`)
 
 
 class Venue(Enum):

@@ -1,12 +1,9 @@
 """Every reason that the worker can give is met in the real daemon, beside whatever number failed.
 
-The world in which they come about is staged once, for all tests and for all processes of the run (`stage.py`).
+The day on which they come about is staged once (`conftest.py`).
 """
 
-import asyncio
-import fcntl
 import itertools
-import json
 import operator
 import re
 from collections.abc import Sequence
@@ -14,8 +11,8 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.reasons.situations import SITUATIONS, Told
-from tests.reasons.stage import BESIDE_INVALID, Seen, play_everything
+from tests.day.situations import SITUATIONS, Told
+from tests.day.stage import BESIDE_INVALID, Day, Seen
 from worker.orders.numbers import exact_decimal
 from worker.orders.passing import Sense, passing
 from worker.orders.reasons import SkipReason
@@ -23,7 +20,7 @@ from worker.orders.states import STATES
 from worker.verbs.explain import Pair
 from worker.verbs.words import laid_out
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("reasons")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("day")]
 
 _FAILS = {
     Sense.AT_MOST: operator.gt,
@@ -34,20 +31,9 @@ _FAILS = {
 BY_REASON = {one.reason: one for one in SITUATIONS}
 
 
-@pytest.fixture(scope="module")
-def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sequence[Seen]:
-    """Every decision over a staged signal. Tests are spread over processes: the first stages it for all."""
-    parallel = hasattr(request.config, "workerinput")
-    base = tmp_path_factory.getbasetemp()
-    told = (base.parent if parallel else base) / "reasons.json"
-    with told.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not told.exists():
-            cluster = request.getfixturevalue("cluster")
-            template = request.getfixturevalue("migrated_template")
-            decisions = asyncio.run(play_everything(cluster, template))
-            told.write_text(json.dumps([asdict(one) for one in decisions]))
-    return [Seen(**one) for one in json.loads(told.read_text())]
+@pytest.fixture
+def seen(day: Day) -> Sequence[Seen]:
+    return day.seen
 
 
 @pytest.mark.parametrize("reason", list(SkipReason))
@@ -55,7 +41,7 @@ def test_every_reason_is_met_in_the_daemon_with_the_number_that_failed(
     seen: Sequence[Seen], reason: SkipReason
 ) -> None:
     situation = BY_REASON.get(reason)
-    assert situation is not None, f"no row of tests/reasons/situations.py leads to {reason}"
+    assert situation is not None, f"no row of tests/day/situations.py leads to {reason}"
     of_strategy = [one for one in seen if one.strategy_id == situation.strategy_id]
     met = [one for one in of_strategy if one.reason == reason]
     assert met, f"{reason} was not met, but {of_strategy}"

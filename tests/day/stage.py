@@ -1,4 +1,4 @@
-"""The one world in which every situation is staged around one live worker, and what was decided in it.
+"""The one day on which every situation is staged around one live worker, among its ordinary traffic.
 
 A witness in the database keeps every decision that is ever written, deferrals that were overtaken included. What
 does not come about within its time is left out, so that each reason fails by itself.
@@ -16,8 +16,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from tests.day import traffic
+from tests.day.looks import look_everywhere
+from tests.day.situations import MAX_AGE_S, MIN_EDGE, SITUATIONS, Purse, Situation, Venue
 from tests.e2e.conftest import QUICK, Town
-from tests.reasons.situations import MAX_AGE_S, MIN_EDGE, SITUATIONS, Purse, Situation, Venue
 from tests.support.eventually import eventually
 from worker.orders.reasons import SkipReason
 from worker.sandbox.exchange.modes import Mode
@@ -32,6 +34,7 @@ BESIDE_INVALID: Final = "LT_BESIDE_INVALID"
 
 _SETTINGS: Final = {
     **QUICK,
+    **traffic.SETTINGS,
     "POLYCOPY_PRICE__MIN_EDGE_AFTER_FEES": MIN_EDGE,
     "POLYCOPY_SIGNAL__MAX_AGE_S": str(MAX_AGE_S),
     "POLYCOPY_DATABASE_TIMEOUT_S": "30",
@@ -76,6 +79,16 @@ class Seen:
     snapshot: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """`seen`: every decision over the signals that are to meet a reason, whether all of them came about or not.
+    `told`: of `look_everywhere`, when nobody traded any more.
+    """
+
+    seen: Sequence[Seen]
+    told: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Stage:
     town: Town
@@ -117,7 +130,9 @@ class Stage:
         return {row["strategy_id"] for row in rows} >= set(strategy_ids)
 
     async def _all_answered(self) -> bool:
-        rows = await self.town.rows("select from public.lt_order_attempts where answered_at is null")
+        rows = await self.town.rows(
+            "select from public.lt_order_attempts where answered_at is null and state <> 'abandoned'"
+        )
         return not rows
 
     async def _signal(self, one: Situation) -> str:
@@ -225,10 +240,16 @@ class Stage:
         ]
 
 
-async def play_everything(cluster: Postgres, template: str) -> list[Seen]:
-    """Every decision over the signals that are to meet a reason, whether all of them came about or not."""
+async def play_everything(cluster: Postgres, template: str) -> Day:
     async with (
-        open_world(markets=1, followers=_followers(), postgres=cluster, template=template) as world,
+        open_world(
+            markets=1,
+            followers=_followers(),
+            mined_after_s=0.1,
+            confirmed_after_s=0.1,
+            postgres=cluster,
+            template=template,
+        ) as world,
         await psycopg.AsyncConnection.connect(
             world.supabase.dsn, autocommit=True, row_factory=dict_row
         ) as database,
@@ -237,11 +258,14 @@ async def play_everything(cluster: Postgres, template: str) -> list[Seen]:
         markets = await _open_markets(town)
         await _set_up(town)
         async with town.worker(_SETTINGS) as worker:
+            await traffic.play_traffic(town)
+            await world.exchange.call("fates", stuck=1.0)
             stage = Stage(town, worker, markets)
             await stage.play()
-            seen = await stage.seen()
+            with suppress(AssertionError):
+                await eventually(lambda: traffic.all_ends(town), every_s=0.1)
             worker.kill()  # what still stands before a closed door need not be waited for
-            return seen
+        return Day(await stage.seen(), await look_everywhere(town))
 
 
 def _followers() -> list[Follower]:
@@ -250,7 +274,7 @@ def _followers() -> list[Follower]:
     beside = _follower(BESIDE_INVALID, f"FT_{SkipReason.STRATEGY_INVALID.name}", Purse.MAIN)
     closed = dict.fromkeys(one.purse for one in SITUATIONS if one.door is not None)
     knockers = [_follower(f"LT_KNOCKER_{purse.name}", _knocker(purse), purse) for purse in closed]
-    return [*own, beside, *knockers]
+    return [*own, beside, *knockers, *traffic.FOLLOWERS]
 
 
 def _knocker(purse: Purse) -> str:
@@ -264,7 +288,6 @@ def _follower(strategy_id: str, ft_wallet_id: str, purse: Purse) -> Follower:
 
 async def _open_markets(town: Town) -> dict[Venue, tuple[str, str]]:
     exchange = town.world.exchange
-    await exchange.call("fates", stuck=1.0)
     markets = {Venue.UNKNOWN: ("0x" + "77" * 32, "Yes")}
     for venue in (one for one in Venue if one is not Venue.UNKNOWN):
         listed = await exchange.call("market", name=venue.name)
@@ -289,6 +312,7 @@ async def _set_up(town: Town) -> None:
     for one in SITUATIONS:
         await _change(town, "lt_strategies", "strategy_id", one.strategy_id, one.strategy)
         await _change(town, "ft_wallets", "wallet_id", one.ft_wallet_id, one.paper_wallet)
+    await _change(town, "lt_strategies", "strategy_id", traffic.SHADOW, {"shadow_mode": True})
     await town.drop_keys_to_ft_wallets()
     await database.execute(
         "delete from public.ft_wallets where wallet_id = %s", (f"FT_{SkipReason.UNKNOWN_WALLET.name}",)
