@@ -216,7 +216,7 @@ async def _storm(
 async def _tell_progress(tormentor: Tormentor | Usurper) -> None:
     while True:
         await asyncio.sleep(5)
-        tell(f"{tormentor.done} kills, {tormentor.pauses} pauses; {tormentor.left} kills are left")
+        tell(f"{tormentor.done}/{tormentor.done + tormentor.left} kills, {tormentor.pauses} pauses")
 
 
 async def _end_leases(world: World, dead: Life) -> None:
