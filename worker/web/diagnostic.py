@@ -15,6 +15,7 @@ from pydantic import Field
 
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
 from worker.orders.numbers import exact_decimal
+from worker.verbs.words import counted
 from worker.web import examples
 from worker.web.kinds import Answer, Asked, Moment, Window, WindowSeconds, shown_as, troubles
 
@@ -141,8 +142,8 @@ def _worker(status: Row) -> Check:
     return _check(
         "Worker",
         verdict,
-        f"{len({text_of(one, 'worker') for one in held})} trade, for {len(held)} wallets; "
-        f"{len(idle)} strategies have nobody."
+        f"{counted(len({text_of(one, 'worker') for one in held}), 'worker')} for {counted(len(held), 'wallet')}; "
+        f"{counted(len(idle), 'strategy has', 'strategies have')} nobody."
         if held
         else "No worker holds a lease: start polycopy-worker run, or look why it has stopped.",
         leases=[
@@ -180,7 +181,7 @@ def _balances(status: Row) -> Check:
     return _check(
         "Exchange",
         Verdict.WARN if late or not ages else Verdict.PASS,
-        f"The balances of {len(ages) - len(late)} of {len(ages)} wallets were seen within {_BALANCE_LATE_S} s.",
+        f"Of {counted(len(ages), 'wallet')} {len(ages) - len(late)} had its balance seen within {_BALANCE_LATE_S} s.",
         late=late,
     )
 
@@ -190,8 +191,8 @@ def _signals(total: Row, funnel: Row) -> Check:
     return _check(
         "FT Orders",
         Verdict.WARN if timeless or not seen else Verdict.PASS,
-        f"{seen} pairs of a signal and a strategy came in this time"
-        + (f"; {timeless} signals have no created_at, and are nobody's." if timeless else "."),
+        f"{counted(seen, 'pair')} of a signal and a strategy came in this time"
+        + (f"; without a created_at, and nobody's: {counted(timeless, 'signal')}." if timeless else "."),
         seen=seen,
         executed_share=total.get("executed_share"),
     )
@@ -260,7 +261,7 @@ def _risk(status: Row) -> Check:
     return _check(
         "Risk State",
         Verdict.FAIL if latched else Verdict.WARN if held else Verdict.PASS,
-        f"{len(held)} switches hold, {len(latched)} of them until somebody arms."
+        f"{counted(len(held), 'switch holds', 'switches hold')}, {len(latched)} until somebody arms."
         if held
         else "No switch holds.",
         controls=told,
@@ -272,6 +273,6 @@ def _human(needs: Iterable[Row]) -> Check:
     return _check(
         "Needs a Human",
         Verdict.WARN if found else Verdict.PASS,
-        f"{len(found)} things do." if found else "Nothing does.",
+        f"{counted(len(found), 'thing does', 'things do')}." if found else "Nothing does.",
         found=found,
     )

@@ -37,6 +37,7 @@ body.body--dark { background: #0b1120; }
 .q-table__grid-item-row:first-child .q-table__grid-item-value { font-weight: 600; }
 .q-table__grid-item-title { font-size: 12px; font-weight: 400; opacity: .62; }
 .q-table__grid-item-value { font-size: 14px; overflow-wrap: anywhere; }
+@media (min-width: 640px) { .q-table__grid-item { padding: 0 4px; } }
 @media (max-width: 639px) {
   .q-header .q-field--outlined .q-field__control { padding: 0 8px; }
   .q-header .q-field { font-size: 13px; }
