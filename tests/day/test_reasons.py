@@ -20,7 +20,7 @@ from worker.orders.states import STATES
 from worker.verbs.explain import Pair
 from worker.verbs.words import laid_out
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("day")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("day")]
 
 _FAILS = {
     Sense.AT_MOST: operator.gt,

@@ -6,13 +6,14 @@ Nobody says here what a signal comes to. Whoever looks afterwards, however he lo
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import cycle, islice
 from typing import Any, Final
 
 from tests.day.situations import MAX_AGE_S, SITUATIONS, Purse
 from tests.e2e.conftest import Town
 from tests.support.eventually import eventually
-from worker.sandbox.exchange.fault_catalogue import FaultName
+from worker.sandbox.exchange.fault_catalogue import CATALOGUE, FaultName
 from worker.sandbox.signals import Trade, signal_row
 from worker.sandbox.world import Follower
 
@@ -38,12 +39,14 @@ SETTINGS: Final = {
 # Those that orders come to; some take their time.
 ENDS: Final = frozenset({"live", "matched", "killed", "cancelled", "rejected", "lost"})
 F = FaultName
-# Each strikes one request, whoever's it is. Those that shut the door of a wallet have situations of their own, and who
+# Each strikes requests of whoever comes. Those that shut the door of a wallet have situations of their own, and who
 # waits for an answer that never comes waits for longer than the day lasts.
 FAULTS: Final = frozenset(FaultName) - {
     F.CLOUDFLARE_BLOCK, F.UNAUTHORIZED, F.RATE_LIMITED, F.RESTARTING, F.POST_ONLY, F.CANCEL_ONLY, F.DISABLED,
     F.REFUSED_WITH_SUCCESS, F.WRONG_ID, F.HANG_BEFORE, F.HANG_AFTER, F.CANCEL_DROP_AFTER,
 }  # fmt: skip
+
+AT_ORDERS: Final = {name for name in FAULTS if CATALOGUE[name].method == "POST"}
 
 _BET_USD: Final = Decimal(10)
 _ASK: Final = "0.50"
@@ -72,10 +75,8 @@ async def play_traffic(town: Town) -> None:
                                 b" values (%s, '', '', now(), now())", (NOBODYS,))  # fmt: skip
     plenty, bare = await _market(town, "plenty", "100000"), await _market(town, "bare", "0")
     await exchange.call("fates", fails=0.2, retries=0.2)
-    for name in sorted(FAULTS):
-        await exchange.inflict(name)
-    bought = [
-        *(_row(TAKERS, plenty) for _ in range(_TAKEN)),
+    taken = [_row(TAKERS, plenty) for _ in range(_TAKEN)]
+    rested = [
         *(_row(RESTERS, plenty) for _ in range(_RESTED)),
         *(_row(RESTERS, bare) for _ in range(_BARE)),
     ]
@@ -83,8 +84,14 @@ async def play_traffic(town: Town) -> None:
         scarce = [
             await _market(town, f"scarce {number}, {paper}", _SCARCE_SHARES) for number in range(_SCARCE)
         ]
-        bought += [_row(paper, market) for market in scarce]
-    await town.insert([*bought, *_wrong(plenty, SIGNALS - _of_situations() - len(bought) - _SOLD)])
+        rested += [_row(paper, market) for market in scarce]
+    wrong = _wrong(plenty, SIGNALS - _of_situations() - len(taken) - len(rested) - _SOLD)
+    # Each fault strikes twice, and an order that must not rest among them.
+    for times, signals in enumerate((taken, [*rested, *wrong]), start=1):
+        for name in sorted(FAULTS):
+            await exchange.inflict(name)
+        await town.insert(signals)
+        await eventually(partial(_all_struck, town, times), within_s=90, every_s=0.1)
     await eventually(lambda: _all_decided(town), within_s=90, every_s=0.1)
     await town.insert([_row(TAKERS, plenty, side="SELL", entry_price=_BID) for _ in range(_SOLD)])
     await eventually(lambda: _all_decided(town), within_s=90, every_s=0.1)
@@ -92,6 +99,11 @@ async def play_traffic(town: Town) -> None:
     await town.database.execute(
         b"update public.lt_strategies set is_paused = true where strategy_id like 'LT_DAY%'"
     )
+
+
+async def _all_struck(town: Town, times: int) -> bool:
+    struck = await town.world.exchange.faults_struck()
+    return all(struck.get(name, 0) >= times for name in AT_ORDERS)
 
 
 async def all_ends(town: Town) -> bool:
