@@ -83,8 +83,8 @@ def cluster() -> Iterator[Postgres]:
 
 
 def _plenty_of_memory() -> Path | None:
-    """Returns a directory that is kept in memory, if there is room for far more than the tests' databases."""
-    if not os.access(_IN_MEMORY, os.W_OK | os.X_OK):
+    """Returns a directory that is kept in memory, if it is anybody's and has room for far more than the tests need."""
+    if not _IN_MEMORY.is_dir() or _IN_MEMORY.stat().st_mode & 0o003 != 0o003:
         return None
     room = min(shutil.disk_usage(_IN_MEMORY).free, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return _IN_MEMORY if room > _PLENTY_BYTES else None
