@@ -29,6 +29,7 @@ from worker.sandbox.worker_process import WorkerProcess
 from worker.sandbox.world import Follower, World, open_world
 
 RATIO_MOST: Final = 1.05
+_TELLING_MOST_MS: Final = 500.0  # five times what the worker promises at 20 orders a second
 _WARM_UP: Final = 40  # signals that nobody counts: markets become known, code paths walked
 _SETTLE_WITHIN_S: Final = 120.0
 _FOLLOWS_WITHIN_S: Final = 60.0
@@ -99,6 +100,11 @@ class Outcome:
 
     def wrong(self) -> list[str]:
         found = []
+        if (without := median(self.p99s(open_feeds=False))) > _TELLING_MOST_MS:
+            found.append(
+                f"the median p99 is {without:g} ms without a feed, above {_TELLING_MOST_MS:g} ms: the machine is too busy to "
+                "tell what feeds cost, or the rate is too high for it"
+            )
         if self.ratio > RATIO_MOST:
             found.append(
                 f"the median p99 is {self.ratio:.3f} times as long with open feeds: {RATIO_MOST:g} is the limit"
