@@ -65,7 +65,7 @@ class LatencyPanel:
         with (
             panel("Latency by stage", marker="latency") as self._about,
             ui.element("div").classes(
-                "w-full grid grid-cols-1 lg:grid-cols-2 gap-4 items-start [&>*]:min-w-0"
+                "w-full flex flex-col lg:flex-row gap-4 items-start [&>*]:min-w-0 [&>*]:w-full lg:[&>*]:flex-1"
             ),
         ):
             self._chart = Chart()
