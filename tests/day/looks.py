@@ -29,7 +29,6 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "audit": ("audit",),
     "orders": ("orders", "--limit", str(_MOST)),
     "open": ("orders", "--open", "--limit", str(_MOST)),
-    "failed": ("orders", "--failed", "--limit", str(_MOST)),
     "status": ("status",),
 }
 _WITHIN_S: Final = 60.0  # one that did not answer in time is asked again
