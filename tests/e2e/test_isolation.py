@@ -25,7 +25,7 @@ async def test_a_strategy_whose_wallet_hangs_keeps_none_of_the_others_waiting(to
             "select from public.lt_wallets where wallet_address = %s for update", (stuck_wallet,)
         )
         signals = [first, *[await town.signal() for _ in range(_SIGNALS)]]
-        await eventually(lambda: _executed(town, "LT_MOMENTUM_FAST", len(signals)), within_s=40)
+        await eventually(lambda: _executed(town, "LT_MOMENTUM_FAST", len(signals)), within_s=90)
         assert await _count(town, "LT_MOMENTUM_WHOLE") == 1
         other = await town.signal("FT_VALUE")
         await eventually(lambda: town.decisions(other), within_s=20)
