@@ -25,6 +25,7 @@ from worker.orders.ports import (
     Envelope,
     Granted,
     Lease,
+    Leave,
     OrderView,
     Refused,
     Stages,
@@ -45,7 +46,9 @@ class Plant(StrEnum):
     DEFER_WRONGLY = "defer_wrongly"  # half of them are put off for a market that is ready
     RELEASE_TWICE = "release_twice"  # what a fill has released from the reservation is given back once more
     NOT_FOUND_IS_DEAD = "not_found_is_dead"  # one 404 and the attempt is closed
-    LEASE_FOR_EVER = "lease_for_ever"  # a lease once held is never doubted
+    LEASE_FOR_EVER = (
+        "lease_for_ever"  # a lease once held is never doubted, and what was claimed is sent without leave
+    )
 
 
 def plant(bug: Plant) -> None:
@@ -126,6 +129,12 @@ class _ReleasingTwice(_Wrapped):
         return state
 
 
+class _NeverRefusing(_Wrapped):
+    async def allow_resend(self, order_id: OrderId) -> Leave:
+        await self.port.allow_resend(order_id)
+        return Leave(why="", is_over=False)
+
+
 class _Burying(_Wrapped):
     async def lookup(
         self, wallet: WalletAddress, order_id: OrderId, *, since: datetime | None = None
@@ -186,3 +195,4 @@ def _never_doubt_a_lease() -> None:
         return True
 
     Wallets.may_send = trusting  # type: ignore[method-assign]  # a bug is planted
+    _wrap(ledger=_NeverRefusing)
