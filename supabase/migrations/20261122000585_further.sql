@@ -221,6 +221,7 @@ create or replace function public.lt_resting(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set plan_cache_mode = force_generic_plan
 as $$
 declare
   asked_at  timestamptz := clock_timestamp();

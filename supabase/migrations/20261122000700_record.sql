@@ -273,6 +273,7 @@ join public.lt_attempt_totals t using (exchange_order_id);
 create or replace function public.lt_open_attempts(p jsonb)
 returns jsonb
 language plpgsql stable security invoker set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $$
 declare
   page_size integer := least(coalesce((p ->> 'limit')::integer, 200), 1000);
