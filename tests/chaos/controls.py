@@ -95,7 +95,7 @@ def main(given: Sequence[str] | None = None) -> int:
         "chaos-controls",
         _ABOUT,
         module="tests.chaos.controls",
-        lasts="about a minute for each planted bug (2 cores)",
+        lasts="about half a minute for each planted bug (2 cores)",
         holds="every bug was found, and the run without one found none",
         examples=("", "--workers 3"),
     )

@@ -58,7 +58,7 @@ def read_plan(given: Sequence[str] | None) -> tuple[Plan, bool]:
         "chaos",
         _ABOUT,
         module="tests.chaos.run",
-        lasts="about 2 min as it is, about 8 min with 1000 signals and 200 kills (2 cores)",
+        lasts="about 2 min as it is, 8 min with 1000 signals and 200 kills, 15 min with --each 5 too (2 cores)",
         holds="every expected order exists once and all books agree",
         examples=_EXAMPLES,
         words=_WORDS,
