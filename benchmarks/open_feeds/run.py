@@ -49,7 +49,9 @@ select (public.lt_equation('{"mode": "live"}') -> 'total' ->> 'undecided')::int
 _SENT: Final = b"""
 select a.exchange_order_id, extract(epoch from pg_xact_commit_timestamp(f.xmin))::float8 * 1000 as committed_ms
 from public.lt_order_attempts a join public.ft_orders f on f.order_id = a.ft_order_id
+join public.lt_decisions d on (d.strategy_id, d.ft_order_id, d.mode) = (a.strategy_id, a.ft_order_id, a.mode)
 where a.ft_order_id = any (%s::uuid[]) and a.attempt_no = 1
+  and d.tries = 1   -- a sale that had to wait for its shares tells of the chain, not of the worker
 """
 _FILLS: Final = b"""
 select f.fill_seq from public.lt_fills f join public.lt_order_attempts a using (exchange_order_id)
