@@ -36,7 +36,7 @@ def how_to_monitor(port: int) -> str:
 def how_to_look(path: Path) -> tuple[str, ...]:
     """What a newcomer may type into a second terminal."""
     return (
-        "while it runs, look at it from a second terminal:",
+        "while it runs (`--signals 0`: until Ctrl-C), look at it from a second terminal; it is gone with the demo:",
         f"  {path} feed --follow      what happens, as it happens",
         f"  {path} explain <signal>   why one was traded or not; the feed shows the first digits of its id",
         f"  {path} status             or: audit, orders --open, check, pause --strategy LT_VALUE_PATIENT --reason why",
