@@ -1,5 +1,6 @@
 """The dashboard's pages as a visitor has them, before a whole Supabase project: NiceGUI's own simulated browser."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from worker.web.dashboard import office, session
 from worker.web.dashboard.office import Visitor
 from worker.web.dashboard.story import table_of
 from worker.web.dashboard.switches import Switches
+from worker.web.dashboard.tape import Tape
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,11 +52,13 @@ class House:
             await self.filled(claimed, shares)
         return claimed
 
-    async def filled(self, claimed: Row, shares: str) -> None:
+    async def filled(self, claimed: Row, shares: str, **keys: str) -> None:
+        await self.booked(claimed, fill(shares, **keys))
+
+    async def booked(self, claimed: Row, trade: Row) -> None:
         now = datetime.now(UTC).isoformat()
-        fills = [fill(shares)]
         await self.desk.record(
-            claimed["exchange_order_id"], "matched", sent_at=now, answered_at=now, closed=True, fills=fills
+            claimed["exchange_order_id"], "matched", sent_at=now, answered_at=now, closed=True, fills=[trade]
         )
 
 
@@ -105,19 +109,53 @@ async def test_the_apis_document_is_a_page_with_every_operation_and_a_command_fo
     ).items()
 
 
-async def test_an_order_appears_turns_filled_and_is_told_in_a_toast(house: House) -> None:
+@pytest.mark.parametrize(("state", "market"), [("provisional", "thunder"), ("final", "storm")])
+async def test_an_order_appears_turns_filled_and_is_told_in_a_toast(
+    house: House, state: str, market: str
+) -> None:
     user = await house.visitor()
     await eventually(lambda: rows(user, "live"))
-    claimed = await house.purchase(market_title="Will it thunder?")
+    claimed = await house.purchase(market_title=f"Will it {market}?")
 
     def status() -> list[str]:
-        return [row["status"] for row in rows(user, "live") if "thunder" in row["market"]]
+        return [row["status"] for row in rows(user, "live") if market in row["market"]]
 
     await eventually(lambda: status() == ["PENDING"])
-    assert not any("thunder" in message for message in user.notify.messages)
-    await house.filled(claimed, "12")
+    assert not any(market in message for message in user.notify.messages)
+    await house.filled(claimed, "12", state=state)
     await eventually(lambda: status() == ["FILLED"])
-    await eventually(lambda: any("12.00 Yes at 0.50 - Will it thunder?" in m for m in user.notify.messages))
+    await eventually(
+        lambda: any(f"12.00 Yes at 0.50 - Will it {market}?" in message for message in user.notify.messages)
+    )
+
+
+async def test_each_fill_is_news_once_however_often_it_is_told(house: House) -> None:
+    tape = Tape(house.reports, house.app.state.feed)
+    listening = asyncio.create_task(tape.run())
+    try:
+        await heard(house, tape)
+        begin = tape.newest
+        first, last = await house.purchase(), await house.purchase()
+        trade = fill("12")
+        await house.booked(first, trade)
+        await eventually(lambda: tape.watch() and tape.newest == begin + 1)
+        for change in ({"fee_usd": "0.01"}, {"fee_usd": "0.01", "state": "final"}):
+            await house.booked(first, trade | change)
+            await heard(house, tape)
+        await house.filled(last, "12", state="final")
+        await eventually(lambda: tape.watch() and tape.newest > begin + 1)
+        told = [event["exchange_order_id"] for event in tape.fills_after(begin)]
+        assert told == [first["exchange_order_id"], last["exchange_order_id"]]
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+async def heard(house: House, tape: Tape) -> None:
+    """Once the tape has heard of all that happened before this was asked."""
+    signal = await house.desk.signal()
+    await house.desk.decide(signal)
+    await eventually(lambda: tape.watch() and any(signal in pair for pair in tape.noes))
 
 
 async def test_the_live_orders_can_be_narrowed_by_kind_by_word_and_by_strategy(house: House) -> None:

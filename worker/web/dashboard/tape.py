@@ -27,6 +27,8 @@ _NOES_BACK: Final = timedelta(minutes=30)
 _ORDERS: Final = 100
 _NOES: Final = 200
 _FILLS_KEPT: Final = 200
+_NUMBERS_KEPT: Final = 10_000  # many times what is booked in the half hour that is looked back
+_FILLED: Final = frozenset({"fill.booked", "fill.settled"})
 _UNWATCHED_AFTER_S: Final = 10.0
 _AFTER_FAILURE_S: Final = 2.0
 _BREATH_S: Final = 0.2  # between two readings of the orders, however much happens
@@ -53,6 +55,7 @@ class Tape:
     )  # order.decided, the newest last
     newest: int = 0  # the number of the newest fill
     _fills: deque[_Fill] = field(default_factory=lambda: deque(maxlen=_FILLS_KEPT))
+    _heard: OrderedDict[str, None] = field(default_factory=OrderedDict)  # numbers of fills, in the ledger
     _watched_at_s: float = 0.0
     _watched: asyncio.Event = field(default_factory=asyncio.Event)
     _stale: asyncio.Event = field(default_factory=asyncio.Event)
@@ -131,7 +134,20 @@ class Tape:
         else:
             self.noes.pop(pair, None)
             self._stale.set()
-        if kind == "fill.booked" and news:
+        if kind in _FILLED and self._is_new(event) and news and event.get("state") != "reversed":
             self.newest += 1
             self._fills.append(_Fill(self.newest, event))
         self.version += 1
+
+    def _is_new(self, fill: Row) -> bool:
+        """Whether its number was not heard before: it is booked, sometimes with another fee again, and settled.
+
+        What is final when it is first seen, as every trade on paper, is never told as booked.
+        """
+        number = text_of(fill, "key")[1:]
+        if number in self._heard:
+            return False
+        self._heard[number] = None
+        if len(self._heard) > _NUMBERS_KEPT:
+            self._heard.popitem(last=False)
+        return True
