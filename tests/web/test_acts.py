@@ -53,6 +53,20 @@ async def test_a_switch_of_a_strategy_that_is_not_there_is_404_and_turns_nothing
     assert await site.desk.rows("select from public.lt_controls") == before
 
 
+@pytest.mark.parametrize("nothing", ["", "   ", "\x00", "\t\n\x1f"])
+async def test_who_turns_a_switch_and_why_is_said_in_words_that_can_be_read(site: Site, nothing: str) -> None:
+    before = await site.desk.rows("select from public.lt_controls")
+    for path, body in (
+        ("pause", {"reason": nothing}),
+        ("kill", {"reason": "why", "actor": nothing}),
+        ("resume", {"actor": nothing}),
+        ("strategies/LT_ONE/arm", {"actor": nothing}),
+    ):
+        answer = await site.post(f"/api/lt/{path}", body)
+        assert (answer.status_code, "is refused" in answer.json()["error"]) == (422, True), path
+    assert await site.desk.rows("select from public.lt_controls") == before
+
+
 async def test_a_sweep_that_nobody_makes_is_answered_when_its_time_is_up(site: Site) -> None:
     signal = await site.desk.signal()  # the desk holds the lease, and decides nothing
     answer = await site.post("/api/lt/execute", wait_s=0.3)

@@ -4,7 +4,7 @@ A switch is a row of `lt_controls`: every claim asks for it inside its transacti
 a second, so an answer means that nothing is claimed any more.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Path
 from fastapi.exceptions import HTTPException
@@ -22,9 +22,19 @@ from worker.web.kinds import Answer, Asked, Moment, StrategyName, acting_trouble
 
 router = APIRouter()
 
-_Reason = Annotated[str, Field(max_length=500, pattern=r"\S", examples=["too many losses"])]
+_SAYS_SOMETHING: Final = r"[^\s\x00-\x1f]"  # and not blanks alone
+_Reason = Annotated[
+    str, Field(min_length=1, max_length=500, pattern=_SAYS_SOMETHING, examples=["too many losses"])
+]
 _Actor = Annotated[
-    str, Field(max_length=80, description="Who asks: it is written down.", examples=["night shift"])
+    str,
+    Field(
+        min_length=1,
+        max_length=80,
+        pattern=_SAYS_SOMETHING,
+        description="Who asks: it is written down.",
+        examples=["night shift"],
+    ),
 ]
 Name = Annotated[StrategyName, Path()]
 
