@@ -47,7 +47,7 @@ class OrderList:
             "market",
             "bet",
             "filled",
-            "price",
+            "price or limit",
             "status",
             "pending",
         )

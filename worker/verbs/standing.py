@@ -57,7 +57,7 @@ class Standing:
             f"{counted(count_of(hour, 'seen'), 'pair')} seen = {count_of(hour, 'executed')} executed + {count_of(hour, 'skipped')} skipped + "
             f"{count_of(hour, 'deferred')} deferred + {count_of(hour, 'undecided')} undecided, {count_of(hour, 'missed')} missed",
         )
-        yield line("orders", _open_orders(row_of(answer, "attempts")))
+        yield line("orders", open_orders(row_of(answer, "attempts")))
         yield line(
             "feed",
             f"last canary {_ago(feed.get('canary_age_s'))}, last decision {_ago(feed.get('last_decision_age_s'))}; "
@@ -157,15 +157,26 @@ def elsewhere_lines(answer: Row) -> Iterator[Part]:
         )
 
 
-def _open_orders(attempts: Row) -> str:
+def open_orders(attempts: Row) -> str:
+    """What may still trade, and what is over while trades of it are still to be read, each with the age of its oldest.
+
+    `attempts`: of `lt_status`.
+    """
     still_open, unbooked = count_of(attempts, "open"), count_of(attempts, "unbooked")
     told = (
-        f"{still_open} open, {attempts.get('unknown')} of unknown outcome; the oldest for "
-        f"{seconds(attempts.get('oldest_open_s'))}"
+        f"{counted(still_open, 'order is', 'orders are')} open, {count_of(attempts, 'unknown')} of unknown outcome, "
+        f"{_oldest(attempts, 'oldest_open_s')}"
         if still_open
-        else "none is open"
+        else "no order is open"
     )
-    return f"{told}; {counted(unbooked, 'more has', 'more have')} trades to be read" if unbooked else told
+    if not unbooked:
+        return told
+    over = counted(unbooked, "that is over has trades to be read", "that are over have trades to be read")
+    return f"{told}; {over}, {_oldest(attempts, 'oldest_unbooked_s')}"
+
+
+def _oldest(attempts: Row, name: str) -> str:
+    return f"the oldest for {seconds(attempts.get(name))}"
 
 
 def _ago(age_s: object) -> str:

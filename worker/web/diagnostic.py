@@ -15,6 +15,7 @@ from pydantic import Field
 
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
 from worker.orders.numbers import exact_decimal
+from worker.verbs.standing import open_orders
 from worker.verbs.words import counted
 from worker.web import examples
 from worker.web.kinds import Answer, Asked, Moment, Window, WindowSeconds, shown_as, troubles
@@ -122,14 +123,14 @@ def _strategies(strategies: Iterable[Row]) -> Iterator[Check]:
     yield _check(
         "LT Strategies",
         Verdict.PASS if standings else Verdict.FAIL,
-        f"{len(standings)} are active or switched off."
+        f"{counted(len(standings), 'strategy is', 'strategies are')} active or switched off."
         if standings
         else "None is active: activate one in lt_strategies.",
     )
     yield _check(
         "Active Strategies",
         Verdict.PASS if trading == len(standings) > 0 else Verdict.WARN if trading else Verdict.FAIL,
-        f"{trading} of {len(standings)} trade.",
+        f"{trading} of {len(standings)} trading.",
         standings=standings,
     )
 
@@ -219,7 +220,10 @@ def _orders(total: Row) -> Check:
         name: orders.get(name) for name in ("by_status", "filled_share", "fill_rate_usd") if name in orders
     }
     return _check(
-        "LT Orders", Verdict.PASS if placed else Verdict.WARN, f"{placed} were placed in this time.", **told
+        "LT Orders",
+        Verdict.PASS if placed else Verdict.WARN,
+        f"{counted(placed, 'order was', 'orders were')} placed in this time.",
+        **told,
     )
 
 
@@ -239,14 +243,14 @@ def _failed_orders(total: Row) -> Check:
 
 def _open_attempts(attempts: Row) -> Check:
     ages = {name: attempts.get(name) for name in ("oldest_open_s", "oldest_unbooked_s")}
-    known = [age_s for told in ages.values() if (age_s := exact_decimal(told)) is not None]
-    unknown, still_open = count_of(attempts, "unknown"), count_of(attempts, "open")
+    known = [age_s for age in ages.values() if (age_s := exact_decimal(age)) is not None]
+    told = open_orders(attempts)
+    unknown = count_of(attempts, "unknown")
     long = any(age_s > _PENDING_LONG_S for age_s in known)
     return _check(
         "Order Events",
         Verdict.FAIL if unknown else Verdict.WARN if long else Verdict.PASS,
-        f"{still_open} orders are open, {unknown} of unknown outcome; {count_of(attempts, 'unbooked')} have trades to be read"
-        + (f"; the oldest for {max(known):.0f} s." if known else "."),
+        f"{told[:1].upper()}{told[1:]}.",
         by_state=attempts.get("by_state"),
         **ages,
     )
