@@ -55,7 +55,7 @@ def words(user: User, marker: str) -> str:
 
 
 def drawn(user: User, marker: str) -> dict[str, list[Any]]:
-    """The points of each series of the chart on a panel, by its name."""
+    """The points of each series of the chart on a panel, by its name: where, how high, and what is said of it."""
     with user.scope(marker=marker):
         (chart,) = user.find(ui.echart).elements
     return {series["name"]: list(series["data"]) for series in chart.options["series"]}

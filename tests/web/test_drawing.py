@@ -1,12 +1,15 @@
 """What the dashboard makes of figures before they are drawn, and of a cookie before it is believed."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from time import time
+from typing import Any
 
 import pytest
 
 from worker.orders.reasons import SkipReason
 from worker.verbs.audit import STAGES
+from worker.verbs.words import NOTHING, percent, took
 from worker.web.dashboard import charts, session
 from worker.web.dashboard.breakdown import LATE, titled
 from worker.web.dashboard.look import WINDOWS, Choice
@@ -39,6 +42,44 @@ def test_a_bucket_in_which_nothing_came_is_a_gap_in_a_rate_and_an_empty_bar() ->
         "executed": [0, 3], "skipped": [0, 1], "deferred": [0, 0],
     }  # fmt: skip
     assert rate["data"][1][0] == series[1]["at"]
+    assert not rate.get("connectNulls")
+
+
+def test_a_tooltip_says_of_a_point_what_the_command_says_of_the_figure() -> None:
+    """Also where a browser would round the other way, and where it would show no unit that fits."""
+    orders = {"placed": 2, "bet_usd": "1234.5", "filled_usd": "0", "fill_rate_usd": "0.1225"}
+    series = [
+        bucket(0),
+        bucket(1, executed_share="0.1225", orders=orders, sent_p50_ms="17.4", sent_p99_ms="12600000"),
+    ]
+    rate = charts.execution_over_time(series)["series"][-1]
+    assert said(rate) == [NOTHING, percent("0.1225")] == [NOTHING, "12.2 %"]
+    bet, filled, share = charts.fills_over_time(series)["series"]
+    assert (said(bet), said(filled)) == (["$0.00", "$1,234.50"], ["$0.00", "$0.00"])
+    assert said(share) == [NOTHING, "12.2 %"]
+    middle, slow = charts.wire_over_time(series)["series"]
+    assert (said(middle)[1], said(slow)[1]) == ("17 ms", took("12600000")) == ("17 ms", "3.5 h")
+
+
+def test_dots_and_bars_say_their_figures_too() -> None:
+    times = {"p50_ms": "0.44", "p95_ms": "2140", "p99_ms": None}
+    drawn = charts.stages({"sent": times}, [("sent", "to the wire")])
+    assert [one["data"][0][1:] for one in drawn["series"]] == [
+        ["to the wire", "0.4 ms"],
+        ["to the wire", "2.1 s"],
+        ["to the wire", NOTHING],
+    ]
+    purse = {"available_usd": "990.004", "locked_usd": "-10"}
+    available, locked, *_ = charts.capital([{"strategy_id": "LT_ONE", "mode": "live", "capital": purse}])[
+        "series"
+    ]
+    assert available["data"] == [[990.004, "LT_ONE (live)", "$990.00"]]
+    assert said(locked) == ["-$10.00"]
+
+
+def said(series: Mapping[str, Any]) -> list[str]:
+    """What is shown of each point, by the member that the series names."""
+    return [point[series["encode"]["tooltip"]] for point in series["data"]]
 
 
 def test_a_point_with_nothing_beside_it_is_seen_and_none_of_many_crowds_the_others() -> None:

@@ -1,10 +1,14 @@
-"""The charts' options, for ECharts, out of the figures. Exact texts become numbers here, and only to be drawn."""
+"""The charts' options, for ECharts, out of the figures. Exact texts become numbers here, and only to be drawn.
 
-from collections.abc import Iterable, Mapping, Sequence
+What a tooltip says of a point goes along with it, in the command's own words: the browser rounds nothing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from worker.database.values import Row, row_of
 from worker.orders.numbers import exact_decimal
+from worker.verbs.words import percent, said, took, usd
 
 Options = dict[str, Any]
 
@@ -27,12 +31,18 @@ _CLOCK: Final = {
     "hour": "{HH}:{mm}",
     "minute": "{HH}:{mm}",
 }
-# What ECharts runs in the browser, where a template of its own cannot choose the unit. No value, no figure.
-_MS: Final = "v => v == null ? '-' : v < 1000 ? v + ' ms' : v < 120000 ? +(v / 1000).toFixed(2) + ' s' : +(v / 60000).toFixed(1) + ' min'"
-_DOLLARS: Final = "v => v == null ? '-' : '$' + (v < 1000 ? v : v < 1e6 ? v / 1e3 + 'k' : v / 1e6 + 'M')"
-_CENTS: Final = "v => v == null ? '-' : '$' + v.toFixed(2)"
-_PERCENT: Final = "v => v == null ? '-' : +v.toFixed(1) + ' %'"
-_DOT: Final = f"p => p.value[1] + ', ' + p.seriesName + ': ' + ({_MS})(p.value[0])"
+# What ECharts runs in the browser to name the ticks of an axis, where a template of its own cannot choose the unit.
+_MS: Final = (
+    "v => { const [, unit, word] = [[1e3, 1, 'ms'], [12e4, 1e3, 's'], [72e5, 6e4, 'min'], [1728e5, 36e5, 'h'], "
+    "[Infinity, 864e5, 'd']].find(([below]) => v < below); return +(v / unit).toFixed(1) + ' ' + word }"
+)
+_DOLLARS: Final = "v => '$' + (v < 1000 ? v : v < 1e6 ? v / 1e3 + 'k' : v / 1e6 + 'M')"
+_DOT: Final = "p => p.value[1] + ', ' + p.seriesName + ': ' + p.value[2]"
+_SAID: Final = {
+    "x": 0,
+    "y": 1,
+    "tooltip": 2,
+}  # which member of a point is drawn where, and which is said of it
 _LINE: Final = {"lineStyle": {"color": "rgba(148,163,184,.22)"}}
 
 
@@ -103,8 +113,19 @@ def _names(names: list[str]) -> Options:
     }
 
 
-def _points(series: Iterable[Row], values: Iterable[float | None]) -> list[list[Any]]:
-    return [[one["at"], value] for one, value in zip(series, values, strict=True)]
+def _hundred(share: object) -> float | None:
+    known = exact_decimal(share)
+    return None if known is None else float(known * 100)
+
+
+def _points(
+    series: Iterable[Row],
+    values: Iterable[object],
+    say: Callable[[object], str] = said,
+    draw: Callable[[object], float | None] = number,
+) -> list[list[Any]]:
+    """As `_SAID` has it."""
+    return [[one["at"], draw(value), say(value)] for one, value in zip(series, values, strict=True)]
 
 
 def _bars(name: str, tint: str, points: Sequence[Any], **more: Any) -> Options:
@@ -112,60 +133,39 @@ def _bars(name: str, tint: str, points: Sequence[Any], **more: Any) -> Options:
 
 
 def _line(name: str, tint: str, points: list[list[Any]], **more: Any) -> Options:
-    known = sum(value is not None for _, value in points)
+    """Where nothing was counted, it is broken."""
+    known = sum(value is not None for _, value, _ in points)
     return {
-        "name": name, "type": "line", "color": tint, "data": points, "symbol": "circle", "connectNulls": True,
+        "name": name, "type": "line", "color": tint, "data": points, "encode": _SAID, "symbol": "circle",
         "symbolSize": 8 if known <= _FEW else 4, "lineStyle": {"width": 2},
         "showAllSymbol": True, "clip": False, "z": 3,  # a point at 100 %, or a lonely one, is seen whole
         "itemStyle": {"borderColor": "#fff", "borderWidth": 1},
     } | more  # fmt: skip
 
 
-def _said(value: str) -> Options:
-    return {":valueFormatter": value}
-
-
-def _hundred(share: object) -> float | None:
-    known = exact_decimal(share)
-    return None if known is None else float(known * 100)
-
-
 def execution_over_time(series: Sequence[Row]) -> Options:
     """What became of the signals of each bucket, and the share that was executed."""
     bars = [
-        _bars(name, tint, _points(series, (number(one[name]) for one in series)), stack="signals")
+        _bars(name, tint, _points(series, (one[name] for one in series)), stack="signals", encode=_SAID)
         for name, tint in (("executed", GREEN), ("skipped", AMBER), ("deferred", INDIGO))
     ]
-    rate = _line(
-        "execution rate",
-        BLUE,
-        _points(series, (_hundred(one["executed_share"]) for one in series)),
-        yAxisIndex=1,
-        tooltip=_said(_PERCENT),
-    )
+    shares = _points(series, (one["executed_share"] for one in series), percent, _hundred)
+    rate = _line("execution rate", BLUE, shares, yAxisIndex=1)
     return _base([*bars, rate], xAxis=_time_axis(), yAxis=[_axis(minInterval=1), _share_axis()])
 
 
 def fills_over_time(series: Sequence[Row]) -> Options:
     """The dollars that were bet and filled in each bucket, and their share."""
     orders = [row_of(one, "orders") for one in series]
-    shares = [_hundred(one.get("fill_rate_usd")) for one in orders]
+    bet, filled = (
+        _points(series, (one.get(key, "0") for one in orders), usd) for key in ("bet_usd", "filled_usd")
+    )
+    shares = _points(series, (one.get("fill_rate_usd") for one in orders), percent, _hundred)
     return _base(
         [
-            _bars(
-                "bet",
-                GREY,
-                _points(series, (number(one.get("bet_usd")) or 0 for one in orders)),
-                tooltip=_said(_CENTS),
-            ),
-            _bars(
-                "filled",
-                GREEN,
-                _points(series, (number(one.get("filled_usd")) or 0 for one in orders)),
-                barGap="-100%",
-                tooltip=_said(_CENTS),
-            ),
-            _line("fill rate", BLUE, _points(series, shares), yAxisIndex=1, tooltip=_said(_PERCENT)),
+            _bars("bet", GREY, bet, encode=_SAID),
+            _bars("filled", GREEN, filled, encode=_SAID, barGap="-100%"),
+            _line("fill rate", BLUE, shares, yAxisIndex=1),
         ],
         xAxis=_time_axis(),
         yAxis=[_axis(axisLabel={"color": _INK, ":formatter": _DOLLARS}), _share_axis()],
@@ -175,7 +175,7 @@ def fills_over_time(series: Sequence[Row]) -> Options:
 def wire_over_time(series: Sequence[Row]) -> Options:
     """From insert to wire, in each bucket."""
     lines = [
-        _line(name, tint, _points(series, (number(one[key]) for one in series)), tooltip=_said(_MS))
+        _line(name, tint, _points(series, (one[key] for one in series), took))
         for name, tint, key in (("p50", GREEN, "sent_p50_ms"), ("p99", RED, "sent_p99_ms"))
     ]
     return _base(lines, xAxis=_time_axis(), yAxis=_ms_axis())
@@ -201,7 +201,7 @@ def stages(latency: Mapping[str, Row], titles: Sequence[tuple[str, str]]) -> Opt
     dots = [
         {
             "name": name, "type": "scatter", "color": tint, "symbol": symbol, "symbolSize": 11,
-            "data": [[number(latency[stage][key]), title] for stage, title in order],
+            "data": [[number(ms := latency[stage][key]), title, took(ms)] for stage, title in order],
         }
         for name, tint, symbol, key in (
             ("p50", GREEN, "circle", "p50_ms"), ("p95", AMBER, "rect", "p95_ms"), ("p99", RED, "diamond", "p99_ms"),
@@ -221,14 +221,17 @@ def capital(strategies: Sequence[Row]) -> Options:
     purses = [row_of(one, "capital") for one in reversed(strategies)]
     bars = [
         _bars(
-            name,
+            title,
             tint,
-            [number(purse.get(key)) for purse in purses],
+            [
+                [number(purse.get(key)), name, usd(purse.get(key))]
+                for name, purse in zip(names, purses, strict=True)
+            ],
             stack="capital",
             barMaxWidth=26,
-            tooltip=_said(_CENTS),
+            encode=_SAID,
         )
-        for name, tint, key in (
+        for title, tint, key in (
             ("available", GREEN, "available_usd"),
             ("locked", BLUE, "locked_usd"),
             ("cooling down", INDIGO, "cooldown_usd"),
