@@ -34,7 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
 _WITHIN_S: Final = 60.0  # one that did not answer in time is asked again
 _TILES: Final = ("executed", "filled", "dollars", "wire", "open", "human")
 _TABLES: Final = ("reasons", "by-strategy", "by-order-type", "latency", "live")
-_CHARTS: Final = ("execution", "fills")
+_CHARTS: Final = ("execution", "fills", "strategies")
 
 _VIEWS: Final = """
 create temporary view last as
@@ -44,6 +44,56 @@ create temporary view bought as
   select a.lt_order_id, sum(f.shares) as shares, round(sum(f.price * f.shares), 2) as usd
   from public.lt_fills f join public.lt_order_attempts a using (exchange_order_id)
   where f.state <> 'reversed' group by 1;
+create temporary view timed as
+  select d.strategy_id, d.ft_order_id, d.tries, o.order_time, d.signal_at, d.received_at, d.decided_at, d.claimed_at,
+    a.sent_times[1] as sent_at, a.answered_at, traded.filled_at, traded.settled_at
+  from public.lt_decisions d
+  left join public.ft_orders o on o.order_id = d.ft_order_id
+  left join public.lt_order_attempts a
+    on (a.strategy_id, a.ft_order_id, a.mode) = (d.strategy_id, d.ft_order_id, d.mode) and a.attempt_no = 1
+  left join lateral (
+    select min(f.booked_at) as filled_at,
+      case when bool_and(f.state = 'final' and b.closed_at is not null) then max(f.settled_at) end as settled_at
+    from public.lt_order_attempts b join public.lt_fills f using (exchange_order_id)
+    where (b.strategy_id, b.ft_order_id, b.mode) = (d.strategy_id, d.ft_order_id, d.mode) and f.state <> 'reversed'
+  ) traded on true
+  where d.state = 'executed';
+create function pg_temp.ms(took interval) returns text language sql as $$
+  select round(extract(epoch from took) * 1000, 1)::text
+$$;
+create temporary view span as
+  select 'inserted' as word, signal_at - order_time as took from timed where isfinite(order_time)
+  union all select 'received', received_at - signal_at from timed
+  union all select case when tries > 1 then 'decided_late' else 'decided' end, decided_at - received_at from timed
+  union all select 'claimed', claimed_at - decided_at from timed
+  union all select 'sent', sent_at - claimed_at from timed
+  union all select 'answered', answered_at - sent_at from timed
+  union all select 'filled', filled_at - sent_at from timed
+  union all select 'settled', settled_at - filled_at from timed
+  union all
+  select case when tries > 1 then 'insert_to_sent_late' else 'insert_to_sent' end, sent_at - signal_at from timed;
+create temporary view marked as
+  select a.order_type, m.after_s, round((b.mid - f.price) / f.price * case f.side when 'BUY' then 10000 else -10000 end, 1) as bps
+  from public.lt_fills f join public.lt_order_attempts a using (exchange_order_id)
+  cross join (values (60), (300)) m (after_s)
+  join public.lt_market_snapshots b
+    on b.token_id = f.token_id and b.taken_at = f.matched_at + m.after_s * interval '1 second'
+  where f.state <> 'reversed';
+create temporary view purses as
+  select s.strategy_id, e.mode, s.initial_capital, sum(e.locked_usd) as locked, sum(e.realised_usd) as realised,
+    coalesce(sum(e.proceeds_usd) filter (
+      where e.at > now() - coalesce(s.cooldown_hours, 3) * interval '1 hour'), 0) as cooling,
+    coalesce(sum(e.realised_usd) filter (where (e.at at time zone 'UTC')::date = (now() at time zone 'UTC')::date), 0) as today
+  from public.lt_strategies s join public.lt_entries e using (strategy_id) group by s.strategy_id, e.mode;
+"""
+# What the market did after each trade, long after the day is over: the book of its token at just that time.
+_MARKS: Final = """
+insert into public.lt_market_snapshots (token_id, taken_at, best_bid, best_ask)
+select f.token_id, at.taken_at, 0.40 + extract(second from at.taken_at)::integer % 7 / 100.0, 0.52
+from public.lt_fills f
+cross join (values (60), (300)) m (after_s)
+cross join lateral (select f.matched_at + m.after_s * interval '1 second' as taken_at) at
+on conflict do nothing
 """
 BY_HAND: Final[Mapping[str, str]] = {
     "signals": "select count(*) as n from public.ft_orders",
@@ -85,6 +135,35 @@ BY_HAND: Final[Mapping[str, str]] = {
           on (a.strategy_id, a.ft_order_id, a.mode) = (d.strategy_id, d.ft_order_id, d.mode) and a.attempt_no = 1
         where d.state = 'executed' and cardinality(a.sent_times) > 0""",
     "fills": "select state as word, count(*) as n from public.lt_fills group by 1",
+    "timed": "select span.word as word, count(*) as n from span where took is not null group by 1",
+    "latency": """
+        select span.word as word, array[
+          pg_temp.ms(percentile_cont(0.5) within group (order by took)),
+          pg_temp.ms(percentile_cont(0.95) within group (order by took)),
+          pg_temp.ms(percentile_cont(0.99) within group (order by took)), pg_temp.ms(max(took))] as n
+        from span where took is not null group by 1""",
+    "slippage": """
+        select part.word as word, array[
+          round((percentile_cont(0.5) within group (order by slippage_bps))::numeric, 1)::text,
+          round((percentile_cont(0.95) within group (order by slippage_bps))::numeric, 1)::text] as n
+        from public.lt_orders left join last using (lt_order_id)
+        cross join lateral (values
+          (strategy_id || case when is_shadow then ' (paper)' else ' (live)' end),
+          (coalesce(last.order_type, 'unknown'))) part (word)
+        group by 1""",
+    "percent_slippage": """
+        select strategy_id as word, array[
+          round((percentile_cont(0.5) within group (order by slippage_bps))::numeric / 100, 3)::text,
+          round(max(slippage_bps) / 100.0, 3)::text] as n
+        from public.lt_orders group by 1""",
+    "markout": """
+        select order_type || ' ' || after_s as word,
+          round((percentile_cont(0.5) within group (order by bps))::numeric, 1)::text as n
+        from marked group by order_type, after_s""",
+    "capital": """
+        select strategy_id || ' (' || mode || ')' as word, array[
+          initial_capital + realised - locked - cooling, locked, cooling, realised, today]::text[] as n
+        from purses""",
 }
 
 
@@ -112,7 +191,9 @@ async def _quiet(town: Town) -> bool:
 
 
 async def _time_passes(town: Town) -> None:
-    """Whoever looks first and whoever looks last are told that the worker is gone, and what it has left under way."""
+    """Whoever looks first and whoever looks last are told that the worker is gone, what it has left under way, and what
+    the market did since.
+    """
     await town.outlives_leases()
     async with town.database.transaction():
         await town.database.execute(
@@ -122,6 +203,7 @@ async def _time_passes(town: Town) -> None:
             b"update public.lt_order_attempts set state_changed_at = now() - interval '1 hour', sent_at = null "
             b"where state in ('submitting', 'unknown', 'cancelling')"
         )
+        await town.database.execute(_MARKS.encode())
 
 
 async def _by_hand(town: Town) -> dict[str, Any]:

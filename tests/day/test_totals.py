@@ -11,7 +11,7 @@ from tests.day.stage import Day
 from tests.day.traffic import AT_ORDERS, ENDS, SHADOW, SIGNALS
 from worker.orders.reasons import SkipReason
 from worker.orders.terms import OrderType
-from worker.verbs.words import percent, usd
+from worker.verbs.words import NOTHING, counted, percent, said, took, usd
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("day")]
 
@@ -19,6 +19,10 @@ FAILED = {"CANCELLED", "REJECTED", "LOST"}
 ALIVE = {"submitting", "live", "delayed", "unmatched", "unknown", "cancelling"}
 LISTS = ("open_orders", "pending_orders", "failed_orders", "closed_orders")
 SAMPLES = 5
+TIMES = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
+SLIPPAGE = ("median_slippage_bps", "p95_slippage_bps")
+PURSE = ("available", "locked", "cooldown", "realised", "realised_today")
+CAPITAL = ("available", "locked", "cooling down")
 
 
 @pytest.fixture
@@ -62,9 +66,9 @@ def check(api: Told, category: str) -> Told:
     return dict(one)
 
 
-def summed(points: Iterable[tuple[str, float]]) -> Decimal:
+def summed(points: Iterable[tuple[str, float, str]]) -> Decimal:
     """Of the bars of a chart."""
-    return sum((Decimal(str(value)) for _, value in points), Decimal(0))
+    return sum((Decimal(str(value)) for _, value, _ in points), Decimal(0))
 
 
 def test_the_day_has_every_reason_every_type_of_order_and_every_fault(day: Day, by_hand: Told) -> None:
@@ -181,7 +185,9 @@ def test_what_may_still_trade_is_counted_alike(command: Told, api: Told, pages: 
     assert attempts["by_state"] == by_hand["attempts"]
     assert attempts["unbooked"] == sum(by_hand["attempts"].values()) - alive
     assert f" {alive} " in pages["tiles"]["open"]
-    assert check(api, "Order Events")["message"].startswith(f"{alive} orders are open")
+    assert check(api, "Order Events")["message"].startswith(
+        f"{counted(alive, 'order is', 'orders are')} open"
+    )
     of_strategies = {one["strategy_id"]: one["open_orders"] for one in command["status"]["strategies"]}
     listed = Counter(one["strategy_id"] for one in command["open"]["orders"])
     assert known(of_strategies) == listed
@@ -220,12 +226,58 @@ def test_what_was_timed_and_what_needs_a_human_is_counted_alike(
 ) -> None:
     latency = command["audit"]["latency_ms"]
     timed = {name: one["count"] for name, one in latency.items()}
-    assert {row["key"]: int(row["count"]) for row in pages["tables"]["latency"]} == timed
+    table = {row["key"]: row for row in pages["tables"]["latency"]}
+    assert {name: int(row["count"]) for name, row in table.items()} == timed == by_hand["timed"]
     assert timed["insert_to_sent"] + timed.get("insert_to_sent_late", 0) == by_hand["sent"]
+    assert {name: [one[key] for key in TIMES] for name, one in latency.items()} == by_hand["latency"]
+    for name, times in by_hand["latency"].items():
+        assert [table[name][key] for key in TIMES] == list(map(took, times))
+    p50, _, p99, _ = by_hand["latency"]["insert_to_sent"]
+    assert f"{took(p50)} p50; p99 {took(p99)}" in pages["tiles"]["wire"]
     needs = command["status"]["needs_human"]
     assert len(needs) == len(api["diagnostic"]["recommended_actions"])
     assert f" {len(needs)} " in pages["tiles"]["human"]
     assert sum(one["what"] == "order_lost" for one in needs) == by_hand["ends"]["lost"]
+
+
+def test_slippage_and_markouts_are_told_alike(command: Told, api: Told, pages: Told, by_hand: Told) -> None:
+    audit, tables = command["audit"], pages["tables"]
+    orders = {f"{one['strategy_id']} ({one['mode']})": one["orders"] for one in audit["strategies"]}
+    orders |= {one["order_type"]: one["orders"] for one in audit["order_types"]}
+    table = {row["key"]: row for row in (*tables["by-strategy"], *tables["by-order-type"])}
+    assert any(median for median, _ in by_hand["slippage"].values())
+    for name, slippage in by_hand["slippage"].items():
+        assert [orders[name][key] for key in SLIPPAGE] == slippage
+        assert [table[name][key] for key in SLIPPAGE] == list(map(said, slippage))
+    for strategy_id, percents in by_hand["percent_slippage"].items():
+        stats = api["strategies"][strategy_id]["stats"]
+        assert [stats["avg_slippage_pct"], stats["max_slippage_pct"]] == percents
+    marks = [one for one in audit["markout"] if one["order_type"] is not None]
+    told = {f"{one['order_type']} {one['after_s']}": one["median_bps"] for one in marks}
+    assert told == by_hand["markout"] != {}
+    for row in tables["by-order-type"]:
+        known = {after_s: told.get(f"{row['key']} {after_s}") for after_s in (60, 300)}
+        of_it = [f"{bps} bps after {after_s} s" for after_s, bps in known.items() if bps is not None]
+        assert row["markout"] == (", ".join(of_it) or NOTHING)
+
+
+def test_the_capital_of_each_strategy_is_told_alike(command: Told, pages: Told, by_hand: Told) -> None:
+    charts, told = pages["charts"]["strategies"], set()
+    for one in command["status"]["strategies"]:
+        name = f"{one['strategy_id']} ({one['mode']})"
+        if name not in by_hand["capital"]:
+            continue  # nothing was ever entered
+        told.add(name)
+        capital = by_hand["capital"][name]
+        assert [Decimal(one["capital"][f"{key}_usd"]) for key in PURSE] == list(map(Decimal, capital)), name
+        available, locked, cooling, realised, today = map(usd, capital)
+        card = pages["strategies"].partition(f" {name} ")[2].partition(" peak equity ")[0]
+        assert card.endswith(
+            f" available {available} locked {locked} cooling down {cooling} realised {realised} today {today}"
+        )
+        drawn = [next(text for _, of, text in charts[title] if of == name) for title in CAPITAL]
+        assert drawn == [available, locked, cooling]
+    assert len(told) > len(OrderType)
 
 
 def test_the_samples_and_the_advice_come_from_what_was_decided(api: Told, by_hand: Told) -> None:
