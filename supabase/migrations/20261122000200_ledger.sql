@@ -126,6 +126,7 @@ create table if not exists public.lt_order_attempts (
   looked_up_at      timestamptz,
   state_changed_at  timestamptz not null default clock_timestamp(),
   closed_at         timestamptz,     -- the reservation is held until then
+  closed_xid        xid8,            -- the transaction that closed it, whatever is written to the row later
   constraint lt_order_attempts_order_is_kept foreign key (lt_order_id)
     references public.lt_orders (lt_order_id) on delete restrict,
   constraint lt_order_attempts_number_once unique (lt_order_id, attempt_no),
@@ -193,6 +194,7 @@ create table if not exists public.lt_fills (
   state             text not null default 'provisional',
   matched_at        timestamptz not null,
   booked_at         timestamptz not null default clock_timestamp(),
+  booked_xid        xid8 not null default pg_current_xact_id(),   -- the transaction that booked it
   settled_at        timestamptz,
   constraint lt_fills_attempt_is_kept foreign key (exchange_order_id)
     references public.lt_order_attempts (exchange_order_id) on delete restrict,

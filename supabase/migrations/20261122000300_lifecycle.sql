@@ -81,6 +81,8 @@ begin
   if old.closed_at is not null and new.closed_at is distinct from old.closed_at then
     raise exception 'attempt % was closed at % and stays closed', old.exchange_order_id, old.closed_at;
   end if;
+  new.closed_xid := case when old.closed_at is not null then old.closed_xid
+                         when new.closed_at is not null then pg_current_xact_id() end;
   return new;
 end
 $$;
@@ -96,9 +98,9 @@ begin
   if old.state <> 'provisional' then
     raise exception 'fill % of trade % is % and stays so', old.fill_seq, old.trade_id, old.state;
   end if;
-  if (new.fill_seq, new.trade_id, new.exchange_order_id, new.role, new.side, new.token_id, new.booked_at)
+  if (new.fill_seq, new.trade_id, new.exchange_order_id, new.role, new.side, new.token_id, new.booked_at, new.booked_xid)
      is distinct from
-     (old.fill_seq, old.trade_id, old.exchange_order_id, old.role, old.side, old.token_id, old.booked_at)
+     (old.fill_seq, old.trade_id, old.exchange_order_id, old.role, old.side, old.token_id, old.booked_at, old.booked_xid)
   then
     raise exception 'fill % of trade % cannot become another trade', old.fill_seq, old.trade_id;
   end if;

@@ -260,7 +260,7 @@ $$;
 create or replace view public.lt_attempts_shown with (security_invoker = true) as
 select
   a.exchange_order_id,
-  to_jsonb(a) - 'signed_body' || jsonb_build_object(
+  to_jsonb(a) - '{signed_body,closed_xid}'::text[] || jsonb_build_object(
     'limit_price', public.lt_text(a.limit_price), 'amount_usd', public.lt_text(a.amount_usd),
     'shares', public.lt_text(a.shares), 'reserve_usd', public.lt_text(a.reserve_usd),
     'reserve_shares', public.lt_text(a.reserve_shares), 'filled_shares', public.lt_text(t.shares),

@@ -97,8 +97,10 @@ $$;
 -- cursor with the `upto` and `as_of` of another one's page tells what happened until that look, and no more.
 --
 -- There is no watermark here either. A cursor holds the snapshot of the look before, and new is what that look could not
--- see: a decision that is stamped early and committed late is told all the same. The stamps only bound what is read; a
--- transaction that writes here and lasts for more than a minute would be told late or never, and none does.
+-- see: a decision that is stamped early and committed late is told all the same. What is compared is the transaction of the
+-- event and not of the row's last version: a fee that becomes known, or a look-up after the end, tells nothing once more.
+-- The stamps only bound what is read; a transaction that writes here and lasts for more than a minute would be told late or
+-- never, and none does.
 --   order.decided  a decision was made or made anew: state, reason, value, limit
 --   fill.booked    a trade: side, price, shares, state, exchange_order_id
 --   fill.settled   it is final, or reversed
@@ -127,6 +129,7 @@ declare
   events  jsonb;
   last    jsonb;
 begin
+  begins := greatest(begins, (after ->> 'at')::timestamptz);   -- what comes before it was told: no page reads it again
   with happened as (
     select 'order.decided' as event, d.updated_at as at, d.strategy_id, d.mode, d.ft_order_id, d.xmin as written,
       'd' || d.strategy_id || d.ft_order_id as key,
@@ -135,7 +138,9 @@ begin
     from public.lt_decisions d
     where d.updated_at >= begins and d.mode = any (modes)
     union all
-    select 'fill.booked', f.booked_at, a.strategy_id, a.mode, a.ft_order_id, f.xmin, 'f' || f.fill_seq,
+    select 'fill.booked', f.booked_at, a.strategy_id, a.mode, a.ft_order_id,
+      case when f.booked_xid < next then f.booked_xid::xid else f.xmin end,   -- else it was booked before a restore
+      'f' || f.fill_seq,
       jsonb_build_object('exchange_order_id', f.exchange_order_id, 'side', f.side, 'price', public.lt_text(f.price),
                          'shares', public.lt_text(f.shares), 'fee_usd', public.lt_text(f.fee_usd), 'state', f.state)
     from public.lt_fills f join public.lt_order_attempts a using (exchange_order_id)
@@ -151,7 +156,8 @@ begin
       jsonb_build_object('exchange_order_id', a.exchange_order_id, 'state', a.state, 'note', a.note)
     from public.lt_strategies s
     cross join lateral (
-      select c.*, c.xmin as written from public.lt_order_attempts c
+      select c.*, case when c.closed_xid < next then c.closed_xid::xid else c.xmin end as written
+      from public.lt_order_attempts c
       where c.strategy_id = s.strategy_id and c.mode = any (modes)
         and greatest(coalesce(c.closed_at, 'infinity'), c.late_at) >= begins   -- as in its index
       offset 0   -- a strategy at a time, whatever the planner believes: that index begins with it
