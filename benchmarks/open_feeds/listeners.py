@@ -31,6 +31,7 @@ class Listener:
         self._port = port
         self._heard: list[bytes] = []
         self._last_id = b""
+        self._place = b""  # of the event that is not whole yet
         self.follows = asyncio.Event()
         self.came_back = 0
 
@@ -63,7 +64,9 @@ class Listener:
             if line.startswith(b"data: "):
                 self._heard.append(line)
             elif line.startswith(b"id: "):
-                self._last_id = line.removeprefix(b"id: ")
+                self._place = line.removeprefix(b"id: ")
+            elif not line and self._place:  # an event that broke off is no event
+                self._last_id = self._place
                 self.follows.set()
 
     def heard(self) -> Counter[tuple[str, str]]:
