@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from pydantic import Field
 
 from worker.database.values import Row, count_of, flag_of, row_of, rows_of, text_of
@@ -21,8 +21,8 @@ from worker.web.kinds import (
     OnlyStrategy,
     Window,
     WindowSeconds,
+    known,
     shown_as,
-    strategy_of,
     troubles,
 )
 
@@ -100,9 +100,7 @@ async def execution_audit(
 
     A signal counts once for each strategy that answers for it.
     """
-    only = strategy_of(strategy_id)
-    if only is not None and only not in await asked.strategy_names():
-        raise HTTPException(404, f"There is no strategy {only!r:.80}.")
+    only = await known(asked, strategy_id)
     return audit_of(await asked.execution_audit(timedelta(seconds=window_s), only), window_s)
 
 

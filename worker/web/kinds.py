@@ -12,7 +12,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.database.platform import PlatformReports
+from worker.database.reports import Reports
+from worker.errors import UsageError
 from worker.orders.terms import StrategyId
+from worker.verbs.names import known_strategy
 
 Moment = Annotated[
     str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-23T04:05:06+00:00"])
@@ -60,13 +63,16 @@ def acting_troubles(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def only_known(request: Request) -> None:
-    """A dependency of every route: a parameter that there is none of would be ignored in silence."""
+    """A dependency of every route: what there is no parameter for, or a second one, would be ignored in silence."""
     route: APIRoute = request.scope["route"]
     known = [one.alias for one in route.dependant.query_params]
     if unknown := [name for name in dict.fromkeys(request.query_params) if name not in known]:
         named = " and ".join(f"`{name:.40}`" for name in unknown[:_NAMED_MOST])
         takes = ", ".join(f"`{name}`" for name in known) or "none"
         raise HTTPException(422, f"Unknown parameter {named}: this path takes {takes}.")
+    given = [name for name, _ in request.query_params.multi_items()]
+    if twice := next((name for name in given if given.count(name) > 1), None):
+        raise HTTPException(422, f"`{twice}` is given {given.count(twice)} times: once is what it takes.")
 
 
 _NAMED_MOST: Final = 5
@@ -104,6 +110,14 @@ OrderSeconds = Annotated[
     Query(ge=1, le=90 * 86400, description="How far back the orders reach, in seconds.", examples=[86400]),
 ]
 OnlyStrategy = Annotated[StrategyName | None, Query(description="Of this strategy alone.")]
+
+
+async def known(reports: Reports, name: str | None) -> StrategyId | None:
+    """The strategy of that name. Raises HTTPException 404: a misspelt one would get an all-clear."""
+    try:
+        return await known_strategy(reports, strategy_of(name))
+    except UsageError as error:
+        raise HTTPException(404, f"There is no strategy {name!r:.80}.") from error
 
 
 def strategy_of(name: str | None) -> StrategyId | None:

@@ -25,8 +25,8 @@ from worker.web.kinds import (
     Share,
     StrategyName,
     Window,
+    known,
     shown_as,
-    strategy_of,
     troubles,
 )
 
@@ -151,7 +151,7 @@ async def strategy_orders(
     )
 
 
-@router.get("/recent-activity", responses=troubles())
+@router.get("/recent-activity", responses=troubles(404))
 async def recent_activity(
     asked: Asked,
     window_s: OrderSeconds = 86400,
@@ -160,7 +160,10 @@ async def recent_activity(
 ) -> RecentActivity:
     """The newest orders: what a live order feed shows that polls. `/api/lt/feed` pushes the same and more."""
     answer = await asked.orders(
-        OrderChoice.ALL, timedelta(seconds=window_s), strategy_id=strategy_of(strategy_id), limit=limit
+        OrderChoice.ALL,
+        timedelta(seconds=window_s),
+        strategy_id=await known(asked, strategy_id),
+        limit=limit,
     )
     return RecentActivity(
         timestamp=text_of(answer, "now"),
