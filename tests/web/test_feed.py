@@ -3,62 +3,39 @@
 import asyncio
 import base64
 import json
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.support.desk import fill
+from tests.support.desk import ago, fill
 from tests.support.eventually import eventually
-from tests.web.conftest import Site, events_of, open_site, stream
-from worker.database.client import CallReport, CallTiming, SupabaseDatabase
-from worker.database.keys import DatabaseAccess
-from worker.database.reports import Reports
+from tests.web.conftest import Site, events_of, stream
+from tests.web.following import (
+    Ear,
+    Watched,
+    decided,
+    ids,
+    now_of,
+    past,
+    running,
+    told_by,
+    told_in,
+    watched,
+)
 from worker.database.values import Row
 from worker.orders.numbers import utc_moment
-from worker.orders.terms import Mode, StrategyId
+from worker.orders.terms import StrategyId
 from worker.web import hub as hub_module
 from worker.web.cursors import read_cursor
 from worker.web.dashboard import tape as tape_module
 from worker.web.dashboard.look import Look
 from worker.web.dashboard.tape import Tape
 from worker.web.hub import FeedHub
-from worker.web.telling import Telling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-async def decided(site: Site, count: int, strategy_id: str = "LT_ONE") -> list[str]:
-    """So many new signals of the strategy, skipped one after the other; their ids."""
-    wallet = "FT_ONE" if strategy_id == "LT_ONE" else "FT_TWO"
-    signals = [await site.desk.signal(wallet_id=wallet) for _ in range(count)]
-    for signal in signals:
-        await site.desk.decide(signal, strategy_id)
-    return signals
-
-
-def ids(heard: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [one["ft_order_id"] for one in heard]
-
-
-async def past(site: Site, last_event_id: str = "", **params: Any) -> list[dict[str, Any]]:
-    """What a stream tells that goes no further than now."""
-    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-    answer = await site.client.get("/api/lt/feed", params={"follow": "false", **params}, headers=headers)
-    assert answer.headers["Content-Type"].startswith("text/event-stream")
-    return events_of(answer.text)
-
-
-async def now_of(site: Site) -> str:
-    """The id of this moment: of the last thing that happened."""
-    await decided(site, 1)
-    return str((await past(site, back_s=3600))[-1]["id"])
 
 
 async def test_an_order_is_told_from_its_decision_to_its_settled_fill(site: Site) -> None:
@@ -111,6 +88,66 @@ async def test_a_place_in_the_middle_of_a_long_page_is_as_good_as_one_at_its_end
     assert ours.line.at_once_most <= hub_module._PASTS_AT_ONCE
 
 
+async def test_what_is_written_to_a_row_after_its_event_tells_nothing_once_more(site: Site) -> None:
+    told: list[tuple[str, str]] = []
+    async with watched(site) as ours:
+        cursor = (await ours.reports.feed()).cursor
+
+        async def record(order: str, state: str, **keys: Any) -> None:
+            nonlocal cursor
+            await site.desk.record(order, state, **keys)
+            page = await ours.reports.feed(cursor)
+            cursor = page.cursor
+            told.extend((one["event"], one["key"]) for one in page.events if one["event"] != "order.decided")
+
+        async def order() -> str:
+            return str((await site.desk.claim(await site.desk.signal()))["exchange_order_id"])
+
+        killed, abandoned, traded, moment = await order(), await order(), await order(), ago()
+        for _ in range(2):  # the answer was lost, so it is recorded once more
+            await record(killed, "killed", sent_at=moment, answered_at=moment)
+        await record(abandoned, "abandoned", sent_at=moment, answered_at=moment)
+        await record(abandoned, "abandoned", lookup="not_found", answered_at=datetime.now(UTC).isoformat())
+        assert told == [("order.closed", f"c{killed}"), ("order.closed", f"c{abandoned}")]
+        trade = fill("12")
+        for change in ({}, {"fee_usd": "0.01"}, {"fee_usd": "0.01", "state": "final"}):
+            await record(traded, "matched", sent_at=moment, answered_at=moment, fills=[trade | change])
+        assert [event for event, _ in told[2:]] == ["fill.booked", "fill.settled"]
+        # --- as after a restore, where the numbers of transactions begin anew: the past is told all the same
+        async with site.desk.connection.transaction():
+            await site.desk.execute("set local role none")
+            await site.desk.execute("set local session_replication_role = replica")
+            await site.desk.execute("update public.lt_order_attempts set closed_xid = '9999999999'")
+        page = await site.desk.call("lt_feed", {"mode": "paper", "back_s": 60, "limit": 1000})
+        assert {one["key"] for one in page["events"]} >= {f"c{killed}", f"c{abandoned}"}
+
+
+async def test_a_further_page_reads_nothing_of_those_before_it(site: Site) -> None:
+    asked: dict[str, Any] = {"mode": "paper", "limit": 20}
+    asked["cursor"] = (await site.desk.call("lt_feed", asked))["cursor"]
+    signals, heard, read = await decided(site, 60), list[str](), list[int]()
+
+    async def read_by_now() -> int:
+        counted = await site.desk.row(
+            "select idx_tup_fetch as rows from pg_stat_xact_user_tables where relname = 'lt_decisions'"
+        )
+        return int(counted["rows"])
+
+    async with site.desk.connection.transaction():
+        await site.desk.execute("set local role none")
+        await site.desk.execute("analyze public.lt_decisions")
+    for _ in range(3):
+        async with site.desk.connection.transaction():
+            before = await read_by_now()
+            page = await site.desk.call("lt_feed", asked)
+            read.append(await read_by_now() - before)
+        heard += ids(page["events"])
+        asked["cursor"] = page["cursor"]
+    assert heard == signals
+    assert read[0] >= 60
+    assert read[2] <= read[0] / 2
+
+
 async def test_one_strategy_is_followed_alone(site: Site) -> None:
     heard: list[dict[str, Any]] = []
     mark = await now_of(site)
@@ -127,6 +164,10 @@ async def test_one_strategy_is_followed_alone(site: Site) -> None:
     [
         "x", "!!!", "A" * 5000, {}, {"from": "soon"}, {"from": "2020-01-01T00:00:00Z"}, {"from": "2999-01-01T00:00:00Z"},
         {"seen": "1:1:'; drop table"}, {"upto": "1:1:"}, {"after": 7}, {"after": {"at": "x", "key": "y"}}, [1], "null",
+        {"from": "0001-01-01T00:00:00+14:00"},
+        {"seen": "3:3:", "upto": "3:3:", "as_of": "1970-01-02T00:00:00Z"}, {"seen": "9:5:"}, {"seen": "0:0:"},
+        {"seen": "9999999999999999999:9999999999999999999:"}, {"seen": "5:9:4"}, {"seen": "5:9:9"}, {"seen": "5:9:7,6"},
+        {"after": {"at": "2026-01-01T00:00:00Z", "key": "\ud800"}}, base64.urlsafe_b64encode(b"[" * 3000).decode(),
     ],
 )  # fmt: skip
 async def test_an_id_that_is_none_of_ours_begins_anew_and_is_not_an_error(site: Site, cursor: object) -> None:
@@ -160,87 +201,6 @@ async def test_a_look_ends_where_another_one_did_and_reaches_back_as_far_as_that
         assert utc_moment(late.cursor["from"]) == long_ago - timedelta(minutes=1)
 
 
-class Line(httpx.AsyncHTTPTransport):
-    """A line to the database that can be cut."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_cut = False
-        self.at_once_most = 0
-        self._at_once = 0
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self.is_cut:
-            raise httpx.ConnectError("the line is cut", request=request)
-        self._at_once += 1
-        self.at_once_most = max(self.at_once_most, self._at_once)
-        try:
-            return await super().handle_async_request(request)
-        finally:
-            self._at_once -= 1
-
-
-@dataclass
-class Watched:
-    """Reports of one's own, how often each function was called for them, and their line."""
-
-    reports: Reports
-    calls: Counter[str]
-    line: Line
-
-
-@asynccontextmanager
-async def watched(site: Site, *, deadline_s: float = 10) -> AsyncIterator[Watched]:
-    calls: Counter[str] = Counter()
-    line = Line()
-
-    def count(report: CallReport) -> None:
-        calls[report.function] += 1
-
-    access = DatabaseAccess(url=site.supabase.url, key=site.supabase.service_role_key)
-    timing = CallTiming(deadline_s=deadline_s)
-    async with await SupabaseDatabase.open(access, timing=timing, on_call=count, transport=line) as database:
-        yield Watched(Reports(database, Mode.PAPER), calls, line)
-
-
-@asynccontextmanager
-async def running(hub: FeedHub) -> AsyncIterator[FeedHub]:
-    looking = asyncio.create_task(hub.run())
-    try:
-        yield hub
-    finally:
-        looking.cancel()
-        await asyncio.wait([looking])
-
-
-class Ear:
-    """One follower, and what he heard."""
-
-    def __init__(self, hub: FeedHub) -> None:
-        self.heard: list[str] = []
-        self.tellings: list[Telling] = []
-        self.follows = asyncio.Event()
-        self._hub = hub
-
-    async def listen(self) -> None:
-        async with aclosing(self._hub.follow(None)) as tellings:
-            async for telling in tellings:
-                if telling.events:
-                    self.tellings.append(telling)
-                    self.heard += told_in(telling)
-                else:
-                    self.follows.set()
-
-
-def told_in(telling: Telling) -> list[str]:
-    return ids([one.event for one in telling.events])
-
-
-async def told_by(tellings: AsyncGenerator[Telling, None]) -> list[str]:
-    async with aclosing(tellings):
-        return [signal async for telling in tellings for signal in told_in(telling)]
-
-
 async def test_fifty_followers_hear_everything_and_cost_the_looks_of_one(site: Site) -> None:
     async with watched(site) as ours, running(FeedHub(ours.reports, every_s=0.2)) as hub:
         assert ours.calls["lt_feed"] == 0  # while nobody follows
@@ -258,74 +218,12 @@ async def test_fifty_followers_hear_everything_and_cost_the_looks_of_one(site: S
             hub.close()
 
 
-async def test_so_many_feeds_are_open_and_whoever_comes_then_is_told_when_to_come_back(site: Site) -> None:
-    async with open_site(site.supabase, POLYCOPY_WEB__FEEDS_MOST="2") as small:
-        async with stream(small.client, []), stream(small.client, []):
-            refused = await small.client.get("/api/lt/feed")
-            assert (refused.status_code, set(refused.json())) == (503, {"error"})
-            assert int(refused.headers["Retry-After"]) > 0
-            past_too = await small.client.get("/api/lt/feed", params={"follow": "false"})
-            assert past_too.status_code == 503
-            assert (await small.client.get("/api/lt/recent-activity")).status_code == 200
-
-        async def seated() -> bool:
-            return (await small.client.get("/api/lt/feed", params={"follow": "false"})).status_code == 200
-
-        await eventually(seated)
-        for _ in range(4):  # one that was refused has taken none
-            await seated()
-        async with stream(small.client, []), stream(small.client, []):
-            assert not await seated()
-
-
-async def test_a_follower_who_does_not_keep_up_is_let_go_and_misses_nothing_for_it(site: Site) -> None:
-    async with (
-        watched(site) as ours,
-        running(FeedHub(ours.reports, every_s=0.01, behind_most=3)) as hub,
-        asyncio.timeout(40),
-    ):
-        heard, signals = list[str](), list[str]()
-        async with aclosing(hub.follow(None)) as told:
-            cursor = (await anext(told)).cursor
-            for _ in range(5):  # and he looks away, while page after page comes
-                signals += await decided(site, 1)
-                await _looked_at(ours, ours.calls["lt_feed"] + 2)
-            async for one in told:
-                heard += told_in(one)
-        assert heard == []
-        assert await told_by(hub.until_now(cursor)) == signals
-
-
-async def _looked_at(ours: Watched, times: int) -> None:
-    await eventually(lambda: ours.calls["lt_feed"] >= times)
-
-
-async def test_a_line_that_is_cut_is_waited_for_and_nothing_is_missed(site: Site) -> None:
-    async with (
-        watched(site, deadline_s=0.3) as ours,
-        running(FeedHub(ours.reports, every_s=0.05)) as hub,
-    ):
-        ear = Ear(hub)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(ear.listen())
-            await ear.follows.wait()
-            ours.line.is_cut = True
-            failed = ours.calls["lt_feed"]
-            signals = await decided(site, 1)
-            await eventually(lambda: ours.calls["lt_feed"] > failed + 2)
-            assert ear.heard == []
-            ours.line.is_cut = False
-            signals += await decided(site, 1)
-            await eventually(lambda: ear.heard == signals)
-            hub.close()
-
-
 async def test_who_follows_one_strategy_is_told_that_nothing_happens_while_others_are_busy(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "_QUIET_S", 0.5)
     async with watched(site) as ours, running(FeedHub(ours.reports, every_s=0.02)) as hub:
-        places: list[Row] = []
+        places: list[Row | None] = []
 
         async def listen() -> None:
             async with aclosing(hub.follow(None, strategy_id=StrategyId("LT_TWO"))) as told:

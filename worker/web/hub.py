@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
@@ -45,6 +45,7 @@ class _Follower:
     def __init__(self, behind_most: int) -> None:
         self._looks: asyncio.Queue[_Look | None] = asyncio.Queue(behind_most)
         self.joining = True
+        self.is_gone = False
 
     def tell(self, look: _Look) -> None:
         try:
@@ -58,6 +59,7 @@ class _Follower:
         return self._looks.empty()
 
     def let_go(self) -> None:
+        self.is_gone = True
         while not self._looks.empty():
             self._looks.get_nowait()
         self._looks.put_nowait(None)
@@ -66,10 +68,6 @@ class _Follower:
         """Raises TimeoutError."""
         async with asyncio.timeout(within_s):
             return await self._looks.get()
-
-
-class Crowded(Exception):
-    """As many streams are open as may be."""
 
 
 class FeedHub:
@@ -92,8 +90,10 @@ class FeedHub:
         self._pasts = asyncio.Semaphore(_PASTS_AT_ONCE)
         self._open_most = open_most
         self._open = 0
+        self._is_crowded = False
         self._closed = False
         self._cursor: Row | None = None  # None: nobody follows
+        self._away_since = ""  # the database does not answer
 
     async def run(self) -> None:
         """Look and tell, until cancelled. A database that does not answer is asked again, ever more seldom."""
@@ -108,10 +108,11 @@ class FeedHub:
             try:
                 page = await self._reports.feed(self._cursor)
             except WorkerError as error:
-                (log.warning if rest_s == self._every_s else log.debug)("web.feed_not_read", error=str(error))
+                (log.debug if self._away_since else log.warning)("web.feed_not_read", error=str(error))
+                self._away_since = self._away_since or self._now().isoformat(timespec="seconds")
                 rest_s = min(rest_s * 2, _REST_MOST_S)
             else:
-                self._cursor, rest_s = page.cursor, self._every_s
+                self._cursor, rest_s, self._away_since = page.cursor, self._every_s, ""
                 self._tell(page)
                 if page.more:
                     continue
@@ -124,31 +125,36 @@ class FeedHub:
             follower.let_go()
 
     @contextmanager
-    def seat(self) -> Iterator[None]:
-        """For as long as a stream is open. Raises `Crowded`."""
+    def seat(self) -> Iterator[bool]:
+        """For as long as a stream is open. False: there is none left."""
         if self._open >= self._open_most:
-            raise Crowded(
-                f"{self._open} feeds are open, and there are no more: come back when one has ended."
-            )
+            if not self._is_crowded:
+                log.warning("web.feed_crowded", open=self._open)
+            self._is_crowded = True
+            yield False
+            return
         self._open += 1
         try:
-            yield
+            yield True
         finally:
             self._open -= 1
+            self._is_crowded = False
 
     async def follow(
         self, cursor: Row | None, *, back: timedelta = timedelta(0), strategy_id: StrategyId | None = None
     ) -> AsyncGenerator[Telling, None]:
         """Every event since the cursor, or since `back` ago, a page at a time; then as they happen.
 
-        Ends when he is let go. Raises what `Reports` raises while it catches up.
+        Ends when he is let go. Raises what `Reports` raises while it catches up. A database that is away is waited for.
         """
         with self._joined() as follower:
-            first = await self._whole_look(follower)
-            if first is None:
-                return
+            while (first := await self._whole_look(follower, within_s=_QUIET_S)) is None:
+                if follower.is_gone:
+                    return
+                if self._away_since:
+                    yield Telling(cursor, away_since=self._away_since)
             if cursor is not None or back:
-                begins = cursor or {"from": moment_text(self._reports.database.clock.now() - back)}
+                begins = cursor or {"from": moment_text(self._now() - back)}
                 async for telling in self._missed(begins, first, strategy_id):
                     yield telling
             yield Telling(first.cursor)
@@ -181,12 +187,17 @@ class FeedHub:
         finally:
             self._followers.discard(follower)
 
-    async def _whole_look(self, follower: _Follower) -> FeedPage | None:
-        """The first look that was told to its end: what came before it is asked for, what comes after it is heard."""
-        while (look := await follower.next()) is not None:
-            if not look.page.more:
-                follower.joining = False
-                return look.page
+    async def _whole_look(self, follower: _Follower, *, within_s: float) -> FeedPage | None:
+        """The first look that was told to its end: what came before it is asked for, what comes after it is heard.
+
+        None: there was none in that time, or he was let go.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while (look := await follower.next()) is not None:
+                    if not look.page.more:
+                        follower.joining = False
+                        return look.page
         return None
 
     async def _missed(
@@ -216,12 +227,15 @@ class FeedHub:
                 if telling.events:
                     yield telling
                     due_s = monotonic() + _QUIET_S
-                cursor = telling.cursor
+                cursor = look.page.cursor
             if monotonic() >= due_s:
                 if follower.has_read_all and self._cursor is not None:
                     cursor = self._cursor  # the looks that found nothing were not told him
-                yield Telling(cursor)
+                yield Telling(cursor, away_since=self._away_since)
                 due_s = monotonic() + _QUIET_S
+
+    def _now(self) -> datetime:
+        return self._reports.database.clock.now()
 
     def _tell(self, page: FeedPage) -> None:
         """A look at which nothing was new wakes nobody but those who wait for one."""
@@ -231,9 +245,8 @@ class FeedHub:
                 follower.tell(look)
 
     async def _rest(self, rest_s: float) -> None:
-        """Until the next look is due, or somebody comes and waits for it."""
-        try:
-            async with asyncio.timeout(rest_s):
+        """Until the next look is due. Whoever comes and waits for it is not made to wait for a long one, and hastens none."""
+        await asyncio.sleep(self._every_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rest_s - self._every_s):
                 await self._asked.wait()
-        except TimeoutError:
-            return

@@ -31,10 +31,14 @@ class Told:
 
 @dataclass(frozen=True)
 class Telling:
-    """`cursor`: of whoever heard all of it. No event: nothing happened for a while, up to there."""
+    """`cursor`: of whoever heard all of it; None: he has none yet. No event: nothing happened for a while, up to there.
 
-    cursor: Row
+    `away_since`: the database has told nothing since then, and what happens is told when it is back.
+    """
+
+    cursor: Row | None
     events: tuple[Told, ...] = ()
+    away_since: str = ""
 
     @classmethod
     def of(cls, page: FeedPage) -> Self:
@@ -51,7 +55,10 @@ class Telling:
     def sent(self) -> bytes:
         """As events of a stream. One that only moves the id on is not dispatched by a browser, and keeps the line open."""
         if not self.events:
-            return f": nothing new\n{_place(self.cursor)}\n".encode()
+            why = (
+                f"the database does not answer since {self.away_since}" if self.away_since else "nothing new"
+            )
+            return f": {why}\n{_place(self.cursor) if self.cursor else ''}\n".encode()
         return b"".join(one.sent for one in self.events)
 
 

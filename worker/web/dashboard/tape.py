@@ -88,7 +88,7 @@ class Tape:
                         cursor = telling.cursor
                         for told in telling.events:
                             self._hear(told.event, news=news)
-                        news = news or not telling.events
+                        news = news or not (telling.events or telling.away_since)
                         if not self._is_watched():
                             break
             except WorkerError as error:
