@@ -247,8 +247,9 @@ $$;
 --               degraded where something needs a human, else ok
 --   elsewhere   lt_traded_elsewhere: who trades in the other mode what nobody trades in this one
 --   strategies  as of lt_switchboard, and capital, open_orders
---   attempts    {open, unbooked, unknown, by_state, oldest_open_s, oldest_unbooked_s}: `open` may still trade, and is what
---               lt_order_list tells as open; `unbooked` is over, and not all of its trades were read yet
+--   attempts    {open, unbooked, unknown, by_state, oldest_open_s, oldest_unbooked_s}: all that are not closed. `open` may
+--               still trade, and is what lt_order_list tells as open, `unknown` among it; `unbooked` is over, and not all of
+--               its trades were read yet; `by_state` counts both
 --   feed        {canary_at, canary_age_s, last_decision_at, last_decision_age_s}
 --   last_hour   the counts of lt_equation
 create or replace function public.lt_status(p jsonb)
