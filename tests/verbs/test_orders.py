@@ -29,6 +29,7 @@ def test_a_sale_shows_no_bet(side: str, bet_usd: str, told: str) -> None:
     listed = OrderList.of({"orders": [order], "more": False}, Mode.LIVE)
     table = "\n".join(one.plain for one in laid_out(listed.lines()))
     assert ("$6.00" in table, "$6.36" in table, "$0.00" in table) == (side == "BUY", True, False)
+    assert "price or limit" in table.partition("\n")[0]  # of what is filled, and of what still waits
     pair = {
         "strategy_id": "LT_ONE",
         "mode": "live",
