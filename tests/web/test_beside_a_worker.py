@@ -85,6 +85,7 @@ async def the_diagnostic_passes_what_holds_and_names_what_does_not(beside: Besid
     await beside.post("kill", {"reason": "a drill"})
     killed = await beside.get("diagnostic")
     await beside.post("arm")
+    await eventually(lambda: _trades_again(beside.town), every_s=0.5)
     assert killed["health"] == "CRITICAL"
     assert {one["category"] for one in killed["results"] if one["status"] == "FAIL"} >= {"Risk State"}
     assert any("polycopy-worker arm" in one for one in killed["recommended_actions"])
