@@ -1,9 +1,10 @@
 """The exchange's door for each wallet: open, shut until a moment, or shut for good.
 
-An answer that says that nothing of the wallet is processed shuts it, one about the order alone only when one order after
-the other hears it; while it is shut the wallet's orders wait for it together, and when it may open one of them knocks. Whoever is not claimed yet
-leaves the knocking to those who are: they hold capital. An order that can wait for long knocks as soon as it may; of those that cannot, every one that was given up at
-the door makes it longer until the next one is risked.
+An answer that says that nothing of the wallet is processed shuts it, one about the order alone only when one order
+after the other hears it; while it is shut the wallet's orders wait for it together, and when it may open one of them
+knocks. Whoever is not claimed yet leaves the knocking to those who are: they hold capital. An order that can wait for
+long knocks as soon as it may; of those that cannot, every one that was given up at the door makes it longer until the
+next one is risked.
 """
 
 import asyncio

@@ -5,11 +5,11 @@ every second anyway, and the answer is read from what they decided.
 """
 
 import asyncio
-from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 from typing import Annotated, Final
 
+import structlog
 from fastapi import APIRouter, Query
 from fastapi.exceptions import HTTPException
 from pydantic import Field
@@ -19,6 +19,8 @@ from worker.database.values import Row, count_of, row_of, text_of
 from worker.errors import DatabaseUnreachable
 from worker.web import examples
 from worker.web.kinds import Answer, Asked, Moment, acting_troubles, shown_as
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter()
 
@@ -112,9 +114,11 @@ async def finished(asked: PlatformReports, asked_at: datetime, wait_s: float) ->
     while told.left and (rest_s := deadline_s - monotonic()) > 0:
         await asyncio.sleep(min(look_s, rest_s))
         look_s = min(look_s * _SLOWER, _LOOK_MOST_S)
-        with suppress(TimeoutError, DatabaseUnreachable):
+        try:
             async with asyncio.timeout(max(deadline_s - monotonic(), _LAST_LOOK_S)):
                 told = await asked.swept(asked_at)
+        except (TimeoutError, DatabaseUnreachable) as error:
+            log.warning("web.sweep_unseen", error=str(error) or "no answer in time")
     return told
 
 
